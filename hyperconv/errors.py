@@ -1,0 +1,5 @@
+"""Errors a user can mend; the command line prints them as one line and exits with code 2."""
+
+
+class InputError(ValueError):
+    """Something the user gave (a file, a run, a name, a number) cannot be used; the message says what to do."""
