@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """Something the user gave (a file, a run, a name, a number) cannot be used; the message says what to do."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a parameter is no longer finite; the last good checkpoint is kept."""

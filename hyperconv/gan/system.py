@@ -25,9 +25,10 @@ from hyperconv.nn.layout import WeightSet
 class PhotoHyperNetwork(nn.Module):
     """An embedding network and one head set per scale, each a single projection into a flat weight set."""
 
-    def __init__(self, config: Config, channels: int, template: ConvStack) -> None:
+    def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool) -> None:
         super().__init__()
-        self.embedding = build_embedding(config.embedding, config.features, channels, config.backbone_weights)
+        backbone_weights = config.backbone_weights if pretrained else None
+        self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights)
         head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
         self.heads = nn.ModuleList([head])
 
@@ -44,9 +45,13 @@ class PhotoHyperNetwork(nn.Module):
 
 
 class MetaGAN(nn.Module):
-    """`generator` has a head set per scale trained so far, `discriminator` one for all scales; they share nothing."""
+    """`generator` has a head set per scale trained so far, `discriminator` one for all scales; they share nothing.
 
-    def __init__(self, config: Config, channels: int, z_side: int) -> None:
+    z_side: pixels of the square of fixed noise z*, at least the long side of the coarsest scale. pretrained=False
+    leaves `config.backbone_weights` unread, for a system whose state is loaded next.
+    """
+
+    def __init__(self, config: Config, channels: int, z_side: int, *, pretrained: bool = True) -> None:
         super().__init__()
         self.config = config
         self.channels = channels
@@ -55,8 +60,9 @@ class MetaGAN(nn.Module):
         self.discriminator_template = Discriminator(channels, **shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack)
-            self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack)
+            self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack, pretrained)
+            self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack,
+                                                    pretrained)
         self.register_buffer("z_star", white((channels, z_side, z_side), seeded("cpu", config.seed, "z*")))
 
     @property

@@ -1,0 +1,122 @@
+"""A run is a folder: config.json, photos.safetensors, model.safetensors, training_state.safetensors, metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hyperconv.data.collection import Collection
+from hyperconv.errors import InputError
+from hyperconv.files import replacing
+from hyperconv.gan.presets import Config
+from hyperconv.gan.system import MetaGAN
+
+
+class Run:
+    """The files of one run. Every file is replaced as a whole: a kill leaves the last complete one.
+
+    `training_state` holds everything needed to go on (parameters, both optimizers, where training stood), so that it
+    is a checkpoint by itself; `model` is what the applications load. Nothing in a run is unpickled.
+    """
+
+    def __init__(self, path: str | Path, config: Config) -> None:
+        self.path = Path(path)
+        self.config = config
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config, collection: Collection) -> Run:
+        """A new run in an absent or empty folder; raises InputError where files would be overwritten."""
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists and is not empty: choose another --out, or continue it with --resume")
+        (path / "samples").mkdir(parents=True)
+        collection.save(path / "photos.safetensors")
+        with replacing(path / "config.json") as file:
+            file.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        path = Path(path)
+        file = path / "config.json"
+        if not file.is_file():
+            raise InputError(f"{path} is not a run: it has no config.json (a run is what `hyperconv train` writes)")
+        try:
+            values = json.loads(file.read_text())
+            config = Config.from_json(values)
+        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+            raise InputError(f"{file} cannot be read: {error}") from error
+        return cls(path, config)
+
+    def collection(self) -> Collection:
+        """The photos the run was trained on, as they were then."""
+        return Collection.load(self.path / "photos.safetensors")
+
+    def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
+        """Write `name`.safetensors; `where` (scale, step) goes into its header."""
+        with replacing(self.path / f"{name}.safetensors") as file:
+            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, file,
+                      metadata={key: str(value) for key, value in where.items()})
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """What `save` wrote; InputError if it is absent or not complete."""
+        path = self.path / f"{name}.safetensors"
+        if not path.is_file():
+            raise InputError(f"{path} is absent: the run has no checkpoint yet")
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                return tensors, {key: int(value) for key, value in (file.metadata() or {}).items()}
+        except (safetensors.SafetensorError, ValueError, OSError) as error:
+            raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
+
+    def has(self, name: str) -> bool:
+        return (self.path / f"{name}.safetensors").is_file()
+
+    def log(self, record: dict) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics_after(self, scale: int, step: int) -> None:
+        """Drop the lines of steps that a resumed run takes again, and a line cut short by a kill."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if (record["scale"], record["step"]) <= (scale, step):
+                kept.append(line + "\n")
+        with replacing(path) as file:
+            file.write_text("".join(kept))
+
+
+def load_system(run: Run, name: str = "model", device: torch.device | str = "cpu"
+                ) -> tuple[MetaGAN, Tensor, dict[str, Tensor], dict[str, int]]:
+    """Rebuild the system saved in a run's file: (system, amplitudes (photos, scales), other tensors, where it stood)."""
+    tensors, where = run.load(name)
+    try:
+        z_star = tensors["system.z_star"]
+        system = MetaGAN(run.config, z_star.shape[0], z_star.shape[1], pretrained=False)
+        system.grow(where["scale"] + 1)
+        prefix = "system."
+        state = {key[len(prefix):]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+        system.load_state_dict(state)
+        amplitudes = tensors.pop("amplitudes")
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{run.path / name}.safetensors does not fit config.json beside it: {reason}") from error
+    return system.to(device), amplitudes.to(device), tensors, where
+
+
+def system_tensors(system: MetaGAN, amplitudes: Tensor) -> dict[str, Tensor]:
+    return {**{f"system.{key}": value for key, value in system.state_dict().items()}, "amplitudes": amplitudes}

@@ -1,0 +1,185 @@
+"""The training loop: coarse to fine, one round of the game per step, checkpoints on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hyperconv.data.collection import Collection
+from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.round import play
+from hyperconv.gan.run import Run, load_system, system_tensors
+from hyperconv.gan.system import MetaGAN
+
+LOG_EVERY = 10  # steps
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a step. `losses` every LOG_EVERY steps; `saved` after a checkpoint."""
+
+    scale: int
+    step: int
+    losses: dict[str, float] | None
+    saved: bool
+
+
+class Trainer:
+    """Trains a MetaGAN on a collection and keeps its run folder.
+
+    Step t of scale s draws everything random from (seed, s, t), so a resumed run takes the very steps the
+    uninterrupted one would have taken.
+    """
+
+    def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
+                 checkpoint_every: int | None = None) -> None:
+        self.run, self.config, self.device = run, run.config, torch.device(device)
+        self.collection = collection.to(device)
+        self.checkpoint_every = checkpoint_every or max(50, self.config.iterations // 5)
+        self.everyone = torch.arange(len(collection))
+        if run.has("training_state"):
+            self.system, self.amplitudes, tensors, where = load_system(run, "training_state", device)
+            self.scale, self.step = where["scale"], where["step"]
+            run.forget_metrics_after(self.scale, self.step)
+            self.begin_scale(tensors)
+        else:
+            z_side = int(collection.sizes[0].max())
+            self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
+            self.system.calibrate(collection.embedding_inputs(self.everyone, self.config.embedding_size))
+            self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
+            self.scale = self.step = 0
+            self.begin_scale()
+
+    @property
+    def finished(self) -> bool:
+        return self.scale == self.config.scale_count - 1 and self.step == self.config.iterations
+
+    def train(self) -> Iterator[Progress]:
+        """Take every step that is left, yielding after each; the last checkpoint is written before it returns."""
+        while not self.finished:
+            if self.step == self.config.iterations:
+                self.scale, self.step = self.scale + 1, 0
+                self.begin_scale()
+            started = time.perf_counter()
+            losses = self.take_step()
+            self.step += 1
+            logged = self.log(losses, time.perf_counter() - started) if self.step % LOG_EVERY == 0 else None
+            last = self.step == self.config.iterations
+            saved = last or self.step % self.checkpoint_every == 0
+            if saved:
+                self.save()
+            yield Progress(self.scale, self.step, logged, saved)
+
+    def begin_scale(self, resumed: dict[str, Tensor] | None = None) -> None:
+        """Head sets, optimizers and noise amplitudes of the scale; `resumed` holds saved optimizer tensors."""
+        system, config = self.system, self.config
+        system.grow(self.scale + 1)
+        embedding = system.generator.embedding
+        embedding_trains = self.scale == 0 or config.embedding_trains == "every scale"
+        embedding.requires_grad_(embedding_trains)
+        self.contexts = None if embedding_trains else self.all_contexts()
+        heads = list(system.generator.heads[self.scale].parameters())
+        self.players: dict[str, list[nn.Parameter]] = {
+            "generator": heads + (list(embedding.parameters()) if embedding_trains else []),
+            "discriminator": list(system.discriminator.parameters()),
+        }
+        self.optimizers = {
+            name: torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=True)
+            for name, parameters in self.players.items()
+        }
+        if resumed is None:
+            self.amplitudes[:, self.scale] = self.measure_amplitudes()
+        else:
+            for name, optimizer in self.optimizers.items():
+                _restore(optimizer, name, resumed)
+
+    def take_step(self) -> dict[str, Tensor]:
+        """One step of both players on one batch."""
+        config = self.config
+        source = seeded(self.device, config.seed, self.scale, self.step)
+        indices = self.collection.draw(config.batch_size, seeded("cpu", config.seed, "batch", self.scale, self.step))
+        photos = self.collection.batch(indices, self.scale).images
+        critic = self.system.discriminator
+        critic_contexts = critic.embed(self.collection.embedding_inputs(indices, config.embedding_size))
+        losses = play(self.photo_model(indices), self.system.discriminator_template,
+                      critic.weights(critic_contexts, 0), photos, source, penalty_weight=config.penalty_weight,
+                      penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
+        rate = config.learning_rate * (config.decay if self.step >= config.decay_at * config.iterations else 1.0)
+        for name, optimizer in self.optimizers.items():
+            nn.utils.clip_grad_norm_(self.players[name], config.clip)
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return losses
+
+    def photo_model(self, indices: Tensor) -> PhotoModel:
+        """The current models of some training photos, up to the scale in training."""
+        if self.contexts is None:
+            photos = self.collection.embedding_inputs(indices, self.config.embedding_size)
+            contexts = self.system.generator.embed(photos)
+        else:
+            contexts = self.contexts[indices.to(self.device)]
+        sizes = [self.collection.sizes[scale][indices] for scale in range(self.scale + 1)]
+        return self.system.photo_model(contexts, sizes, self.amplitudes[indices.to(self.device)])
+
+    @torch.no_grad()
+    def all_contexts(self) -> Tensor:
+        """Contexts of every photo (photos, features), from an embedding that no longer changes."""
+        inputs = (self.collection.embedding_inputs(chunk, self.config.embedding_size) for chunk in self.chunks())
+        return torch.cat([self.system.generator.embed(photos) for photos in inputs])
+
+    @torch.no_grad()
+    def measure_amplitudes(self) -> Tensor:
+        """The noise amplitude of every photo at the scale that begins (photos,)."""
+        return torch.cat([
+            self.photo_model(chunk).amplitude(self.scale, self.collection.batch(chunk, self.scale).images,
+                                              self.config.noise_factor)
+            for chunk in self.chunks()
+        ])
+
+    def chunks(self) -> tuple[Tensor, ...]:
+        return self.everyone.split(self.config.batch_size)
+
+    def log(self, losses: dict[str, Tensor], seconds: float) -> dict[str, float]:
+        values = {name: value.item() for name, value in losses.items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
+                                   f"the last good checkpoint in {self.run.path} is kept; "
+                                   "continue it with --resume and a lower --learning-rate")
+        self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 4), **values})
+        return values
+
+    def save(self) -> None:
+        """Write a checkpoint, unless the parameters are no longer finite."""
+        tensors = system_tensors(self.system, self.amplitudes)
+        bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+        if bad:
+            raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step}: {bad[0]} is not finite; "
+                                   f"the last good checkpoint in {self.run.path} is kept")
+        where = {"scale": self.scale, "step": self.step}
+        optimizers = {key: value for name, optimizer in self.optimizers.items()
+                      for key, value in _tensors(optimizer, name).items()}
+        self.run.save("training_state", {**tensors, **optimizers}, where)
+        self.run.save("model", tensors, where)
+
+
+def _tensors(optimizer: torch.optim.Optimizer, name: str) -> dict[str, Tensor]:
+    return {f"{name}_optimizer.{i}.{key}": value
+            for i, state in optimizer.state_dict()["state"].items() for key, value in state.items()}
+
+
+def _restore(optimizer: torch.optim.Optimizer, name: str, tensors: dict[str, Tensor]) -> None:
+    saved = optimizer.state_dict()
+    for i in saved["param_groups"][0]["params"]:
+        prefix = f"{name}_optimizer.{i}."
+        saved["state"][i] = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
+        if not saved["state"][i]:
+            raise InputError(f"the training state lacks the {name}'s optimizer: it was written by another version")
+    optimizer.load_state_dict(saved)
