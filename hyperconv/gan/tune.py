@@ -1,0 +1,64 @@
+"""A few steps of ordinary training on one photo, started from the weights its hypernetwork gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hyperconv.data import canvas
+from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.presets import Config
+from hyperconv.gan.round import play
+from hyperconv.nn.layout import WeightSet
+from hyperconv.nn.sources import FreeWeights
+
+LEARNING_RATE = 5e-4  # of free weights; what single-image GANs train with
+
+
+def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Sequence[Tensor], steps: int,
+         config: Config) -> Iterator[tuple[int, PhotoModel]]:
+    """Train the photos' weight sets by themselves: `steps` steps per scale, coarse to fine.
+
+    photos: one canvas (B, C, H, W) per scale. The critic knows the finest scale only, so the scales below it learn to
+    reconstruct and the finest one plays the whole game. Yields (steps taken so far, model) after each step; the given
+    model is left alone.
+    """
+    sources = [FreeWeights.from_weight_set(weights) for weights in model.weights]
+    critic_source = FreeWeights.from_weight_set(critic_weights)
+    finest = model.scales - 1
+
+    def current(stop: int) -> PhotoModel:
+        weights = [source.weights().detach() for source in sources[:stop - 1]] + [sources[stop - 1].weights()]
+        return replace(model, weights=weights)
+
+    for scale, source in enumerate(sources):
+        parameters = [source.flat] + ([critic_source.flat] if scale == finest else [])
+        optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, betas=config.betas, fused=True)
+        for step in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            tuned = current(scale + 1)
+            if scale == finest:
+                play(tuned, critic, critic_source.weights(), photos[scale],
+                     seeded(photos[scale].device, config.seed, "tune", step), penalty_weight=config.penalty_weight,
+                     penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
+            else:
+                error = (tuned.reconstruct() - photos[scale]).square()
+                canvas.mean(error, model.sizes[scale]).sum().backward()
+            optimizer.step()
+            yield scale * steps + step + 1, replace(model, weights=[s.weights().detach() for s in sources])
+
+
+def tuned(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Sequence[Tensor], steps: int,
+          config: Config) -> PhotoModel:
+    """The model after `tune`, its noise amplitudes measured on the new reconstruction; `steps` 0 changes nothing."""
+    if steps == 0:
+        return model
+    for _, result in tune(model, critic, critic_weights, photos, steps, config):
+        pass
+    with torch.no_grad():
+        return result.with_amplitudes(photos, config.noise_factor)
