@@ -1,0 +1,1 @@
+"""Photos, pyramids and canvases; knows nothing of networks."""

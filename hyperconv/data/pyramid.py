@@ -1,0 +1,76 @@
+"""The image pyramid: one photo at growing sizes, aspect ratio kept."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hyperconv.data.images import resize
+from hyperconv.errors import InputError
+
+MIN_SIDE = 11  # receptive field of the five 3x3 convolutions of one scale
+
+
+def scale_count_for(min_size: int, max_size: int, ratio: float = 0.6) -> int:
+    """Scales needed so that neighbours differ by about `ratio` or less (Meta Internal Learning, public code)."""
+    if min_size == max_size:
+        return 1
+    return math.ceil(math.log(min_size / max_size) / math.log(ratio)) + 2
+
+
+@dataclass(frozen=True)
+class PyramidShape:
+    """Long sides grow from min_size to max_size pixels in scale_count geometric steps (coarse to fine).
+
+    Reproduces the published sizes: 187x250 with min_size 25 -> 19x26, 27x37, 40x54, 60x80, 87x117, 128x171, 187x250.
+    """
+
+    max_size: int = 250
+    min_size: int = 25
+    scale_count: int = 7
+
+    def __post_init__(self):
+        if not MIN_SIDE <= self.min_size <= self.max_size:
+            raise InputError(
+                f"pyramid sizes must satisfy {MIN_SIDE} <= min_size <= max_size, "
+                f"got min_size {self.min_size} and max_size {self.max_size}"
+            )
+        if self.scale_count < 1:
+            raise InputError(f"a pyramid needs at least 1 scale, got scale_count {self.scale_count}")
+
+    @property
+    def factor(self) -> float:
+        """Size of a scale relative to the next finer one: (min_size / max_size) ** (1 / (scale_count - 1))."""
+        return (self.min_size / self.max_size) ** (1 / max(1, self.scale_count - 1))
+
+    @property
+    def long_sides(self) -> list[int]:
+        """Long side of every scale, coarse to fine."""
+        last = self.scale_count - 1
+        return [math.ceil(self.max_size * self.factor ** (last - scale)) for scale in range(self.scale_count)]
+
+    def sizes(self, height: int, width: int, name: str = "the photo") -> list[tuple[int, int]]:
+        """(height, width) of every scale, coarse to fine, for a photo of this size; the finest has long side max_size.
+
+        No side is shorter than 11 pixels, so a very long panorama is widened. InputError, naming the photo,
+        if it is smaller than the coarsest scale.
+        """
+        long_sides, short_side = self.long_sides, min(height, width)
+        if max(height, width) < long_sides[0] or short_side < MIN_SIDE:
+            raise InputError(
+                f"{name} is {width}x{height} pixels: too small, the long side must have at least {long_sides[0]} "
+                f"and the short side at least {MIN_SIDE}"
+            )
+        finest = math.ceil(self.max_size * short_side / max(height, width) - 0.5)
+        sizes = []
+        for long_side in long_sides:  # `finest` pixels stand for finest + 1/2 before rounding
+            scaled = long_side * (2 * finest + 1) // (2 * self.max_size)
+            short = min(long_side, max(MIN_SIDE, scaled))
+            sizes.append((short, long_side) if height <= width else (long_side, short))
+        return sizes
+
+
+def build_pyramid(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """The photo (C, H, W) at each size, every level resized from the full-resolution photo itself."""
+    return [resize(pixels, size) for size in sizes]
