@@ -1,0 +1,106 @@
+"""The native libraries in hyperconv/_native: which of them runs here, and for one that does not, why.
+
+A library only adds kernels to the operations that `hyperconv.ops.schema` defines in the namespace
+`hyperconv_native`; the five functions of this module are those operations.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import torch
+
+from hyperconv.ops import schema  # noqa: F401  (defines torch.ops.hyperconv_native)
+from hyperconv.version import __version__
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "_native"
+OPERATIONS = {
+    "cpu": frozenset({"conv2d", "masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"}),
+    "cuda": frozenset({"conv2d"}),
+}
+REBUILD = "run `pip install` on hyperconv again"
+
+conv2d = torch.ops.hyperconv_native.conv2d.default
+masked_conv2d = torch.ops.hyperconv_native.masked_conv2d.default
+input_gradient = torch.ops.hyperconv_native.input_gradient.default
+weight_gradient = torch.ops.hyperconv_native.weight_gradient.default
+bias_gradient = torch.ops.hyperconv_native.bias_gradient.default
+
+
+def supports(operation: str, device_type: str) -> bool:
+    """Whether the native library of `device_type` ('cpu', 'cuda') has a kernel for this operation."""
+    return operation in OPERATIONS.get(device_type, ())
+
+
+@functools.cache
+def status(device_type: str) -> str | None:
+    """None when the native kernels run on `device_type`, else the reason, in one line.
+
+    The first call loads the library: it may be absent (not built, and why), mismatched (built for another version,
+    a later torch or other GPUs) or broken (it does not load).
+    """
+    if device_type not in OPERATIONS:
+        return f"there are no native kernels for {device_type} devices"
+    library = DIRECTORY / f"hyperconv_{device_type}.so"
+    record = build_record()
+    if not library.exists():
+        return f"not built: {record['failures'].get(device_type, f'{library} does not exist; {REBUILD}')}"
+    return mismatch(record, device_type) or load(library)
+
+
+def build_record() -> dict:
+    """What setup.py noted: `version`, `torch_target`, `cuda_architectures`, and `failures` {library: reason}."""
+    path = DIRECTORY / "build.json"
+    if not path.exists():
+        return {"version": None, "failures": {}}
+    return json.loads(path.read_text())
+
+
+def mismatch(record: dict, device_type: str) -> str | None:
+    """Why libraries with this record do not fit this hyperconv, this torch or these GPUs; None when they do."""
+    if record["version"] != __version__:
+        return f"built for hyperconv {record['version']}, and this is {__version__}: {REBUILD}"
+    if release(torch.__version__) < release(record["torch_target"]):
+        return f"built for torch {record['torch_target']} or later, and this is torch {torch.__version__}"
+    if device_type == "cuda":
+        return gpu_mismatch(record["cuda_architectures"])
+    return None
+
+
+def gpu_mismatch(architectures: list[str]) -> str | None:
+    """Why no GPU of this machine runs code built for `architectures` (['8.0', '9.0+PTX']); None when one does."""
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} sees no CUDA GPU"
+    capabilities = [torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())]
+    if any(runs_on(word, capability) for word in architectures for capability in capabilities):
+        return None
+    present = ", ".join(f"{major}.{minor}" for major, minor in capabilities)
+    return f"built for GPU architectures {', '.join(architectures)}, and here is {present}: {REBUILD}"
+
+
+def runs_on(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether code for '9.0' or '9.0+PTX' runs on a GPU of this capability.
+
+    Machine code runs on the same major version and a minor version not lower, PTX on everything later; code for
+    an architecture with a suffix ('9.0a') runs on exactly that one.
+    """
+    number, ptx, _ = architecture.partition("+PTX")
+    built = release(number.rstrip("af"))
+    if number[-1] in "af":
+        return built == capability
+    return capability >= built and (bool(ptx) or capability[0] == built[0])
+
+
+def release(version: str) -> tuple[int, int]:
+    """(2, 13) of '2.13.0+cpu'."""
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def load(library: Path) -> str | None:
+    """Load a library; the loader's own message when it is broken."""
+    try:
+        torch.ops.load_library(str(library))
+    except OSError as error:
+        return f"broken: {error}; {REBUILD}"
+    return None
