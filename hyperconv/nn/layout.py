@@ -7,7 +7,7 @@ layers read strided views of it: nothing copies a weight on its way to the kerne
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
+from math import prod, sqrt
 
 import torch
 from torch import Tensor
@@ -61,8 +61,7 @@ class WeightLayout:
         for name, shape in self.shapes.items():
             if tuple(tensors[name].shape[1:]) != shape:
                 raise ValueError(f"tensors[{name!r}] has shape {tuple(tensors[name].shape)}, expected (B, *{shape})")
-        return torch.cat([tensors[name].flatten(1) if shape else tensors[name].unsqueeze(1)
-                          for name, shape in self.shapes.items()], dim=1)
+        return torch.cat([tensors[name].reshape(-1, size) for name, size in self.sizes.items()], dim=1)
 
     def fill(self, values: Mapping[str, float]) -> Tensor:
         """One number per tensor -> (P,), each number repeated over the elements of its tensor; unnamed ones get 1."""
@@ -71,6 +70,13 @@ class WeightLayout:
             raise ValueError(f"no tensor of the layout is called {', '.join(unknown)}")
         per_tensor = torch.tensor([float(values.get(name, 1.0)) for name in self.shapes])
         return per_tensor.repeat_interleave(torch.tensor(list(self.sizes.values())))
+
+    def he_std(self) -> dict[str, float]:
+        """Standard deviation of He et al. (2015, equation 10) per tensor: sqrt(2 / fan_in), fan_in the product of all
+        sizes but the first; 0 for tensors of fewer than two dimensions (biases)."""
+        return {
+            name: sqrt(2 / prod(shape[1:])) if len(shape) > 1 else 0.0 for name, shape in self.shapes.items()
+        }
 
     def to_config(self) -> list[list]:
         """The layout as plain lists for JSON: [[name, [size, ...]], ...] (a list, because its order matters)."""

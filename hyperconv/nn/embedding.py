@@ -1,0 +1,174 @@
+"""Embedding networks: one photo -> one context vector, whatever other photos are in the batch."""
+
+from __future__ import annotations
+
+import math
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hyperconv.errors import InputError
+from hyperconv.nn.resnet import BLOCKS, ResNet, fixed_norms
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResNetEmbedding(nn.Module):
+    """Photos (B, `in_channels`, S, S) in [-1, 1] -> (B, `features`): a ResNet trunk and one Linear, no activation.
+
+    `weights` is a file with torchvision's state_dict of the same depth (.pth read without unpickling code, or
+    .safetensors): the trunk then starts from it, keeps its statistics, and sees photos normalised as ImageNet's.
+    Without it the trunk starts at random and sees [-1, 1]; call `calibrate` once before training.
+    Grey photos (`in_channels` 1) are repeated into three channels. Raises InputError where the file does not fit.
+    """
+
+    def __init__(
+        self,
+        depth: int = 34,
+        features: int = 512,
+        in_channels: int = 3,
+        weights: str | os.PathLike | None = None,
+    ):
+        super().__init__()
+        if in_channels not in (1, 3):
+            raise ValueError(f"in_channels must be 1 (grey) or 3 (RGB), got {in_channels}")
+        self.in_channels = in_channels
+        self.trunk = ResNet(depth)
+        self.projection = nn.Linear(self.trunk.features, features)
+        self.register_buffer("input_scale", torch.ones(1, 3, 1, 1))
+        self.register_buffer("input_shift", torch.zeros(1, 3, 1, 1))
+        if weights is not None:
+            self._load_published(Path(weights), f"resnet{depth}")
+
+    def forward(self, photos: Tensor) -> Tensor:
+        _check_photos(photos, self.in_channels)
+        return self.projection(self.trunk(photos.expand(-1, 3, -1, -1) * self.input_scale + self.input_shift))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether every norm layer has its statistics, measured or published."""
+        return all(bool(norm.num_batches_tracked > 0) for norm in fixed_norms(self))
+
+    @torch.no_grad()
+    def calibrate(self, photos: Tensor) -> None:
+        """Fix the statistics to those of `photos` (N, in_channels, S, S); nothing happens if they are fixed already.
+
+        One forward pass: each norm layer in turn takes the statistics of its input, then normalises with them.
+        """
+        if self.calibrated:
+            return
+        if photos.shape[0] == 0:
+            raise ValueError("photos is empty: statistics need at least one photo")
+        hooks = [
+            norm.register_forward_pre_hook(lambda norm, inputs: norm.measure(*inputs))
+            for norm in fixed_norms(self)
+        ]
+        try:
+            self(photos)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _load_published(self, path: Path, name: str) -> None:
+        state = {key: value for key, value in read_state_dict(path).items() if not key.startswith("fc.")}
+        expected = self.trunk.state_dict()
+        for key in expected:  # older published files have no counters
+            if key.endswith("num_batches_tracked"):
+                state[key] = torch.ones((), dtype=torch.long)
+        _check_state(path, name, state, expected)
+        self.trunk.load_state_dict(state)
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self.input_scale.copy_((0.5 / std).view(1, 3, 1, 1))
+        self.input_shift.copy_(((0.5 - mean) / std).view(1, 3, 1, 1))
+
+
+class ConvEmbedding(nn.Module):
+    """Photos (B, `in_channels`, S, S) in [-1, 1], S at least 17 -> (B, `features`): a small network for small sets.
+
+    Four 3x3 convolutions of stride 2 with group norm; the result is averaged over each quadrant, so that the layout
+    of a photo counts, and normalised to mean square one before the Linear: at the start the entries of an embedding
+    have mean square one too. The activation is a centred ReLU, (relu(x) - mean) / std under a standard normal x:
+    a plain ReLU gives all photos a common mean that the next layers amplify until their embeddings look alike.
+    """
+
+    GROUPS = 8
+    RELU_MEAN = (2 * math.pi) ** -0.5
+    RELU_STD = (0.5 - 0.5 / math.pi) ** 0.5
+
+    def __init__(self, features: int = 512, in_channels: int = 3, width: int = 32):
+        super().__init__()
+        if width < 1 or width % self.GROUPS:
+            raise ValueError(f"width must be a multiple of {self.GROUPS}, got {width}")
+        self.in_channels = in_channels
+        widths = [in_channels, width, 2 * width, 4 * width, 4 * width]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(self.GROUPS, channels) for channels in widths[1:])
+        self.pooled_norm = nn.LayerNorm(4 * widths[-1], elementwise_affine=False)
+        self.projection = nn.Linear(4 * widths[-1], features)
+        nn.init.normal_(self.projection.weight, std=self.projection.in_features**-0.5)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        _check_photos(photos, self.in_channels)
+        if min(photos.shape[2:]) < 17:
+            raise ValueError(f"photos are {photos.shape[2]}x{photos.shape[3]}, the embedding needs at least 17x17")
+        x = photos
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms)):
+            x = norm(conv((F.relu(x) - self.RELU_MEAN) / self.RELU_STD if i else x))
+        quadrants = [part.mean(dim=(2, 3)) for half in x.tensor_split(2, 2) for part in half.tensor_split(2, 3)]
+        return self.projection(self.pooled_norm(torch.cat(quadrants, dim=1)))
+
+
+def build_embedding(
+    name: str, features: int = 512, in_channels: int = 3, weights: str | os.PathLike | None = None
+) -> nn.Module:
+    """The embedding called `name`: 'resnet18', 'resnet34', 'resnet50' (optionally from published `weights`), 'conv'."""
+    if name == "conv":
+        if weights is not None:
+            raise InputError(f"the embedding 'conv' has no published weights: drop {weights} or use a resnet")
+        return ConvEmbedding(features, in_channels)
+    names = {f"resnet{depth}": depth for depth in BLOCKS}
+    if name not in names:
+        raise InputError(f"unknown embedding {name!r}: choose one of {', '.join(names)}, conv")
+    return ResNetEmbedding(names[name], features, in_channels, weights)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or torch.save file by name; runs no code from the file. Raises InputError."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # each format has its own errors for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as network weights ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: holds no state_dict (names and tensors) but {type(state).__name__}")
+    return state
+
+
+def _check_photos(photos: Tensor, in_channels: int) -> None:
+    if photos.dim() != 4 or photos.shape[1] != in_channels:
+        raise ValueError(f"photos has shape {tuple(photos.shape)}, expected (B, {in_channels}, S, S)")
+
+
+def _check_state(path: Path, name: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [key for key in expected if key in state and state[key].shape != expected[key].shape],
+    }
+    parts = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in problems.items() if keys]
+    if parts:
+        raise InputError(f"{path}: not the weights of {name}: tensors {', '.join(parts)}")

@@ -1,0 +1,75 @@
+"""A hypernetwork: one matrix product turns each context vector into a whole weight set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hyperconv.nn.layout import WeightLayout, WeightSet
+
+
+class HyperNetwork(nn.Module):
+    """Context (B, `context_features`) -> B weight sets of `layout`: flat = projection(context) * scale.
+
+    One `nn.Linear` generates every tensor of the layout. `scale` names a constant factor per tensor, e.g.
+    gain / sqrt(fan_in) for a weight (Meta Internal Learning rescales its generated weights so); tensors it leaves
+    out are not scaled.
+
+    `init`:
+
+    - ``'linear'``: the default of `nn.Linear`. It depends on `context_features` only, so this is the distribution
+      of one `nn.Linear` per tensor, as in Meta Internal Learning. The weights of two contexts start almost equal.
+    - ``'hyperfan'``: fan-in preserving initialisation (Chang et al. 2020, "Principled weight initialization for
+      hypernetworks"). For a context whose entries have mean square one, each generated weight has variance
+      scale**2 (tensors without a scale: 2 / fan_in, He). Half of that variance is a base shared by all contexts
+      (the projection's bias), half depends on the context: weights of unrelated contexts have correlation 1/2.
+      Tensors of fewer than two dimensions are biases and start at zero.
+
+    Raises ValueError for an unknown `init`, a scale for an unknown tensor or `context_features` under one.
+    """
+
+    def __init__(
+        self,
+        layout: WeightLayout,
+        context_features: int,
+        scale: Mapping[str, float] | None = None,
+        init: str = "linear",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        if context_features < 1:
+            raise ValueError(f"context_features must be at least 1, got {context_features}")
+        if init not in ("linear", "hyperfan"):
+            raise ValueError(f"init must be 'linear' or 'hyperfan', got {init!r}")
+        self.layout = layout
+        self.context_features = context_features
+        self.projection = nn.Linear(context_features, layout.size, device=device, dtype=dtype)
+        factors = None if scale is None else layout.fill(scale).to(self.projection.bias)
+        self.register_buffer("scale", factors, persistent=False)
+        if init == "hyperfan":
+            self._init_hyperfan(scale or {})
+
+    @torch.no_grad()
+    def _init_hyperfan(self, scale: Mapping[str, float]) -> None:
+        std = {name: 1.0 if he and name in scale else he for name, he in self.layout.he_std().items()}
+        std = self.layout.fill(std).to(self.projection.bias) * 0.5**0.5
+        self.projection.bias.normal_().mul_(std)
+        self.projection.weight.normal_(std=self.context_features**-0.5).mul_(std.unsqueeze(1))
+
+    def weights(self, context: Tensor) -> WeightSet:
+        """Context (B, context_features) -> the weight sets of B networks."""
+        if context.dim() != 2 or context.shape[1] != self.context_features:
+            raise ValueError(f"context has shape {tuple(context.shape)}, expected (B, {self.context_features})")
+        flat = self.projection(context)
+        if self.scale is not None:
+            flat = flat * self.scale.to(flat.dtype)
+        return WeightSet(self.layout, flat)
+
+    def forward(self, context: Tensor) -> WeightSet:
+        return self.weights(context)
+
+    def extra_repr(self) -> str:
+        return f"{self.context_features} -> {self.layout}"
