@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def stack(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Images (C, h, w) of one channel count -> canvas (B, C, H, W) of the largest height and width, sizes (B, 2)."""
+    """Images (C, h, w) -> canvas (B, C, H, W) of the largest height and width, sizes (B, 2)."""
     if not images:
         raise ValueError("images is empty: a canvas needs at least one image")
     channels = {image.shape[0] if image.dim() == 3 else None for image in images}
@@ -40,18 +40,19 @@ def mask(sizes: Tensor, height: int, width: int) -> Tensor:
 
 
 def mean(values: Tensor, sizes: Tensor) -> Tensor:
-    """Mean of values (N, C, H, W) over the channels and valid pixels of each image: (N,). What lies beyond is not read."""
+    """Mean of values (N, C, H, W) over the channels and valid pixels of each image: (N,)."""
     sizes = sizes.to(values.device)
     valid = torch.where(_inside(sizes, *values.shape[-2:]), values, 0)
     return valid.sum((1, 2, 3)) / (values.shape[1] * sizes.prod(1))
 
 
 def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Every image of canvas (B, C, H, W) resized by itself from its `from_sizes` to its `to_sizes`.
+    """Every image of a canvas (B, C, H, W) resized from its size in `from_sizes` to its size in `to_sizes`.
 
-    Bilinear with aligned corners, as F.interpolate(image, to, mode="bilinear", align_corners=True) of each image
-    alone, whatever else is in the batch. Returns a canvas (B, C, *size), zero beyond the new valid regions.
-    Interpolation is linear and separable: two batched matrix products, differentiable at every order.
+    Equals F.interpolate(image, to, mode="bilinear", align_corners=True) of each image alone.
+    Returns a canvas (B, C, *size), zero beyond the new valid regions.
+    Bilinear interpolation is separable: two batched matrix products, differentiable
+    at every order.
     """
     from_sizes, to_sizes = from_sizes.to(canvas.device), to_sizes.to(canvas.device)
     with torch.autocast(canvas.device.type, enabled=False):  # blending is not a place to lose precision
@@ -67,7 +68,7 @@ def _inside(sizes: Tensor, height: int, width: int) -> Tensor:
 
 
 def _interpolation(old: Tensor, new: Tensor, old_extent: int, new_extent: int, dtype: torch.dtype) -> Tensor:
-    """(B, new_extent, old_extent): row i blends the two old positions around i (old - 1) / (new - 1); 0 from `new` on."""
+    """(B, new_extent, old_extent): row i < new blends the old positions around i (old - 1) / (new - 1)."""
     old, new = old[:, None], new[:, None]
     position = torch.arange(new_extent, device=old.device)
     steps = (new - 1).clamp(min=1)

@@ -22,7 +22,7 @@ FORMAT = "hyperconv-collection-1"
 
 
 class Batch(NamedTuple):
-    """One scale of some photos: canvas images (B, C, H, W), their sizes (B, 2), their indices (B,) in the collection."""
+    """One scale of B photos: their canvas (B, C, H, W), sizes (B, 2), indices (B,) in the collection."""
 
     images: Tensor
     sizes: Tensor
@@ -37,7 +37,7 @@ class Collection:
     """
 
     def __init__(self, photos: Sequence[Photo], shape: PyramidShape, channels: int | None = None):
-        """channels=None: 1 if every photo is grey, else 3. InputError for no photos or one that is too small."""
+        """channels=None: 1 if every photo is grey, else 3. InputError if one is too small or none given."""
         if not photos:
             raise InputError("no photos to learn from: a collection needs at least one")
         channels = common_channels(photos) if channels is None else channels
@@ -52,9 +52,9 @@ class Collection:
         paths = [None if photo.path is None else str(photo.path) for photo in photos]
         self._fill([photo.name for photo in photos], paths, notes, shape, levels)
 
-    def _fill(self, names: list, paths: list, notes: list, shape: PyramidShape, levels: list[list[Tensor]]) -> None:
+    def _fill(self, names: list, paths: list, notes: list, shape: PyramidShape, levels: list) -> None:
         self.names, self.paths, self.notes, self.shape = names, paths, notes, shape
-        self._levels = levels
+        self._levels: list[list[Tensor]] = levels  # of every photo, coarse to fine
         self.channels = levels[0][0].shape[0]
         self.sizes = [torch.tensor([level.shape[1:] for level in scale]) for scale in zip(*levels)]
         self._embedding_inputs: dict[int, Tensor] = {}
@@ -93,10 +93,10 @@ class Collection:
         return self._embedding_inputs[size][torch.as_tensor(indices, device=self.device)]
 
     def draw(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Indices (batch_size,) of different photos for one step; all photos in order if there are no more than that.
+        """Indices (batch_size,) of different photos for one step; all photos in order if there are no more.
 
-        Every photo is equally likely. To waste little of the canvas a batch is of wide photos or of upright ones
-        as far as they suffice, the kinds drawn so that each has its share.
+        Every photo is equally likely. A batch is of wide photos or of upright ones as far as they suffice, so
+        that little of the canvas is empty.
         """
         wide, upright = len(self._wide), len(self._upright)
         if len(self) <= batch_size:
@@ -110,14 +110,18 @@ class Collection:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write every level as one safetensors file, complete or not at all."""
-        tensors = {_key(i, s): level.cpu() for i, levels in enumerate(self._levels) for s, level in enumerate(levels)}
+        tensors = {
+            _key(photo, scale): level.cpu()
+            for photo, levels in enumerate(self._levels)
+            for scale, level in enumerate(levels)
+        }
         about = {"names": self.names, "paths": self.paths, "notes": self.notes, "shape": asdict(self.shape)}
         with replacing(path) as temporary:
             save_file(tensors, temporary, {"format": FORMAT, "about": json.dumps(about)})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Collection":
-        """The collection `save` wrote, bit for bit. InputError if the file is absent, truncated or something else."""
+        """What `save` wrote, bit for bit. InputError if the file is absent, truncated or something else."""
         path = Path(path)
         try:
             with safe_open(path, "pt") as file:

@@ -16,13 +16,13 @@ from torch import Tensor
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
 
-EXTENSIONS = (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EXTENSIONS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass
 class Photo:
-    """One photo: a name unique in its set, pixels (C, H, W) in [-1, 1], its file, one-line remarks on its reading."""
+    """A photo: its name, unique in its set; pixels (C, H, W) in [-1, 1]; its file; remarks, one line each."""
 
     name: str
     pixels: Tensor
@@ -31,7 +31,7 @@ class Photo:
 
 
 def find_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
-    """The image files among files and folders, each once: files as given, then a folder's images in natural order.
+    """The image files among files and folders, each once, in the order given; in a folder in natural order.
 
     Folders are not searched deeper; hidden files and other extensions in them are passed over.
     InputError for an absent path or a folder without images.
@@ -44,7 +44,7 @@ def find_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
 
 
 def read_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> tuple[list[Photo], list[str]]:
-    """All readable photos among files and folders, with unique names, and one line per file that is not readable.
+    """The readable photos among files and folders, with unique names, and one line per unreadable file.
 
     InputError if none is readable, or as `find_photos`.
     """
@@ -64,8 +64,8 @@ def read_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> tuple
 def read_photo(path: str | os.PathLike, channels: int | None = None) -> Photo:
     """One photo of any format Pillow opens, upright; channels 1 or 3, or None for the file's own.
 
-    16-bit and float images keep their precision; alpha is composited over white. InputError, in one line naming the
-    file, if it is absent, broken or no image.
+    16-bit and float images keep their precision; alpha is composited over white. InputError, naming the file in
+    one line, if it is absent, broken or no image.
     """
     path, notes = Path(path), []
     try:
@@ -143,8 +143,9 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _natural(path: Path) -> list:
-    """photo2 before photo10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
+    """photo before photo2 before photo10."""
+    parts = re.split(r"(\d+)", path.stem.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-1, path.name)]
 
 
 def _make_names_unique(photos: list[Photo]) -> None:

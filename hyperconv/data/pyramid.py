@@ -13,7 +13,7 @@ MIN_SIDE = 11  # receptive field of the five 3x3 convolutions of one scale
 
 
 def scale_count_for(min_size: int, max_size: int, ratio: float = 0.6) -> int:
-    """Scales needed so that neighbours differ by about `ratio` or less (Meta Internal Learning, public code)."""
+    """Scales so that neighbours differ by no more than `ratio` (as Meta Internal Learning's public code)."""
     if min_size == max_size:
         return 1
     return math.ceil(math.log(min_size / max_size) / math.log(ratio)) + 2
@@ -23,7 +23,7 @@ def scale_count_for(min_size: int, max_size: int, ratio: float = 0.6) -> int:
 class PyramidShape:
     """Long sides grow from min_size to max_size pixels in scale_count geometric steps (coarse to fine).
 
-    Reproduces the published sizes: 187x250 with min_size 25 -> 19x26, 27x37, 40x54, 60x80, 87x117, 128x171, 187x250.
+    The published sizes of 187x250 with min_size 25: 19x26, 27x37, 40x54, 60x80, 87x117, 128x171, 187x250.
     """
 
     max_size: int = 250
@@ -41,7 +41,7 @@ class PyramidShape:
 
     @property
     def factor(self) -> float:
-        """Size of a scale relative to the next finer one: (min_size / max_size) ** (1 / (scale_count - 1))."""
+        """Size of a scale over the next finer one: (min_size / max_size) ** (1 / (scale_count - 1))."""
         return (self.min_size / self.max_size) ** (1 / max(1, self.scale_count - 1))
 
     @property
@@ -51,7 +51,7 @@ class PyramidShape:
         return [math.ceil(self.max_size * self.factor ** (last - scale)) for scale in range(self.scale_count)]
 
     def sizes(self, height: int, width: int, name: str = "the photo") -> list[tuple[int, int]]:
-        """(height, width) of every scale, coarse to fine, for a photo of this size; the finest has long side max_size.
+        """(height, width) of every scale for a photo of this size, coarse to fine, up to long side max_size.
 
         No side is shorter than 11 pixels, so a very long panorama is widened. InputError, naming the photo,
         if it is smaller than the coarsest scale.
@@ -59,8 +59,8 @@ class PyramidShape:
         long_sides, short_side = self.long_sides, min(height, width)
         if max(height, width) < long_sides[0] or short_side < MIN_SIDE:
             raise InputError(
-                f"{name} is {width}x{height} pixels: too small, the long side must have at least {long_sides[0]} "
-                f"and the short side at least {MIN_SIDE}"
+                f"{name} is too small: {width}x{height} pixels, "
+                f"needs a long side of {long_sides[0]} and a short side of {MIN_SIDE}"
             )
         finest = math.ceil(self.max_size * short_side / max(height, width) - 0.5)
         sizes = []
