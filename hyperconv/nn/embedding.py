@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hyperconv.errors import InputError
@@ -144,8 +145,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or torch.save file by name; runs no code from the file. Raises InputError."""
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

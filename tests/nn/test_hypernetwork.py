@@ -1,0 +1,96 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from hyperconv.nn.hypernetwork import HyperNetwork
+from hyperconv.nn.layout import WeightLayout
+
+LAYOUT = WeightLayout({"0.weight": (16, 8, 3, 3), "0.bias": (16,), "1.weight": (3, 16, 1, 1)})
+SCALE = {"0.weight": 0.2, "0.bias": 0.5}
+
+
+def test_weights_are_the_scaled_projection():
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    context = torch.randn(4, 6)
+    weights = net.weights(context)
+    raw = LAYOUT.split(net.projection(context))
+    assert weights.batch == 4
+    for name, factor in {**SCALE, "1.weight": 1.0}.items():
+        torch.testing.assert_close(weights[name], raw[name] * factor)
+
+
+def test_one_linear_holds_every_head():
+    """The published code has one Linear per tensor; one Linear whose rows are those gives the same weights."""
+    torch.manual_seed(0)
+    net = HyperNetwork(LAYOUT, 512)
+    bound = 512**-0.5
+    for parameter in net.projection.parameters():
+        assert parameter.abs().max() <= bound
+        assert parameter.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    heads = {name: nn.Linear(512, LAYOUT.sizes[name]) for name in LAYOUT.names}
+    with torch.no_grad():
+        net.projection.weight.copy_(torch.cat([head.weight for head in heads.values()]))
+        net.projection.bias.copy_(torch.cat([head.bias for head in heads.values()]))
+    context = torch.randn(2, 512)
+    for name, view in net.weights(context).items():
+        torch.testing.assert_close(view.flatten(1), heads[name](context).flatten(1))
+
+
+def test_hyperfan_gives_the_asked_variance_half_of_it_from_the_context():
+    torch.manual_seed(0)
+    layout = WeightLayout({"0.weight": (64, 16, 3, 3), "0.bias": (64,), "1.weight": (64, 64, 1, 1)})
+    net = HyperNetwork(layout, 64, scale={"0.weight": 0.3, "0.bias": 0.5}, init="hyperfan")
+    weights = net.weights(torch.randn(32, 64))
+    assert not weights["0.bias"].any()
+    for name, variance in {"0.weight": 0.3**2, "1.weight": 2 / 64}.items():
+        rows = weights[name].flatten(1)
+        assert rows.square().mean().item() == pytest.approx(variance, rel=0.05)
+        correlation = torch.corrcoef(rows)[~torch.eye(32, dtype=torch.bool)]
+        assert correlation.mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_gradients_reach_context_and_projection():
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE, init="hyperfan")
+    context = torch.randn(2, 6, requires_grad=True)
+    weights = net(context)
+    (weights["0.weight"].sum() + weights["0.bias"].sum()).backward()
+    assert context.grad.abs().sum() > 0
+    assert torch.allclose(net.projection.bias.grad, 2 * LAYOUT.fill({**SCALE, "1.weight": 0.0}))
+
+
+def test_autocast_keeps_low_precision():
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    context = torch.randn(2, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = net.weights(context)
+    assert low.flat.dtype == torch.bfloat16
+    torch.testing.assert_close(low.flat.float(), net.weights(context).flat, rtol=0.02, atol=0.02)
+
+
+def test_state_dict_is_the_projection_and_copies_are_equal():
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    assert set(net.state_dict()) == {"projection.weight", "projection.bias"}
+    context = torch.randn(2, 6)
+    assert torch.equal(copy.deepcopy(net).weights(context).flat, net.weights(context).flat)
+    double = HyperNetwork(LAYOUT, 6, scale=SCALE, dtype=torch.float64, device="cpu")
+    assert double.weights(context.double()).flat.dtype == torch.float64
+
+
+def test_compiles_to_one_graph():
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    context = torch.randn(2, 6)
+    compiled = torch.compile(lambda c: net.weights(c)["0.weight"].sum(), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(context), net.weights(context)["0.weight"].sum())
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"\(2, 5\), expected \(B, 6\)"):
+        HyperNetwork(LAYOUT, 6).weights(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="'linear' or 'hyperfan', got 'he'"):
+        HyperNetwork(LAYOUT, 6, init="he")
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        HyperNetwork(LAYOUT, 0)
+    with pytest.raises(ValueError, match="called nope"):
+        HyperNetwork(LAYOUT, 6, scale={"nope": 1.0})
