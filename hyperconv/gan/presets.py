@@ -26,7 +26,7 @@ class Config:
     features: int = 512
     head_init: str = "linear"
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
-    iterations: int = 5000  # per scale
+    iterations: tuple[int, ...] = (5000,)  # of each scale, coarse to fine; the last number serves all that follow
     batch_size: int = 16
     learning_rate: float = 5e-5
     betas: tuple[float, float] = (0.5, 0.999)
@@ -40,9 +40,11 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "iterations", "batch_size"):
+        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not self.iterations or min(self.iterations) < 1:
+            raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}")
@@ -54,6 +56,9 @@ class Config:
     def pyramid(self) -> PyramidShape:
         return PyramidShape(max_size=self.max_size, min_size=self.min_size, scale_count=self.scale_count)
 
+    def iterations_at(self, scale: int) -> int:
+        return self.iterations[min(scale, len(self.iterations) - 1)]
+
     def to_json(self) -> dict:
         return asdict(self)
 
@@ -63,7 +68,7 @@ class Config:
         if unknown:
             raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "
                              "was it written by another version?")
-        return cls(**{**values, "betas": tuple(values.get("betas", cls.betas))})
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 CHOICES = {"system": ("meta",), "head_init": ("linear", "hyperfan"), "penalty_norm": ("pixel", "sample"),
@@ -74,11 +79,11 @@ PAPER = Config()
 
 PRESETS = {
     "paper": PAPER,
-    "paper-places": replace(PAPER, min_size=28, iterations=4000),
-    "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=2000,
+    "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
+    "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
                      batch_size=8, learning_rate=2e-4, head_init="hyperfan"),
     "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", features=64,
-                    iterations=300, batch_size=6, learning_rate=5e-4, head_init="hyperfan"),
+                    iterations=(600, 300, 200), batch_size=6, learning_rate=5e-4, head_init="hyperfan"),
 }
 
 

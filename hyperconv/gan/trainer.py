@@ -42,7 +42,7 @@ class Trainer:
                  checkpoint_every: int | None = None) -> None:
         self.run, self.config, self.device = run, run.config, torch.device(device)
         self.collection = collection.to(device)
-        self.checkpoint_every = checkpoint_every or max(50, self.config.iterations // 5)
+        self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
         if run.has("training_state"):
             self.system, self.amplitudes, tensors, where = load_system(run, "training_state", device)
@@ -58,20 +58,25 @@ class Trainer:
             self.begin_scale()
 
     @property
+    def iterations(self) -> int:
+        """Steps of the scale in training."""
+        return self.config.iterations_at(self.scale)
+
+    @property
     def finished(self) -> bool:
-        return self.scale == self.config.scale_count - 1 and self.step == self.config.iterations
+        return self.scale == self.config.scale_count - 1 and self.step == self.iterations
 
     def train(self) -> Iterator[Progress]:
         """Take every step that is left, yielding after each; the last checkpoint is written before it returns."""
         while not self.finished:
-            if self.step == self.config.iterations:
+            if self.step == self.iterations:
                 self.scale, self.step = self.scale + 1, 0
                 self.begin_scale()
             started = time.perf_counter()
             losses = self.take_step()
             self.step += 1
             logged = self.log(losses, time.perf_counter() - started) if self.step % LOG_EVERY == 0 else None
-            last = self.step == self.config.iterations
+            last = self.step == self.iterations
             saved = last or self.step % self.checkpoint_every == 0
             if saved:
                 self.save()
@@ -111,7 +116,7 @@ class Trainer:
         losses = play(self.photo_model(indices), self.system.discriminator_template,
                       critic.weights(critic_contexts, 0), photos, source, penalty_weight=config.penalty_weight,
                       penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
-        rate = config.learning_rate * (config.decay if self.step >= config.decay_at * config.iterations else 1.0)
+        rate = config.learning_rate * (config.decay if self.step >= config.decay_at * self.iterations else 1.0)
         for name, optimizer in self.optimizers.items():
             nn.utils.clip_grad_norm_(self.players[name], config.clip)
             optimizer.param_groups[0]["lr"] = rate
