@@ -1,0 +1,170 @@
+"""Who computes the operators: which backends run here, which one a call gets, and why the others do not run.
+
+`reference` is plain PyTorch and runs everywhere; `native` is csrc/ on CPU and CUDA; `triton` is kernels/. Each is a
+module (or object) with the five functions of `hyperconv.ops.schema`. `auto` takes the fastest measured for the call.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+import torch
+
+from hyperconv import kernels
+from hyperconv.ops import native, reference
+from hyperconv.ops.schema import OPERATIONS, public
+
+NAMES = ("native", "triton", "reference")
+DEVICES = ("cpu", "cuda")
+
+_MODULES = {"native": native, "triton": kernels, "reference": reference}
+_logger = logging.getLogger(__name__)
+
+
+class Backends(dict[str, dict[str, str | None]]):
+    """{backend: {device: None where it runs, else the reason it does not}}; prints as a table."""
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name:<10} {device:<5} {'runs' if reason is None else f'does not run: {reason}'}"
+            for name, devices in self.items()
+            for device, reason in devices.items()
+        )
+
+    __repr__ = __str__
+
+
+def backends() -> Backends:
+    """What runs here, and for each that does not, why: `print(backends())`, or `backends()['native']['cpu']`."""
+    return Backends({name: {device: _status(name, device) for device in DEVICES} for name in NAMES})
+
+
+def _status(name: str, device_type: str) -> str | None:
+    if name == "native":
+        return native.status(device_type)
+    if name == "triton":
+        return None if kernels.OPERATIONS else "this version of hyperconv has no Triton kernels"
+    if device_type == "cuda" and not torch.cuda.is_available():
+        return f"torch {torch.__version__} sees no CUDA GPU"
+    return None
+
+
+class _Request:
+    """One open `use_backend` context."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+_open: list[_Request] = []  # of the whole process, oldest first; each change is one list operation, safe in threads
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Compute with 'native', 'triton', 'reference' or 'auto' inside, backward passes that run inside included.
+
+    The choice is made when a kernel runs, for the whole process: on CUDA a backward pass runs in threads of its own.
+    Of several open contexts, nested or in other threads, the one entered last decides. Outside of any, the
+    environment variable HYPERCONV_BACKEND does, or else 'auto'. A call that the backend cannot run raises.
+    """
+    request = _Request(_known(name, "use_backend(name)"))
+    _open.append(request)
+    try:
+        yield
+    finally:
+        _open.remove(request)
+
+
+def requested() -> str:
+    """The backend asked for at this moment: 'native', 'triton', 'reference' or 'auto'."""
+    try:
+        return _open[-1].name
+    except IndexError:
+        return _default()
+
+
+@functools.cache
+def _default() -> str:
+    return _known(os.environ.get("HYPERCONV_BACKEND") or "auto", "HYPERCONV_BACKEND")
+
+
+def _known(name: str, source: str) -> str:
+    if name not in (*NAMES, "auto"):
+        raise ValueError(f"{source} is {name!r}; choose one of {', '.join(NAMES)} or auto")
+    return name
+
+
+def choose(operation: str, *args: object) -> ModuleType:
+    """The backend for a call of this operator with these arguments: the one requested, or the fastest measured.
+
+    Raises RuntimeError, with the reason, where the requested backend cannot run the call.
+    """
+    device_type = args[0].device.type
+    name = requested()
+    if name == "auto":
+        name = _fastest(operation, device_type, args)
+    elif reason := _why_not(name, operation, device_type):
+        raise RuntimeError(f"backend {name!r} cannot run {operation} on {device_type}: {reason}")
+    _log(operation, device_type, name)
+    return _MODULES[name]
+
+
+def _fastest(operation: str, device_type: str, args: tuple) -> str:
+    if device_type == "cpu" and _why_not("native", operation, device_type) is None:
+        return cpu_choice(operation, *_call_shape(operation, args))
+    return "reference"
+
+
+def cpu_choice(
+    operation: str,
+    dtype: torch.dtype,
+    channels_in: int,
+    channels_out: int,
+    kernel_size: tuple[int, int],
+    size: tuple[int, int],
+) -> str:
+    """The measured rule where native runs: 'native' or 'reference'. `size` is the larger side's height and width."""
+    return "native"
+
+
+def _call_shape(operation: str, args: tuple) -> tuple:
+    """(dtype, channels_in, channels_out, kernel_size, size) of a call, whichever operator it is."""
+    first = args[0]
+    if operation == "bias_gradient":
+        return first.dtype, 0, first.shape[1], (1, 1), first.shape[2:]
+    if operation == "weight_gradient":
+        return first.dtype, args[1].shape[1], first.shape[1], args[4], args[1].shape[2:]
+    _, channels_out, channels, *kernel_size = args[1].shape
+    groups = args[-3] if operation == "conv2d" else args[-2]
+    size = args[3] if operation == "input_gradient" else first.shape[2:]
+    return first.dtype, channels * groups, channels_out, tuple(kernel_size), size
+
+
+@functools.cache
+def _why_not(name: str, operation: str, device_type: str) -> str | None:
+    if reason := _status(name, device_type):
+        return reason
+    key = device_type.upper()
+    if name == "native" and not torch._C._dispatch_has_kernel_for_dispatch_key(f"hyperconv_native::{operation}", key):
+        return f"there is no native kernel of it for {device_type}; use 'reference' or 'auto'"
+    return None
+
+
+@functools.cache
+def _log(operation: str, device_type: str, name: str) -> None:
+    _logger.debug("%s on %s: %s", operation, device_type, name)
+
+
+def _implementation(operation: str):
+    def run(*args):
+        return getattr(choose(operation, *args), operation)(*args)
+
+    return run
+
+
+for _name in OPERATIONS:
+    for _key in ("CPU", "CUDA"):
+        public.impl(_name, _implementation(_name), _key)

@@ -1,0 +1,144 @@
+"""`hyper_conv2d`: the convolution with its own weights for every sample, checked and ready to differentiate."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperconv.ops.schema import LEAKY_RELU, NONE, RELU, TANH, operator, output_size
+
+ACTIVATIONS = {None: NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH}
+DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+
+_conv2d = operator("conv2d")
+
+
+def hyper_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """2-D convolution in which every sample of the batch has its own weights; arguments as of `F.conv2d`.
+
+    Args:
+        input: (N, C_in, H, W), contiguous or channels_last; the output has the same memory format.
+        weight: (B, C_out, C_in/groups, kH, kW), N a multiple of B: sample n uses weight set n // (N // B). A strided
+            view into a flat (B, P) buffer or a weight expanded with stride 0 is read in place. A 4-D weight
+            (C_out, C_in/groups, kH, kW) is shared by all samples: plain convolution, and the input may be (C_in, H, W).
+        bias: (B, C_out), with a 4-D weight (C_out,).
+        stride, padding, dilation: one int or (vertical, horizontal); padding also 'valid' and, at stride 1, 'same'.
+        activation: None, 'relu', 'leaky_relu' (with `negative_slope`) or 'tanh', fused with the convolution.
+
+    Returns:
+        (N, C_out, H_out, W_out), in the dtype of the input: float32, float64, bfloat16 or float16 (accumulated in
+        float32). Differentiable to any order; works under torch.compile, torch.func and autocast.
+
+    Raises:
+        ValueError: shapes, devices or settings that do not fit together, with the numbers.
+        TypeError: a dtype the operator does not have, or tensors of different dtypes outside of autocast.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}; choose None, 'relu', 'leaky_relu' or 'tanh'")
+    if weight.dim() == 4:
+        return _shared(
+            input, weight, bias, stride, padding, dilation, groups, activation=activation, negative_slope=negative_slope
+        )
+    _check_tensors(input, weight, bias, groups)
+    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
+    if isinstance(padding, str):
+        input, padding = _named_padding(input, weight, stride, padding, dilation)
+    padding = _pair("padding", padding, 0)
+    _check_output(input, weight, stride, padding, dilation)
+    if activation == "leaky_relu" and negative_slope < 0:  # the sign of the output does not tell the input's
+        output = _conv2d(input, weight, bias, stride, padding, dilation, groups, NONE, 0.0)
+        return F.leaky_relu(output, negative_slope)
+    code = ACTIVATIONS[activation]
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups, code, negative_slope)
+
+
+def _shared(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry, **options) -> Tensor:
+    """One 4-D weight for all samples, which may be a single unbatched one: one weight set."""
+    if input.dim() not in (3, 4):
+        raise ValueError(f"input must be (N, C_in, H, W) or (C_in, H, W), got {_shape(input)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must be ({weight.shape[0]},) for weight {_shape(weight)}, got {_shape(bias)}")
+    batch = input if input.dim() == 4 else input.unsqueeze(0)
+    bias = bias if bias is None else bias.unsqueeze(0)
+    output = hyper_conv2d(batch, weight.unsqueeze(0), bias, *geometry, **options)
+    return output if input.dim() == 4 else output.squeeze(0)
+
+
+def _check_tensors(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    if weight.dim() != 5:
+        raise ValueError(
+            f"weight must be (B, C_out, C_in/groups, kH, kW), or 4-D to be shared by all, got {_shape(weight)}"
+        )
+    if input.dim() != 4:
+        raise ValueError(f"input must be (N, C_in, H, W) for a 5-D weight, got {_shape(input)}")
+    sets, channels_out, channels, _, _ = weight.shape
+    samples, channels_in, _, _ = input.shape
+    if samples % sets if sets else samples:
+        raise ValueError(f"input has N = {samples} samples, not a multiple of the weight's B = {sets} sets")
+    if groups < 1 or channels_out % groups:
+        raise ValueError(f"groups is {groups}; it must divide C_in = {channels_in} and C_out = {channels_out}")
+    if channels * groups != channels_in or 0 in weight.shape[1:]:
+        raise ValueError(
+            f"input {_shape(input)} and weight {_shape(weight)} do not fit: with groups = {groups} this weight takes "
+            f"{channels * groups} channels, the input has {channels_in} (and no size may be 0 but N and B)"
+        )
+    if bias is not None and bias.shape != weight.shape[:2]:
+        raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out}), got {_shape(bias)}")
+    _check_kind(input, "weight", weight)
+    if bias is not None:
+        _check_kind(input, "bias", bias)
+
+
+def _check_kind(input: Tensor, name: str, other: Tensor) -> None:
+    if other.device != input.device:
+        raise ValueError(f"{name} is on {other.device} and input on {input.device}; move one of them")
+    if input.dtype not in DTYPES or other.dtype not in DTYPES:
+        raise TypeError(f"input is {input.dtype}, {name} {other.dtype}; only float32, 64, 16 and bfloat16 convolve")
+    if other.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
+        raise TypeError(f"{name} is {other.dtype} and input {input.dtype}; convert one of them, or use autocast")
+
+
+def _pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
+    if len(pair) != 2 or pair[0] < smallest or pair[1] < smallest:
+        raise ValueError(f"{name} must be one int or two, each at least {smallest}, got {value}")
+    return pair
+
+
+def _named_padding(input, weight, stride, padding, dilation) -> tuple[Tensor, tuple[int, int]]:
+    """Padding for 'same' or 'valid'; where 'same' is uneven, the odd pixel goes below and to the right, as in PyTorch."""
+    if padding == "valid":
+        return input, (0, 0)
+    if padding != "same":
+        raise ValueError(f"padding is {padding!r}; choose 'same', 'valid', one int or two")
+    if stride != (1, 1):
+        raise ValueError(f"padding='same' needs stride 1, got stride {stride}")
+    vertical, horizontal = (step * (size - 1) for step, size in zip(dilation, weight.shape[3:], strict=True))
+    if vertical % 2 or horizontal % 2:
+        input = F.pad(input, (0, horizontal % 2, 0, vertical % 2))
+    return input, (vertical // 2, horizontal // 2)
+
+
+def _check_output(input, weight, stride, padding, dilation) -> None:
+    sizes = zip(input.shape[2:], weight.shape[3:], stride, padding, dilation, strict=True)
+    if any(output_size(*axis) < 1 for axis in sizes):
+        raise ValueError(
+            f"no output pixel is left: input {tuple(input.shape[2:])} with padding {padding} is smaller than "
+            f"kernel {tuple(weight.shape[3:])} with dilation {dilation}"
+        )
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)

@@ -1,0 +1,138 @@
+"""The definition of right: the five operators as grouped convolution in plain PyTorch.
+
+One call of PyTorch's convolution with groups = B * groups serves all weight sets; samples that share a set go along
+the batch axis. Everything here is differentiable PyTorch code, so it also stands in for the operators under
+forward-mode differentiation and `torch.func` transforms. Arguments and shapes: `hyperconv.ops.schema`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hyperconv.ops.schema import LEAKY_RELU, RELU, TANH, layout
+
+Pair = tuple[int, int]
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    activation: int,
+    negative_slope: float,
+) -> Tensor:
+    output = _convolve(input, weight, bias, stride, padding, dilation, groups)
+    if activation == RELU:
+        return torch.relu(output)
+    if activation == LEAKY_RELU:
+        return F.leaky_relu(output, negative_slope)
+    return torch.tanh(output) if activation == TANH else output
+
+
+def masked_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    negative_slope: float,
+) -> Tensor:
+    return apply_mask(_convolve(input, weight, bias, stride, padding, dilation, groups), mask, negative_slope)
+
+
+def input_gradient(
+    grad: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    input_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    negative_slope: float,
+) -> Tensor:
+    weight = _at_least_one_set(weight)
+    sets = weight.shape[0]
+    folded = _fold(apply_mask(grad, mask, negative_slope), sets)
+    shape_only = folded.new_empty((folded.shape[0], sets * groups * weight.shape[2], *input_size))
+    geometry = (stride, padding, dilation, False, (0, 0), sets * groups)
+    result = torch.ops.aten.convolution_backward(
+        folded, shape_only, weight.flatten(0, 1), None, *geometry, (True, False, False)
+    )[0]
+    return _unfold(result, sets).contiguous(memory_format=layout(grad))
+
+
+def weight_gradient(
+    grad: Tensor,
+    input: Tensor,
+    mask: Tensor | None,
+    weight_sets: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    negative_slope: float,
+) -> Tensor:
+    channels = (grad.shape[1], input.shape[1] // groups)
+    if grad.shape[0] == 0:
+        return grad.new_zeros((weight_sets, *channels, *kernel_size))
+    folded = _fold(apply_mask(grad, mask, negative_slope), weight_sets)
+    shape_only = folded.new_empty((weight_sets * channels[0], channels[1], *kernel_size))
+    geometry = (stride, padding, dilation, False, (0, 0), weight_sets * groups)
+    result = torch.ops.aten.convolution_backward(
+        folded, _fold(input, weight_sets), shape_only, None, *geometry, (False, True, False)
+    )[1]
+    return result.contiguous().unflatten(0, (weight_sets, channels[0]))
+
+
+def bias_gradient(grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float) -> Tensor:
+    if grad.shape[0] == 0:
+        return grad.new_zeros((weight_sets, grad.shape[1]))
+    per_set = apply_mask(grad, mask, negative_slope).unflatten(0, (weight_sets, grad.shape[0] // weight_sets))
+    return per_set.sum((1, 3, 4))
+
+
+def apply_mask(values: Tensor, mask: Tensor | None, negative_slope: float) -> Tensor:
+    """m * values: the gradient of LeakyReLU, which reads nothing of its output but the sign."""
+    if mask is None:
+        return values
+    return torch.ops.aten.leaky_relu_backward(values, mask, negative_slope, False)
+
+
+def _convolve(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Tensor:
+    weight, bias = _at_least_one_set(weight), None if bias is None else _at_least_one_set(bias).flatten()
+    sets = weight.shape[0]
+    output = F.conv2d(
+        _fold(input, sets), weight.flatten(0, 1), bias, stride, padding, dilation, sets * groups
+    )
+    return _unfold(output, sets).contiguous(memory_format=layout(input))
+
+
+def _fold(samples: Tensor, sets: int) -> Tensor:
+    """(B * r, C, H, W) -> (r, B * C, H, W): sets side by side in the channels. A view where r or B is 1."""
+    if sets == 1:
+        return samples
+    shared = samples.unflatten(0, (sets, samples.shape[0] // sets))
+    return shared.transpose(0, 1).flatten(1, 2)
+
+
+def _unfold(folded: Tensor, sets: int) -> Tensor:
+    """The inverse of `_fold`."""
+    if sets == 1:
+        return folded
+    return folded.unflatten(1, (sets, folded.shape[1] // sets)).transpose(0, 1).flatten(0, 1)
+
+
+def _at_least_one_set(values: Tensor) -> Tensor:
+    """An empty batch has no weight set; one of zeros gives PyTorch the shapes."""
+    return values if values.shape[0] else values.new_zeros((1, *values.shape[1:]))
