@@ -49,10 +49,9 @@ def mean(values: Tensor, sizes: Tensor) -> Tensor:
 def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int]) -> Tensor:
     """Every image of a canvas (B, C, H, W) resized from its size in `from_sizes` to its size in `to_sizes`.
 
-    Equals F.interpolate(image, to, mode="bilinear", align_corners=True) of each image alone.
-    Returns a canvas (B, C, *size), zero beyond the new valid regions.
-    Bilinear interpolation is separable: two batched matrix products, differentiable
-    at every order.
+    Equals F.interpolate(image, to, mode="bilinear", align_corners=True) of each image alone. Returns a canvas
+    (B, C, *size), zero beyond the new valid regions. Bilinear interpolation is separable: two batched matrix
+    products, differentiable at every order.
     """
     from_sizes, to_sizes = from_sizes.to(canvas.device), to_sizes.to(canvas.device)
     with torch.autocast(canvas.device.type, enabled=False):  # blending is not a place to lose precision

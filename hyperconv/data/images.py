@@ -64,8 +64,8 @@ def read_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> tuple
 def read_photo(path: str | os.PathLike, channels: int | None = None) -> Photo:
     """One photo of any format Pillow opens, upright; channels 1 or 3, or None for the file's own.
 
-    16-bit and float images keep their precision; alpha is composited over white. InputError, naming the file in
-    one line, if it is absent, broken or no image.
+    16-bit and float images keep their precision; alpha is composited over white. InputError, naming the file
+    in one line, if it is absent, broken or no image.
     """
     path, notes = Path(path), []
     try:
