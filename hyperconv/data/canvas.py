@@ -6,7 +6,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -27,11 +26,6 @@ def stack(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def crop(canvas: Tensor, sizes: Tensor) -> list[Tensor]:
     """The valid regions of a canvas (B, C, H, W): B views (C, h, w)."""
     return [image[:, :height, :width] for image, (height, width) in zip(canvas, sizes.tolist(), strict=True)]
-
-
-def pad(canvas: Tensor, margin: int) -> Tensor:
-    """Zeros of width `margin` on all four sides; the images then lie at (margin, margin)."""
-    return F.pad(canvas, (margin,) * 4)
 
 
 def mask(sizes: Tensor, height: int, width: int) -> Tensor:
@@ -72,7 +66,7 @@ def _interpolation(old: Tensor, new: Tensor, old_extent: int, new_extent: int, d
     position = torch.arange(new_extent, device=old.device)
     steps = (new - 1).clamp(min=1)
     low = position * (old - 1) // steps
-    fraction = (position * (old - 1) - low * steps) / steps
+    fraction = (position * (old - 1) - low * steps).to(torch.promote_types(dtype, torch.float32)) / steps
     high = torch.minimum(low + 1, old - 1)
     valid = position < new
     weights = torch.stack([(1 - fraction) * valid, fraction * valid], -1).to(dtype)

@@ -1,8 +1,8 @@
 """Feature-free scores of generated images: do their 7x7 patches look like the photo's, and do samples differ.
 
-Images are (C, H, W) in [-1, 1], grey or RGB; scores are of the values brought to [0, 1] and clamped. `samples` is
-one image or several, of any sizes where not said otherwise; a score of several is the mean of their scores. Random
-choices depend on `seed` alone, so a score is always the same.
+Images are (C, H, W) in [-1, 1], grey or RGB; scores are of the values brought to [0, 1] and clamped.
+`samples` is one image or several of any sizes; a score of several is the mean of their scores. Random choices
+depend on `seed` alone, so a score is always the same.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def coherence(
     sample_patches: int = 600,
     real_patches: int = 40_000,
 ) -> float:
-    """Squared distance, per element, of a sample's patches to the nearest patch of the real image; lower is better.
+    """Squared distance per element from a sample's patches to the nearest real ones; lower is better.
 
     Mean over at most sample_patches random patches of every sample, against at most real_patches real ones.
     """
@@ -50,7 +50,7 @@ def coherence(
 
 
 def diversity(samples: Tensor | Sequence[Tensor], real: Tensor) -> float:
-    """SinGAN's diversity: std of a pixel's grey value over the samples, averaged, over the std of the real image.
+    """SinGAN's diversity: std of a pixel's grey value over the samples, averaged, over the real image's std.
 
     At least two samples, all of one size.
     """
