@@ -1,0 +1,152 @@
+// Accumulation over pixels: the weight gradient. Both factors are packed at one pitch, with zeros in the columns of
+// `fixed` beyond its image, so that it is a plain product of matrices whose inner dimension is the linear pixel axis:
+//     result[f][s, t] = sum over p of fixed[f][p] * window[s][offset[t] + p].
+#pragma once
+
+#include "pack.h"
+#include "parallel.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+// Register tiles: M channels of `fixed` by K (channel, tap) pairs of `shifted`, one vector of pixel lanes each.
+constexpr int fixed_limit = 4;
+constexpr int taps_per_tile(int fixed) {
+  return HYPERCONV_VECTOR_REGISTERS == 32 ? smaller(24 / fixed, 12) : smaller(12 / fixed, 6);
+}
+
+// out[m * K + k] = sum over `count` pixels, a multiple of the lanes.
+template <typename T, int M, int K>
+void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t count, T* out) {
+  constexpr int sums = M * K, rounded = (sums + lanes<T> - 1) / lanes<T> * lanes<T>;
+  Vector<T> sum[rounded] = {};
+  const T* source[K];
+#pragma GCC unroll 12
+  for (int k = 0; k < K; ++k) source[k] = shifted[k];
+  for (int64_t p = 0; p < count; p += lanes<T>) {
+    Vector<T> g[M];
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) load(g[m], fixed + m * fixed_stride + p);
+#pragma GCC unroll 12
+    for (int k = 0; k < K; ++k) {
+      Vector<T> x;
+      load(x, source[k] + p);
+#pragma GCC unroll 4
+      for (int m = 0; m < M; ++m) sum[m * K + k] += g[m] * x;
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < rounded; i += lanes<T>) sum_lanes<T>(sum + i, out + i);
+}
+
+template <typename T>
+using AccumulateFunction = void (*)(const T*, int64_t, const T* const*, int64_t, T*);
+
+template <typename T>
+AccumulateFunction<T> accumulate_function(int64_t fixed) {
+  switch (fixed) {
+    case 1: return accumulate_tile<T, 1, taps_per_tile(1)>;
+    case 2: return accumulate_tile<T, 2, taps_per_tile(2)>;
+    case 3: return accumulate_tile<T, 3, taps_per_tile(3)>;
+    default: return accumulate_tile<T, 4, taps_per_tile(4)>;
+  }
+}
+
+// The packed factors of one block.
+template <typename T>
+struct BlockFactors {
+  const T *fixed, *shifted;
+  int64_t fixed_stride, pixels;
+};
+
+// result[f][(s, t)] += (or =, in the first block) the sums over one block.
+template <typename T>
+void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block, bool first_block, T* result) {
+  const int64_t taps = problem.taps.count, columns = problem.shifted_channels * taps;
+  const Panels panels = cut_into_panels(problem.fixed_channels, fixed_limit);
+  alignas(64) T values[32 * lanes<T>];
+  const T* shifted[12];
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t f = panel_start(panels, panel), width = panel_width(panels, panel);
+    const int64_t tile = taps_per_tile(static_cast<int>(width));
+    const AccumulateFunction<T> run = accumulate_function<T>(width);
+    for (int64_t k = 0; k < columns; k += tile) {
+      const int64_t used = smaller(tile, columns - k);
+      for (int64_t i = 0; i < tile; ++i) {
+        const int64_t column = smaller(k + i, columns - 1);
+        shifted[i] = block.shifted + column / taps * problem.window.channel_stride + problem.taps.offset[column % taps];
+      }
+      run(block.fixed + f * block.fixed_stride, block.fixed_stride, shifted, block.pixels, values);
+      for (int64_t m = 0; m < width; ++m) {
+        T* sums = result + (f + m) * columns + k;
+        for (int64_t i = 0; i < used; ++i) sums[i] = values[m * tile + i] + (first_block ? T(0) : sums[i]);
+      }
+    }
+  }
+}
+
+// The blocks [begin, end) of the samples of one set, in order; block = sample of the set * row blocks + row block.
+template <typename S>
+void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64_t set, int64_t group, int64_t begin,
+                      int64_t end, Sum<S>* result) {
+  using T = Sum<S>;
+  const Window& window = problem.window;
+  const int64_t height = problem.fixed.size[2];
+  const int64_t row_blocks = (height + problem.block_rows - 1) / problem.block_rows;
+  const int64_t samples_per_set = problem.fixed.size[0] / problem.sets;
+  const int64_t zero = 0;
+  const int64_t block_pixels = problem.block_rows * window.pitch;
+  Window plain{1, 1, &zero, &zero, 1, 1, 0, problem.block_rows, window.pitch, 0};
+  plain.channel_stride = ((block_pixels + lanes<T> - 1) / lanes<T> | 1) * lanes<T>;
+
+  const int64_t shifted_elements = problem.shifted_channels * window.channel_stride + lanes<T>;
+  const int64_t fixed_elements = problem.fixed_channels * plain.channel_stride;
+  T* fixed = static_cast<T*>(runtime.scratch(scratch_block, (fixed_elements + shifted_elements) * sizeof(T)));
+  T* shifted = fixed + fixed_elements;
+  fill_zero(shifted, shifted_elements);  // finite values wherever a zero of `fixed` is multiplied
+  const T slope = T(problem.negative_slope);
+
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t sample = set * samples_per_set + block / row_blocks;
+    const int64_t first_row = block % row_blocks * problem.block_rows;
+    const int64_t rows = smaller(problem.block_rows, height - first_row);
+    const int64_t pixels = (rows * window.pitch + lanes<T> - 1) / lanes<T> * lanes<T>;
+    pack_window<S>(fixed, plain, problem.fixed, problem.fixed_mask, sample, group * problem.fixed_channels,
+                   problem.fixed_channels, first_row, rows, slope);
+    for (int64_t f = 0; f < problem.fixed_channels; ++f)
+      fill_zero(fixed + f * plain.channel_stride + rows * window.pitch, pixels - rows * window.pitch);
+    pack_window<S>(shifted, window, problem.shifted, problem.shifted_mask, sample, group * problem.shifted_channels,
+                   problem.shifted_channels, first_row, rows + window.row_span, slope);
+    accumulate_block<T>(problem, {fixed, shifted, plain.channel_stride, pixels}, block == begin, result);
+  }
+}
+
+template <typename S>
+void accumulate(const Accumulation& problem, const Runtime& runtime) {
+  using T = Sum<S>;
+  const int64_t row_blocks = (problem.fixed.size[2] + problem.block_rows - 1) / problem.block_rows;
+  const int64_t blocks = problem.fixed.size[0] / problem.sets * row_blocks, chunks = problem.chunks;
+  const int64_t taps = problem.taps.count, columns = problem.shifted_channels * taps;
+  const int64_t part = problem.fixed_channels * columns, pairs = problem.sets * problem.groups;
+  T* parts = static_cast<T*>(runtime.scratch(scratch_call, chunks * pairs * part * sizeof(T)));
+  parallel(runtime, pairs * chunks, [&](int64_t unit) {
+    const int64_t pair = unit / chunks, chunk = unit % chunks;
+    accumulate_chunk<S>(problem, runtime, pair / problem.groups, pair % problem.groups, blocks * chunk / chunks,
+                        blocks * (chunk + 1) / chunks, parts + unit * part);
+  });
+
+  parallel(runtime, pairs * problem.fixed_channels, [&](int64_t unit) {
+    const int64_t pair = unit / problem.fixed_channels, f = unit % problem.fixed_channels;
+    const T* source = parts + pair * chunks * part + f * columns;
+    S* result = static_cast<S*>(problem.result) + pair / problem.groups * problem.result_set_stride +
+                pair % problem.groups * problem.result_group_stride + f * problem.result_fixed_stride;
+    for (int64_t s = 0; s < problem.shifted_channels; ++s, result += problem.result_shifted_stride) {
+      for (int64_t t = 0; t < taps; ++t, ++source) {
+        T total = 0;
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) total += source[chunk * part];
+        narrow(result[problem.taps.weight[t]], total);
+      }
+    }
+  });
+}
+
+}  // namespace hyperconv::HYPERCONV_ISA

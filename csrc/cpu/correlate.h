@@ -1,0 +1,167 @@
+// Correlation: the convolution, and (with transposed weights) its input gradient.
+#pragma once
+
+#include "pack.h"
+#include "parallel.h"
+#include "store.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+// Register tiles: M output channels by V vectors of pixels, so that M * V sums, V inputs and a weight fit.
+constexpr int panel_limit = HYPERCONV_VECTOR_REGISTERS == 32 ? 8 : 4;
+constexpr int tile_sums = HYPERCONV_VECTOR_REGISTERS == 32 ? 24 : 12;
+constexpr int tile_vectors(int channels) {
+  return smaller(tile_sums / channels, HYPERCONV_VECTOR_REGISTERS == 32 ? 8 : 6);
+}
+constexpr int longest_tile = tile_vectors(1);
+
+template <typename T>
+struct TileInput {
+  const T* pixels;  // first pixel of the tile, offset 0, channel 0
+  int64_t channels, channel_stride;
+  const int64_t* offsets;
+  int64_t taps;
+};
+
+// out[m][pixel] = panel bias + sum over channels and taps; `panel` as packed by pack_weight_panel.
+template <typename T, int M, int V>
+void correlate_tile(const TileInput<T>& input, const T* panel, T* out) {
+  Vector<T> sum[M][V];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[m][v] = Vector<T>{} + panel[m];
+  panel += M;
+
+  const T* pixels = input.pixels;
+  for (int64_t c = 0; c < input.channels; ++c, pixels += input.channel_stride) {
+    for (int64_t t = 0; t < input.taps; ++t, panel += M) {
+      const T* source = pixels + input.offsets[t];
+      Vector<T> x[V];
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const Vector<T> w = Vector<T>{} + panel[m];
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(out + (m * V + v) * lanes<T>, sum[m][v]);
+}
+
+template <typename T>
+using TileFunction = void (*)(const TileInput<T>&, const T* panel, T* out);
+
+template <typename T>
+TileFunction<T> tile_function(int64_t channels, bool full) {
+#define HYPERCONV_TILE(M) full ? correlate_tile<T, M, tile_vectors(M)> : correlate_tile<T, M, 1>
+  switch (channels) {
+    case 1: return HYPERCONV_TILE(1);
+    case 2: return HYPERCONV_TILE(2);
+    case 3: return HYPERCONV_TILE(3);
+#if HYPERCONV_VECTOR_REGISTERS == 32
+    case 4: return HYPERCONV_TILE(4);
+    case 5: return HYPERCONV_TILE(5);
+    case 6: return HYPERCONV_TILE(6);
+    case 7: return HYPERCONV_TILE(7);
+    default: return HYPERCONV_TILE(8);
+#else
+    default: return HYPERCONV_TILE(4);
+#endif
+  }
+#undef HYPERCONV_TILE
+}
+
+// Pixels [begin, begin + count) of the linear pixel axis, for the panels [first, last), all `width` channels wide.
+template <typename S>
+void correlate_pixels(const Correlation& problem, TileInput<Sum<S>> input, const Sum<S>* weights, const Panels& panels,
+                      int64_t first, int64_t last, int64_t begin, int64_t vectors, int64_t end,
+                      const Target<S>& target) {
+  using T = Sum<S>;
+  const int64_t width = panel_width(panels, first), pitch = problem.window.pitch;
+  const int64_t columns = problem.output.size[3], tile = vectors * lanes<T>;
+  const TileFunction<T> run = tile_function<T>(width, vectors > 1);
+  alignas(64) T values[(tile_sums + 8) * lanes<T>];
+  const int64_t per_channel = 1 + problem.in_channels * problem.taps.count;
+
+  input.pixels += begin;
+  for (int64_t panel = first; panel < last; ++panel) {
+    const int64_t channel = panel_start(panels, panel);
+    run(input, weights + channel * per_channel, values);
+    activate(values, width * tile, problem.activation, T(problem.negative_slope));
+    int64_t row = begin / pitch, column = begin % pitch;
+    for (int64_t p = begin; p < smaller(begin + tile, end);) {
+      const int64_t count = smaller(columns - column, smaller(begin + tile, end) - p);
+      if (count > 0) target.store_segment(values + (p - begin), tile, channel, width, row, column, count);
+      p += pitch - column;
+      column = 0;
+      ++row;
+    }
+  }
+}
+
+// One block of output rows of one sample and group, from its packed window.
+template <typename S>
+void correlate_block(const Correlation& problem, const TileInput<Sum<S>>& input, const Sum<S>* weights, int64_t rows,
+                     const Target<S>& target) {
+  using T = Sum<S>;
+  const Panels panels = cut_into_panels(problem.out_channels, panel_limit);
+  const int64_t end = (rows - 1) * problem.window.pitch + problem.output.size[3];
+  const int64_t bounds[3] = {0, panels.wide, panels.count};
+  for (int part = 0; part < 2; ++part) {
+    const int64_t first = bounds[part], last = bounds[part + 1];
+    if (first == last) continue;
+    const int64_t width = panel_width(panels, first), full = tile_vectors(static_cast<int>(width));
+    for (int64_t p = 0; p < end;) {
+      const int64_t left = (end - p + lanes<T> - 1) / lanes<T>;
+      // A tile of one vector is bound by latency: about four cycles a tap, against width * full / 2.
+      const int64_t vectors = left * 4 < width * full / 2 ? 1 : full;
+      correlate_pixels<S>(problem, input, weights, panels, first, last, p, vectors, end, target);
+      p += vectors * lanes<T>;
+    }
+  }
+}
+
+template <typename S>
+void correlate(const Correlation& problem, const Runtime& runtime) {
+  using T = Sum<S>;
+  const Window& window = problem.window;
+  const int64_t samples = problem.output.size[0], height = problem.output.size[2];
+  const int64_t samples_per_set = samples / problem.sets;
+  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
+  const Panels panels = cut_into_panels(problem.out_channels, panel_limit);
+  const int64_t per_channel = 1 + problem.in_channels * problem.taps.count;
+  const int64_t group_weights = problem.out_channels * per_channel;
+  T* weights =
+      static_cast<T*>(runtime.scratch(scratch_call, packed_sets * problem.groups * group_weights * sizeof(T)));
+  parallel(runtime, packed_sets * problem.groups * panels.count, [&](int64_t unit) {
+    const int64_t panel = unit % panels.count, set_group = unit / panels.count;
+    const int64_t first = panel_start(panels, panel);
+    pack_weight_panel<S>(weights + set_group * group_weights + first * per_channel, problem,
+                         set_group / problem.groups, set_group % problem.groups, first, panel_width(panels, panel));
+  });
+
+  const int64_t blocks = (height + problem.block_rows - 1) / problem.block_rows;
+  parallel(runtime, samples * problem.groups * blocks, [&](int64_t unit) {
+    const int64_t first_row = unit % blocks * problem.block_rows, sample_group = unit / blocks;
+    const int64_t group = sample_group % problem.groups, sample = sample_group / problem.groups;
+    const int64_t rows = smaller(problem.block_rows, height - first_row);
+    const int64_t set = packed_sets == 1 ? 0 : sample / samples_per_set;
+    // Tiles read past the last pixel, into values that are never stored.
+    const int64_t elements = problem.in_channels * window.channel_stride + longest_tile * lanes<T>;
+    T* packed = static_cast<T*>(runtime.scratch(scratch_block, elements * sizeof(T)));
+    pack_window<S>(packed, window, problem.input, problem.input_mask, sample, group * problem.in_channels,
+                   problem.in_channels, first_row, rows + window.row_span, T(problem.negative_slope));
+    const TileInput<T> input{packed, problem.in_channels, window.channel_stride, problem.taps.offset,
+                             problem.taps.count};
+    correlate_block<S>(problem, input, weights + (set * problem.groups + group) * group_weights, rows,
+                       Target<S>(problem, sample, group * problem.out_channels, first_row));
+  });
+}
+
+}  // namespace hyperconv::HYPERCONV_ISA

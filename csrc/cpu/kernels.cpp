@@ -1,0 +1,32 @@
+// The kernels of one instruction set; compiled once for each, with -DHYPERCONV_ISA=<name> and the matching flags.
+//
+// Everything with a body lives in a namespace of that name, and no standard-library template is used: functions of the
+// same name compiled for different instruction sets must never meet in the linker.
+#ifndef HYPERCONV_ISA
+#define HYPERCONV_ISA baseline
+#endif
+
+#include "accumulate.h"
+#include "bias.h"
+#include "correlate.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+#define HYPERCONV_FOR_DTYPE(function)                               \
+  switch (problem.dtype) {                                          \
+    case Dtype::float32: return function<float>(problem, runtime);  \
+    case Dtype::float64: return function<double>(problem, runtime); \
+    case Dtype::bfloat16: return function<bfloat16>(problem, runtime); \
+    case Dtype::float16: return function<float16>(problem, runtime); \
+  }
+
+static void run_correlate(const Correlation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(correlate) }
+static void run_accumulate(const Accumulation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(accumulate) }
+static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(bias_sum) }
+
+#define HYPERCONV_TEXT_OF(name) #name
+#define HYPERCONV_TEXT(name) HYPERCONV_TEXT_OF(name)
+
+const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_accumulate, run_bias_sum};
+
+}  // namespace hyperconv::HYPERCONV_ISA

@@ -1,0 +1,27 @@
+// The five operations on tensors: arguments checked, output allocated, work described for the kernels.
+// Shapes and formulas are those of hyperconv/ops/schema.py.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace hyperconv {
+
+using torch::stable::Tensor;
+using Ints = std::vector<int64_t>;
+
+Tensor conv2d(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, Ints stride, Ints padding,
+              Ints dilation, int64_t groups, int64_t activation, double negative_slope);
+Tensor masked_conv2d(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, std::optional<Tensor> mask,
+                     Ints stride, Ints padding, Ints dilation, int64_t groups, double negative_slope);
+Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Tensor> mask, Ints input_size,
+                      Ints stride, Ints padding, Ints dilation, int64_t groups, double negative_slope);
+Tensor weight_gradient(const Tensor& grad, const Tensor& input, std::optional<Tensor> mask, int64_t weight_sets,
+                       Ints kernel_size, Ints stride, Ints padding, Ints dilation, int64_t groups,
+                       double negative_slope);
+Tensor bias_gradient(const Tensor& grad, std::optional<Tensor> mask, int64_t weight_sets, double negative_slope);
+
+}  // namespace hyperconv

@@ -1,0 +1,113 @@
+// Packing: copies of image blocks in the layout of geometry.h, and of weights in the order the register tiles read.
+#pragma once
+
+#include "convert.h"
+#include "interface.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+// A row of the source and, where the source is masked, the same row of the mask.
+template <typename S>
+struct SourceRow {
+  const S* data;
+  int64_t stride;
+  const S* mask;
+  int64_t mask_stride;
+};
+
+template <typename S>
+HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
+  return value * (widen(mask) > 0 ? Sum<S>(1) : slope);
+}
+
+template <typename S>
+void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
+  const S* __restrict data = row.data;
+  const S* __restrict mask = row.mask;
+  if (mask && row.stride == 1 && row.mask_stride == 1) {
+    for (int64_t i = 0; i < count; ++i) target[i] = masked<S>(widen(data[i]), mask[i], slope);
+  } else if (mask) {
+    for (int64_t i = 0; i < count; ++i)
+      target[i] = masked<S>(widen(data[i * row.stride]), mask[i * row.mask_stride], slope);
+  } else if (row.stride == 1) {
+    for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i * row.stride]);
+  }
+}
+
+template <typename T>
+HYPERCONV_INLINE void fill_zero(T* target, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) target[i] = 0;
+}
+
+// Number of i >= 0 with base + i * step < limit.
+HYPERCONV_INLINE int64_t steps_below(int64_t limit, int64_t base, int64_t step) {
+  const int64_t distance = larger(limit - base, 0);
+  return step == 1 ? distance : (distance + step - 1) / step;
+}
+
+// `rows` rows of every plane of the channels first_channel, first_channel + 1, ... of one sample, for the output rows
+// from first_row on, into `target` ([channel][plane][row][pitch]); zeros outside the image.
+template <typename S>
+void pack_window(Sum<S>* target, const Window& window, const Image& image, const Image& mask, int64_t sample,
+                 int64_t first_channel, int64_t channels, int64_t first_row, int64_t rows, Sum<S> slope) {
+  const S* data = static_cast<const S*>(image.data) + sample * image.stride[0] + first_channel * image.stride[1];
+  const S* mask_data = static_cast<const S*>(mask.data);
+  if (mask_data) mask_data += sample * mask.stride[0] + first_channel * mask.stride[1];
+
+  const auto pack_row = [&](int64_t channel, int64_t plane, int64_t row) {
+    const int64_t y = window.row_base[plane] + (first_row + row) * window.row_step;
+    Sum<S>* line = target + channel * window.channel_stride +
+                   (plane * window.column_planes * window.rows + row) * window.pitch;
+    for (int64_t p = 0; p < window.column_planes; ++p, line += window.rows * window.pitch) {
+      const int64_t base = window.column_base[p], step = window.column_step;
+      const bool inside = y >= 0 && y < image.size[2];
+      const int64_t end = inside ? smaller(steps_below(image.size[3], base, step), window.pitch) : 0;
+      const int64_t begin = smaller(steps_below(0, base, step), end);
+      const int64_t x = base + begin * step;
+      SourceRow<S> source{data + channel * image.stride[1] + y * image.stride[2] + x * image.stride[3],
+                          step * image.stride[3], nullptr, 0};
+      if (mask_data) {
+        source.mask = mask_data + channel * mask.stride[1] + y * mask.stride[2] + x * mask.stride[3];
+        source.mask_stride = step * mask.stride[3];
+      }
+      fill_zero(line, begin);
+      if (begin < end) copy_row<S>(line + begin, source, slope, end - begin);
+      fill_zero(line + end, window.pitch - end);
+    }
+  };
+
+  if (image.stride[1] < image.stride[3]) {  // channels_last: finish a row in all channels while it is in the cache
+    for (int64_t plane = 0; plane < window.row_planes; ++plane)
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t channel = 0; channel < channels; ++channel) pack_row(channel, plane, row);
+  } else {
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t plane = 0; plane < window.row_planes; ++plane)
+        for (int64_t row = 0; row < rows; ++row) pack_row(channel, plane, row);
+  }
+}
+
+// One panel of `width` output channels: its biases, then [input channel][tap][width] weights.
+template <typename S>
+void pack_weight_panel(Sum<S>* target, const Correlation& problem, int64_t set, int64_t group, int64_t first,
+                       int64_t width) {
+  const S* bias = static_cast<const S*>(problem.bias);
+  const int64_t channel = group * problem.out_channels + first;
+  for (int64_t m = 0; m < width; ++m)
+    target[m] = bias ? widen(bias[set * problem.bias_set_stride + (channel + m) * problem.bias_stride]) : 0;
+  target += width;
+
+  const int64_t stride = problem.weight_out_stride;
+  const S* weight = static_cast<const S*>(problem.weight) + set * problem.weight_set_stride +
+                    group * problem.weight_group_stride + first * stride;
+  for (int64_t c = 0; c < problem.in_channels; ++c, weight += problem.weight_in_stride) {
+    for (int64_t t = 0; t < problem.taps.count; ++t, target += width) {
+      const S* source = weight + problem.taps.weight[t];
+      for (int64_t m = 0; m < width; ++m) target[m] = widen(source[m * stride]);
+    }
+  }
+}
+
+}  // namespace hyperconv::HYPERCONV_ISA

@@ -1,0 +1,114 @@
+// The epilogue: activation or mask on a tile of results, and its way out to an image of any strides.
+#pragma once
+
+#include "convert.h"
+#include "interface.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+// tanh(x) = e / (e + 2) with e = exp(2 |x|) - 1, by exp(a) = 2^n exp(r); keeps NaN, within a few units in the last
+// place, and made of operations that vectorise.
+HYPERCONV_INLINE float tanh_of(float x) {
+  constexpr float round = 12582912.0f, log2_e = 1.44269504f, ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
+  const float magnitude = __builtin_fabsf(x);
+  const float a = 2 * (magnitude > 9.5f ? 9.5f : magnitude);
+  const float rounded = a * log2_e + round;
+  const float n = rounded - round;
+  const float r = (a - n * ln2_high) - n * ln2_low;
+  float series = 1.0f / 5040;
+  series = series * r + 1.0f / 720;
+  series = series * r + 1.0f / 120;
+  series = series * r + 1.0f / 24;
+  series = series * r + 1.0f / 6;
+  series = series * r + 0.5f;
+  const float scale = float_of((bits_of(rounded) << 23) + 0x3f800000u);
+  const float e = scale * (series * r * r + r) + (scale - 1);
+  return __builtin_copysignf(e / (e + 2), x);
+}
+HYPERCONV_INLINE double tanh_of(double x) { return __builtin_tanh(x); }
+
+template <typename T>
+HYPERCONV_INLINE void activate(T* values, int64_t count, Activation activation, T slope) {
+  switch (activation) {
+    case Activation::none:
+      break;
+    case Activation::relu:
+      for (int64_t i = 0; i < count; ++i) values[i] = values[i] < 0 ? T(0) : values[i];
+      break;
+    case Activation::leaky_relu:
+      for (int64_t i = 0; i < count; ++i) values[i] = values[i] > 0 ? values[i] : values[i] * slope;
+      break;
+    case Activation::tanh:
+      for (int64_t i = 0; i < count; ++i) values[i] = tanh_of(values[i]);
+      break;
+  }
+}
+
+// Whole vectors, the last one overlapping its neighbour.
+template <typename T>
+HYPERCONV_INLINE void copy_values(T* __restrict target, const T* __restrict source, int64_t count) {
+  if (count < lanes<T>) {
+    for (int64_t i = 0; i < count; ++i) target[i] = source[i];
+    return;
+  }
+  Vector<T> value;
+  for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) {
+    load(value, source + i);
+    store(target + i, value);
+  }
+  load(value, source + count - lanes<T>);
+  store(target + count - lanes<T>, value);
+}
+template <typename S, typename T>
+HYPERCONV_INLINE void copy_values(S* __restrict target, const T* __restrict source, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) narrow(target[i], source[i]);
+}
+
+// Where the results of one unit of work go: channel `first_channel` of row `first_row` is (0, 0) for it.
+template <typename S>
+struct Target {
+  Target(const Correlation& problem, int64_t sample, int64_t first_channel, int64_t first_row)
+      : output(problem.output), mask(problem.output_mask), slope(problem.negative_slope) {
+    data = static_cast<S*>(output.data) + sample * output.stride[0] + first_channel * output.stride[1] +
+           first_row * output.stride[2];
+    mask_data = static_cast<const S*>(mask.data);
+    if (mask_data)
+      mask_data += sample * mask.stride[0] + first_channel * mask.stride[1] + first_row * mask.stride[2];
+  }
+
+  // `count` pixels from (row, column) of `channels` channels; `values` is [channel][value_pitch].
+  void store_segment(Sum<S>* values, int64_t value_pitch, int64_t channel, int64_t channels, int64_t row,
+                     int64_t column, int64_t count) const {
+    if (mask_data) apply_mask(values, value_pitch, channel, channels, row, column, count);
+    S* target = data + channel * output.stride[1] + row * output.stride[2] + column * output.stride[3];
+    if (output.stride[3] == 1) {
+      for (int64_t m = 0; m < channels; ++m)
+        copy_values(target + m * output.stride[1], values + m * value_pitch, count);
+    } else {
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t m = 0; m < channels; ++m)
+          narrow(target[i * output.stride[3] + m * output.stride[1]], values[m * value_pitch + i]);
+    }
+  }
+
+ private:
+  void apply_mask(Sum<S>* values, int64_t value_pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,
+                  int64_t count) const {
+    const S* source = mask_data + channel * mask.stride[1] + row * mask.stride[2] + column * mask.stride[3];
+    for (int64_t m = 0; m < channels; ++m, source += mask.stride[1], values += value_pitch) {
+      if (mask.stride[3] == 1) {
+        for (int64_t i = 0; i < count; ++i) values[i] = masked<S>(values[i], source[i], slope);
+      } else {
+        for (int64_t i = 0; i < count; ++i) values[i] = masked<S>(values[i], source[i * mask.stride[3]], slope);
+      }
+    }
+  }
+
+  const Image& output;
+  const Image& mask;
+  S* data;
+  const S* mask_data;
+  Sum<S> slope;
+};
+
+}  // namespace hyperconv::HYPERCONV_ISA
