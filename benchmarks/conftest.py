@@ -1,0 +1,64 @@
+"""Options of the benchmark suite, and the machine's facts in its JSON."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from benchmarks.environment import PRECISIONS, describe, set_precision
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("hyperconv benchmarks")
+    group.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where the layers run")
+    group.addoption("--precision", default="fp32", choices=sorted(PRECISIONS), help="dtype and TF32 setting")
+    group.addoption("--full", action="store_true", help="the whole list of layers; hours on a small CPU")
+    group.addoption("--inductor", action="store_true", help="also torch.compile(mode='max-autotune')")
+    group.addoption("--cell-seconds", type=float, default=None, help="timed seconds per layer and phase")
+    group.addoption("--deadline", type=float, default=None, help="skip what has not begun after so many seconds")
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "cuda":
+        torch.backends.cudnn.benchmark = True
+    config.benchmarks_started = time.monotonic()
+
+
+@pytest.fixture
+def device(request) -> str:
+    return request.config.getoption("--device")
+
+
+@pytest.fixture
+def precision(request) -> str:
+    return request.config.getoption("--precision")
+
+
+@pytest.fixture
+def dtype(precision) -> torch.dtype:
+    return set_precision(precision)
+
+
+@pytest.fixture
+def inductor(request) -> bool:
+    return request.config.getoption("--inductor")
+
+
+@pytest.fixture
+def cell_seconds(request, device) -> float:
+    given = request.config.getoption("--cell-seconds")
+    return given or (2.0 if device == "cpu" else 0.1)
+
+
+@pytest.fixture(autouse=True)
+def before_the_deadline(request):
+    deadline = request.config.getoption("--deadline")
+    if deadline and time.monotonic() - request.config.benchmarks_started > deadline:
+        pytest.skip(f"the {deadline:g} seconds given for the run are spent")
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info.clear()
+    machine_info.update(describe(config.getoption("--device")))

@@ -1,0 +1,73 @@
+"""What is done with a layer: forward, forward and backward, and the double backward of a gradient penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.layers import NEGATIVE_SLOPE, PADDING, Problem
+from benchmarks.peers import Apply
+
+Results = dict[str, Tensor]
+
+
+def forward(apply: Apply, problem: Problem) -> Results:
+    """The output alone, nothing kept for a backward."""
+    with torch.no_grad():
+        return {"output": apply(problem.input, problem.weight, problem.bias)}
+
+
+def backward(apply: Apply, problem: Problem) -> Results:
+    """Forward, then the gradients of input, weight and bias."""
+    inputs = (problem.input, problem.weight, problem.bias)
+    output = apply(*inputs)
+    gradients = torch.autograd.grad(output, inputs, problem.cotangent)
+    return {"output": output, **dict(zip(("input", "weight", "bias"), gradients))}
+
+
+def penalty(apply: Apply, problem: Problem) -> Results:
+    """WGAN-GP: the norm of the input gradient over channels is pulled to 1, per pixel.
+
+    The derivative is taken by the weight and by the gradient that arrived from above, which in a critic
+    belongs to the layers there.
+    """
+    output = apply(problem.input, problem.weight, problem.bias)
+    (slope,) = torch.autograd.grad(output, problem.input, problem.cotangent, create_graph=True)
+    value = (slope.float() if slope.element_size() < 4 else slope).norm(2, dim=1).sub(1).square().sum()
+    gradients = torch.autograd.grad(value, (problem.weight, problem.cotangent))
+    return {"output": output, "slope": slope, **dict(zip(("weight", "cotangent"), gradients))}
+
+
+PHASES: dict[str, Callable[[Apply, Problem], Results]] = {
+    "forward": forward,
+    "backward": backward,
+    "penalty": penalty,
+}
+
+# Largest relative error ||out - exact|| / ||exact|| of any result before nothing is reported.
+TOLERANCE = {"fp64": 1e-10, "fp32": 1e-4, "tf32": 5e-3, "fp16": 5e-3, "bf16": 4e-2}
+
+
+def errors(phase: str, results: Results, problem: Problem) -> dict[str, float]:
+    """Relative error of every result against a float64 loop of F.conv2d, on the first, a middle and the last sample.
+
+    The exact result takes the side of the leaky ReLU from the output under test: where rounding decides the
+    side, one flipped pixel would otherwise count as an error of the gradient.
+    """
+    count = len(problem.input)
+    samples = sorted({0, count // 2, count - 1})
+    positive = results["output"].detach()[samples] > 0
+
+    def exact_layer(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        rows = [F.conv2d(x, w, b, padding=PADDING) for x, w, b in zip(input.split(1), weight, bias)]
+        linear = torch.cat(rows)
+        return torch.where(positive, linear, NEGATIVE_SLOPE * linear)
+
+    exact = PHASES[phase](exact_layer, problem.of_samples(samples, torch.float64))
+    return {
+        name: ((results[name].detach()[samples].double() - value).norm() / value.norm()).item()
+        for name, value in exact.items()
+    }

@@ -1,0 +1,127 @@
+"""Tables from the operator suite's JSON: this package against the best peer of each layer, in Markdown.
+
+    python -m benchmarks.report operator.json [more.json ...] [--machine machine.json] [--out operator.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import geometric_mean
+
+from benchmarks.rivals import OURS
+
+PHASE_TITLES = {
+    "forward": "Forward",
+    "backward": "Forward and backward",
+    "penalty": "Gradient penalty (double backward)",
+}
+MACHINE_RATES = {"fp64": "matmul_fp64", "fp32": "matmul_fp32", "tf32": "matmul_tf32", "bf16": "matmul_bf16"}
+
+
+def records(paths: list[Path]) -> tuple[dict, list[dict]]:
+    """The first file's machine, and one record per layer and phase of all files."""
+    files = [json.loads(path.read_text()) for path in paths]
+    found = [bench["extra_info"] for file in files for bench in file["benchmarks"] if bench["extra_info"]]
+    return files[0]["machine_info"], found
+
+
+def best_peer(seconds: dict[str, float]) -> str | None:
+    """The quickest rival that is not this package; None where no peer could be timed."""
+    peers = [name for name in seconds if not name.startswith(OURS)]
+    return min(peers, key=seconds.__getitem__) if peers else None
+
+
+def speed_up(seconds: dict[str, float]) -> float | None:
+    """Best peer's time over this package's: above 1 is quicker than every peer."""
+    peer = best_peer(seconds)
+    return seconds[peer] / seconds[OURS] if peer and OURS in seconds else None
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:], ""]
+
+
+def summary(found: list[dict]) -> list[str]:
+    """Per precision and phase: the geometric mean of the speed-ups, the smallest, and how many layers lose."""
+    rows = []
+    for precision in sorted({r["precision"] for r in found}):
+        for phase, phase_title in PHASE_TITLES.items():
+            cells = [r for r in found if (r["precision"], r["phase"]) == (precision, phase)]
+            for title, key in (("eager", "seconds"), ("in a CUDA graph", "graph_seconds")):
+                ratios = [ratio for r in cells if (ratio := speed_up(r[key]))]
+                if ratios:
+                    lost = sum(ratio < 1 for ratio in ratios)
+                    mean, least = geometric_mean(ratios), min(ratios)
+                    rows.append([phase_title, precision, title, str(len(ratios)), f"{mean:.2f}",
+                                 f"{least:.2f}", f"{max(ratios):.2f}", str(lost)])
+    header = ["phase", "precision", "timed", "layers", "geometric mean", "least", "most", "slower than the best peer"]
+    return table(header, rows)
+
+
+def milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value * 1e3:.3g}"
+
+
+def details(found: list[dict], rates: dict) -> list[str]:
+    """One row per layer: every rival's milliseconds, and the speed-up over the best peer."""
+    names = list(dict.fromkeys(name for r in found for name in r["seconds"]))
+    with_graphs = any(r["graph_seconds"] for r in found)
+    header = ["layer", "size", "B", *names, "best peer", "speed-up"]
+    header += ["speed-up in a graph"] * with_graphs + ["% of roofline"] * bool(rates)
+    rows = []
+    for r in found:
+        layer, ratio, graph_ratio = r["layer"], speed_up(r["seconds"]), speed_up(r["graph_seconds"])
+        row = [f"{layer['in_channels']}->{layer['out_channels']}", f"{layer['height']}x{layer['width']}",
+               str(layer["batch"]), *(milliseconds(r["seconds"].get(name)) for name in names),
+               best_peer(r["seconds"]) or "none", f"{ratio:.2f}" if ratio else ""]
+        row += [f"{graph_ratio:.2f}" if graph_ratio else ""] * with_graphs
+        if rates:
+            row.append(f"{roofline_share(r, rates):.0%}")
+        rows.append(row)
+    return table(header, rows)
+
+
+def roofline_share(record: dict, rates: dict) -> float:
+    """Forward only: the time that arithmetic or memory traffic must take, over the measured time."""
+    ideal = max(record["operations"] / rates["operations"], record["bytes"] / rates["bytes"])
+    return ideal / min(record["seconds"][OURS], record["graph_seconds"].get(OURS, float("inf")))
+
+
+def report(paths: list[Path], machine: Path | None = None) -> str:
+    facts, found = records(paths)
+    limits = json.loads(machine.read_text())["figures"] if machine else {}
+    lines = ["# Per-sample convolution beside its peers", "", "Milliseconds per call; 3x3, bias and leaky ReLU.", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()] + [""] + summary(found)
+    for precision in sorted({r["precision"] for r in found}):
+        for phase, title in PHASE_TITLES.items():
+            cells = [r for r in found if (r["precision"], r["phase"]) == (precision, phase)]
+            rate = limits.get(MACHINE_RATES.get(precision))
+            known = rate and limits.get("copy") and phase == "forward"
+            rates = {"operations": rate, "bytes": limits["copy"]} if known else {}
+            if cells:
+                lines += [f"## {title}, {precision}", "", *details(cells, rates)]
+    notes = {f"- {name}: {reason}" for r in found for name, reason in r["not_timed"].items()}
+    if notes:
+        lines += ["## Not timed", "", *sorted(notes), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path, help="JSON files of benchmarks/test_operator.py")
+    parser.add_argument("--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline")
+    parser.add_argument("--out", type=Path, help="write the whole report here and print the summary only")
+    arguments = parser.parse_args()
+    text = report(arguments.results, arguments.machine)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+        print("\n".join(summary(records(arguments.results)[1])))
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

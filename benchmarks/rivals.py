@@ -1,0 +1,64 @@
+"""Who takes part: every peer, and this package by its own choice of backend and by each backend that runs here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+import hyperconv
+from benchmarks.layers import NEGATIVE_SLOPE, PADDING, Problem
+from benchmarks.peers import PEERS, compiled, grouped
+from benchmarks.phases import PHASES, TOLERANCE, Results, errors
+
+Run = Callable[[Problem], Results]
+OURS = "hyperconv"
+
+
+def hyperconv_layer(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The layer by this package: one call."""
+    return hyperconv.hyper_conv2d(
+        input, weight, bias, padding=PADDING, activation="leaky_relu", negative_slope=NEGATIVE_SLOPE
+    )
+
+
+def rivals(phase: str, device: str, inductor: bool = False) -> dict[str, Run]:
+    """Name -> one run of the phase; `inductor` adds grouped convolution compiled with max-autotune."""
+    runs: dict[str, Run] = {name: partial(PHASES[phase], apply) for name, apply in PEERS.items()}
+    if inductor:
+        runs["inductor"] = _inductor(phase)
+    runs[OURS] = partial(PHASES[phase], hyperconv_layer)
+    for backend, reasons in hyperconv.backends().items():
+        if reasons[device] is None:
+            runs[f"{OURS}-{backend}"] = partial(_on_backend, backend, phase)
+    return runs
+
+
+def _on_backend(backend: str, phase: str, problem: Problem) -> Results:
+    with hyperconv.use_backend(backend):
+        return PHASES[phase](hyperconv_layer, problem)
+
+
+def _inductor(phase: str) -> Run:
+    if phase == "penalty":
+        return partial(compiled(PHASES[phase], autograd_inside=True), grouped)
+    return partial(PHASES[phase], compiled(grouped))
+
+
+def check(
+    runs: dict[str, Run], phase: str, problem: Problem, precision: str
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """The rivals whose results are right, and for each of the others what is not."""
+    wrong = {}
+    for name, run in runs.items():
+        try:
+            found = errors(phase, run(problem), problem)
+        except (RuntimeError, TypeError, ValueError) as error:  # one that cannot run here loses its column only
+            wrong[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            continue
+        worst = max(found, key=lambda result: math.inf if math.isnan(found[result]) else found[result])
+        if not found[worst] <= TOLERANCE[precision]:
+            wrong[name] = f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
+    return {name: run for name, run in runs.items() if name not in wrong}, wrong

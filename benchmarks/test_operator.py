@@ -1,0 +1,80 @@
+"""Per-sample convolution beside every peer, layer by layer and phase by phase.
+
+    OMP_NUM_THREADS=1 python -m pytest benchmarks/test_operator.py --benchmark-json=operator.json
+    python -m benchmarks.report operator.json
+
+Results are checked against float64 first; a wrong one is not timed. Then all rivals run in turn in every
+round, so pytest-benchmark's own columns show this package's clock readings, and the medians of all rivals,
+in seconds per call, are in `extra_info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from benchmarks.layers import Layer, layers, problem
+from benchmarks.phases import PHASES
+from benchmarks.rivals import OURS, check, rivals
+from benchmarks.timing import Race, captured, rotating, seconds
+
+GRAPH_LIMIT = 64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
+
+
+def pytest_generate_tests(metafunc):
+    options = metafunc.config.option
+    cells = layers(options.device, options.full)
+    metafunc.parametrize("phase", PHASES)
+    metafunc.parametrize("layer", cells, ids=str)
+
+
+def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell_seconds):
+    problems = [problem(layer, dtype, device, seed) for seed in range(problem_sets(layer, dtype, device))]
+    right, wrong = check(rivals(phase, device, inductor), phase, problems[0], precision)
+    assert OURS in right, f"{OURS} is not to be timed: {wrong[OURS]}"
+
+    calls = {name: [partial(run, p) for p in problems] for name, run in right.items()}
+    race = Race({name: rotating(functions) for name, functions in calls.items()}, device, cell_seconds)
+    others = [name for name in race.names if name != OURS]
+
+    def run_the_others() -> None:
+        turn = len(race.samples[OURS]) % max(1, len(others))
+        for name in others[turn:] + others[:turn]:
+            race.time(name)
+
+    benchmark.pedantic(race.time, args=(OURS,), setup=run_the_others, rounds=race.rounds)
+    benchmark.extra_info.update(
+        phase=phase,
+        device=device,
+        precision=precision,
+        layer=vars(layer),
+        operations=layer.forward_operations,
+        bytes=layer.bytes_moved(dtype.itemsize),
+        seconds=race.medians(),
+        graph_seconds=graph_times(calls, layer) if device == "cuda" else {},
+        not_timed=wrong,
+    )
+
+
+def problem_sets(layer: Layer, dtype: torch.dtype, device: str) -> int:
+    """How many sets of tensors to rotate among, so that a GPU's second-level cache does not hold them all."""
+    if device == "cpu":
+        return 1
+    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    return min(8, 1 + 2 * cache // layer.bytes_moved(dtype.itemsize))
+
+
+def graph_times(calls: dict[str, list[Callable]], layer: Layer) -> dict[str, float]:
+    """Seconds per call inside a CUDA graph: what is left when launching costs nothing."""
+    if layer.height > GRAPH_LIMIT:
+        return {}
+    times = {}
+    for name, functions in calls.items():
+        if name == "inductor":  # max-autotune captures its own graphs
+            continue
+        replay = captured(functions)
+        seconds(replay, "cuda", 3)
+        times[name] = min(seconds(replay, "cuda", 5) for _ in range(3)) / len(functions)
+    return times

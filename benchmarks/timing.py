@@ -1,0 +1,95 @@
+"""Clocks for CPU and GPU, and a race in which every rival is timed in every round."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+Function = Callable[[], object]
+
+
+def seconds(function: Function, device: str, repeats: int = 1) -> float:
+    """Seconds of one call, averaged over `repeats` calls in a row; device events on a GPU."""
+    if device == "cpu":
+        start = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        return (time.perf_counter() - start) / repeats
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(repeats):
+        function()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3 / repeats
+
+
+def rotating(functions: Sequence[Function]) -> Function:
+    """One function that calls the given ones in turn: with inputs of their own they do not sit in the cache."""
+    turn = 0
+
+    def call() -> object:
+        nonlocal turn
+        turn = (turn + 1) % len(functions)
+        return functions[turn]()
+
+    return call
+
+
+def captured(functions: Sequence[Function]) -> Function:
+    """A CUDA graph of all calls in a row; what it returns replays it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for function in functions:
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for function in functions:
+            function()
+    return graph.replay
+
+
+class Race:
+    """Rivals timed in turn, round after round, so that a change of the machine's pace meets all of them alike.
+
+    A rival that needs more than `left_behind` times the quickest one's time keeps the time of its warm-up and
+    runs no further: it is nobody's best.
+    """
+
+    def __init__(self, rivals: Mapping[str, Function], device: str, budget: float, left_behind: float = 4.0):
+        self.device = device
+        self.rivals = dict(rivals)
+        first = {name: self._warm_up(function) for name, function in self.rivals.items()}
+        quickest = min(first.values())
+        self.names = [name for name in first if first[name] <= left_behind * quickest]
+        self.samples = {name: [] if name in self.names else [first[name]] for name in first}
+        shortest = 2e-4 if device == "cpu" else 1e-3
+        self.repeats = {name: max(1, min(200, round(shortest / first[name]))) for name in self.names}
+        one_round = sum(self.repeats[name] * first[name] for name in self.names)
+        self.rounds = max(3, min(50, int(budget / one_round)))
+
+    def _warm_up(self, function: Function) -> float:
+        seconds(function, self.device)
+        return min(seconds(function, self.device) for _ in range(2))
+
+    def time(self, name: str) -> float:
+        """Times one rival once and keeps the sample."""
+        if name in self.names:
+            self.samples[name].append(seconds(self.rivals[name], self.device, self.repeats[name]))
+        return self.samples[name][-1]
+
+    def run(self) -> dict[str, float]:
+        """All rounds, the order turned by one each time; the medians."""
+        for round_ in range(self.rounds):
+            turn = round_ % len(self.names)
+            for name in self.names[turn:] + self.names[:turn]:
+                self.time(name)
+        return self.medians()
+
+    def medians(self) -> dict[str, float]:
+        return {name: statistics.median(samples) for name, samples in self.samples.items()}

@@ -1,0 +1,75 @@
+"""Timing and tables: the best peer is the one that counts."""
+
+import json
+import time
+
+import pytest
+
+from benchmarks.report import best_peer, report, speed_up, summary
+from benchmarks.timing import Race, rotating
+
+SECONDS = {"grouped": 4.0, "loop": 2.0, "hyperconv": 1.0, "hyperconv-native": 0.5}
+
+
+def record(phase="forward", seconds=SECONDS, **changes):
+    layer = {"in_channels": 3, "out_channels": 64, "height": 25, "width": 25, "batch": 4}
+    return {"phase": phase, "device": "cpu", "precision": "fp32", "layer": layer, "seconds": seconds,
+            "graph_seconds": {}, "not_timed": {}, "operations": 1e9, "bytes": 1e6, **changes}
+
+
+def written(tmp_path, records):
+    path = tmp_path / "operator.json"
+    benchmarks = [{"extra_info": r} for r in records] + [{"extra_info": {}}]
+    path.write_text(json.dumps({"machine_info": {"cpu": "a processor"}, "benchmarks": benchmarks}))
+    return path
+
+
+def test_speed_up_is_over_the_best_peer_and_not_over_this_package():
+    assert best_peer(SECONDS) == "loop"
+    assert speed_up(SECONDS) == 2.0
+    assert speed_up({"hyperconv": 1.0}) is None
+
+
+def test_summary_has_the_geometric_mean_and_the_losses():
+    slow = {"grouped": 1.0, "hyperconv": 2.0}
+    text = "\n".join(summary([record(), record(), record(seconds=slow)]))
+    assert "| 3 | 1.26 | 0.50 | 2.00 | 1 |" in text
+
+
+def test_report_names_machine_layers_and_what_was_not_timed(tmp_path):
+    path = written(tmp_path, [record(), record(phase="penalty", not_timed={"vmap": "relative error 0.5"})])
+    text = report([path])
+    assert "a processor" in text and "| 3->64 | 25x25 | 4 |" in text
+    assert "## Gradient penalty" in text and "- vmap: relative error 0.5" in text
+
+
+def test_roofline_takes_the_larger_of_arithmetic_and_memory(tmp_path):
+    machine = tmp_path / "machine.json"
+    machine.write_text(json.dumps({"figures": {"matmul_fp32": 1e10, "copy": 2e6}}))
+    assert "| 50% |" in report([written(tmp_path, [record()])], machine)
+
+
+def test_race_times_every_rival_in_every_round_and_leaves_slow_ones_behind():
+    calls = []
+
+    def rival(name, pause):
+        def run():
+            calls.append(name)
+            time.sleep(pause)
+
+        return run
+
+    race = Race({"a": rival("a", 0.01), "b": rival("b", 0.012), "slow": rival("slow", 0.1)}, "cpu", budget=0.1)
+    assert race.rounds == pytest.approx(4, abs=1)
+    calls.clear()
+    medians = race.run()
+    assert calls[:4] == ["a", "b", "b", "a"] and "slow" not in calls
+    assert set(medians) == {"a", "b", "slow"}
+
+
+def test_rotation_visits_every_input():
+    seen = []
+    call = rotating([lambda i=i: seen.append(i) for i in range(3)])
+    for _ in range(6):
+        call()
+    assert sorted(seen) == [0, 0, 1, 1, 2, 2] and seen[:3] == seen[3:]
