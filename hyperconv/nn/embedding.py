@@ -20,12 +20,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ResNetEmbedding(nn.Module):
-    """Photos (B, `in_channels`, S, S) in [-1, 1] -> (B, `features`): a ResNet trunk and one Linear, no activation.
+    """Photos (B, `in_channels`, S, S) in [-1, 1] -> (B, `features`): a ResNet trunk, then one Linear.
 
-    `weights` is a file with torchvision's state_dict of the same depth (.pth read without unpickling code, or
-    .safetensors): the trunk then starts from it, keeps its statistics, and sees photos normalised as ImageNet's.
-    Without it the trunk starts at random and sees [-1, 1]; call `calibrate` once before training.
-    Grey photos (`in_channels` 1) are repeated into three channels. Raises InputError where the file does not fit.
+    `weights` is a file with torchvision's state_dict of the same depth (.pth or .safetensors): the trunk
+    starts from it, keeps its statistics, and sees photos normalised as ImageNet's. Without it the trunk
+    starts at random and sees [-1, 1]; call `calibrate` once before training. All of this is in the
+    state_dict, so a saved model is rebuilt without the file. Grey photos (`in_channels` 1) are repeated into
+    three channels. Raises InputError where the file does not fit.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class ResNetEmbedding(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, photos: Tensor) -> None:
-        """Fix the statistics to those of `photos` (N, in_channels, S, S); nothing happens if they are fixed already.
+        """Fix the statistics to those of `photos` (N, in_channels, S, S), unless they are fixed already.
 
-        One forward pass: each norm layer in turn takes the statistics of its input, then normalises with them.
+        One forward pass: each norm layer in turn takes the statistics of its input, then uses them.
         """
         if self.calibrated:
             return
@@ -89,12 +90,13 @@ class ResNetEmbedding(nn.Module):
 
 
 class ConvEmbedding(nn.Module):
-    """Photos (B, `in_channels`, S, S) in [-1, 1], S at least 17 -> (B, `features`): a small network for small sets.
+    """Photos (B, `in_channels`, S, S) in [-1, 1], S at least 17 -> (B, `features`): small and fast.
 
-    Four 3x3 convolutions of stride 2 with group norm; the result is averaged over each quadrant, so that the layout
-    of a photo counts, and normalised to mean square one before the Linear: at the start the entries of an embedding
-    have mean square one too. The activation is a centred ReLU, (relu(x) - mean) / std under a standard normal x:
-    a plain ReLU gives all photos a common mean that the next layers amplify until their embeddings look alike.
+    Four 3x3 convolutions of stride 2 with group norm; the result is averaged over each quadrant, so that the
+    layout of a photo counts, and normalised to mean square one before the Linear: at the start the entries of
+    an embedding have mean square one too. The activation is a centred ReLU, (relu(x) - mean) / std under a
+    standard normal x: a plain ReLU gives all photos a common mean that the next layers amplify until their
+    embeddings look alike.
     """
 
     GROUPS = 8
@@ -119,18 +121,20 @@ class ConvEmbedding(nn.Module):
     def forward(self, photos: Tensor) -> Tensor:
         _check_photos(photos, self.in_channels)
         if min(photos.shape[2:]) < 17:
-            raise ValueError(f"photos are {photos.shape[2]}x{photos.shape[3]}, the embedding needs at least 17x17")
+            height, width = photos.shape[2:]
+            raise ValueError(f"photos are {height}x{width}, the embedding needs at least 17x17")
         x = photos
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms)):
             x = norm(conv((F.relu(x) - self.RELU_MEAN) / self.RELU_STD if i else x))
-        quadrants = [part.mean(dim=(2, 3)) for half in x.tensor_split(2, 2) for part in half.tensor_split(2, 3)]
-        return self.projection(self.pooled_norm(torch.cat(quadrants, dim=1)))
+        quadrants = [part for half in x.tensor_split(2, dim=2) for part in half.tensor_split(2, dim=3)]
+        pooled = torch.cat([part.mean(dim=(2, 3)) for part in quadrants], dim=1)
+        return self.projection(self.pooled_norm(pooled))
 
 
 def build_embedding(
     name: str, features: int = 512, in_channels: int = 3, weights: str | os.PathLike | None = None
 ) -> nn.Module:
-    """The embedding called `name`: 'resnet18', 'resnet34', 'resnet50' (optionally from published `weights`), 'conv'."""
+    """The embedding called `name`: 'resnet18', 'resnet34' or 'resnet50' (`weights`: a file), or 'conv'."""
     if name == "conv":
         if weights is not None:
             raise InputError(f"the embedding 'conv' has no published weights: drop {weights} or use a resnet")
@@ -142,7 +146,7 @@ def build_embedding(
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or torch.save file by name; runs no code from the file. Raises InputError."""
+    """The tensors of a .safetensors or torch.save file by name; runs no code from the file."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -163,10 +167,11 @@ def _check_photos(photos: Tensor, in_channels: int) -> None:
 
 
 def _check_state(path: Path, name: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    common = [key for key in expected if key in state]
     problems = {
-        "missing": [key for key in expected if key not in state],
-        "unexpected": [key for key in state if key not in expected],
-        "of another shape": [key for key in expected if key in state and state[key].shape != expected[key].shape],
+        "missing": [key for key in expected if key not in common],
+        "unexpected": [key for key in state if key not in common],
+        "of another shape": [key for key in common if state[key].shape != expected[key].shape],
     }
     parts = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in problems.items() if keys]
     if parts:

@@ -14,18 +14,19 @@ class HyperNetwork(nn.Module):
     """Context (B, `context_features`) -> B weight sets of `layout`: flat = projection(context) * scale.
 
     One `nn.Linear` generates every tensor of the layout. `scale` names a constant factor per tensor, e.g.
-    gain / sqrt(fan_in) for a weight (Meta Internal Learning rescales its generated weights so); tensors it leaves
-    out are not scaled.
+    gain / sqrt(fan_in) for a weight (Meta Internal Learning rescales its generated weights so); tensors it
+    leaves out are not scaled.
 
     `init`:
 
-    - ``'linear'``: the default of `nn.Linear`. It depends on `context_features` only, so this is the distribution
-      of one `nn.Linear` per tensor, as in Meta Internal Learning. The weights of two contexts start almost equal.
-    - ``'hyperfan'``: fan-in preserving initialisation (Chang et al. 2020, "Principled weight initialization for
-      hypernetworks"). For a context whose entries have mean square one, each generated weight has variance
-      scale**2 (tensors without a scale: 2 / fan_in, He). Half of that variance is a base shared by all contexts
-      (the projection's bias), half depends on the context: weights of unrelated contexts have correlation 1/2.
-      Tensors of fewer than two dimensions are biases and start at zero.
+    - ``'linear'``: the default of `nn.Linear`. It depends on `context_features` only, so this is the
+      distribution of one `nn.Linear` per tensor, as in Meta Internal Learning. The weights of two contexts
+      start almost equal.
+    - ``'hyperfan'``: fan-in preserving initialisation (Chang et al. 2020, "Principled weight initialization
+      for hypernetworks"). For a context whose entries have mean square one, each generated weight has
+      variance scale**2 (tensors without a scale: 2 / fan_in, He). Half of that variance is a base shared by
+      all contexts (the projection's bias), half depends on the context: weights of unrelated contexts have
+      correlation 1/2. Tensors of fewer than two dimensions are biases and start at zero.
 
     Raises ValueError for an unknown `init`, a scale for an unknown tensor or `context_features` under one.
     """
@@ -62,7 +63,8 @@ class HyperNetwork(nn.Module):
     def weights(self, context: Tensor) -> WeightSet:
         """Context (B, context_features) -> the weight sets of B networks."""
         if context.dim() != 2 or context.shape[1] != self.context_features:
-            raise ValueError(f"context has shape {tuple(context.shape)}, expected (B, {self.context_features})")
+            shape = tuple(context.shape)
+            raise ValueError(f"context has shape {shape}, expected (B, {self.context_features})")
         flat = self.projection(context)
         if self.scale is not None:
             flat = flat * self.scale.to(flat.dtype)

@@ -1,7 +1,7 @@
 """One flat (B, P) tensor holds all convolution weights of B networks; a layout names its parts.
 
-A hypernetwork writes the flat tensor with one matrix product, an optimizer or a checkpoint sees one tensor, and the
-layers read strided views of it: nothing copies a weight on its way to the kernel.
+A hypernetwork writes the flat tensor with one matrix product, an optimizer or a checkpoint sees one tensor,
+and the layers read strided views of it: nothing copies a weight on its way to the kernel.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class WeightLayout:
     """Names, shapes and offsets of the tensors of one weight set of P = `size` numbers.
 
     `shapes` maps each name to the shape of that tensor for one sample, e.g. ``{"head.weight": (64, 3, 3, 3),
-    "head.bias": (64,)}``; the order of the mapping is the order in the flat tensor. Raises ValueError for an empty
-    mapping or a shape with a size under one.
+    "head.bias": (64,)}``; the order of the mapping is the order in the flat tensor. Raises ValueError for an
+    empty mapping or a shape with a size under one.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]]):
@@ -42,8 +42,8 @@ class WeightLayout:
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """(B, P) -> {name: (B, *shape)}: views of `flat`, cut by one `torch.split`.
 
-        One split, so that the gradients of all the views meet in one concatenation instead of one padded (B, P)
-        tensor per view.
+        One split, so that the gradients of all the views meet in one concatenation instead of one padded
+        (B, P) tensor per view.
         """
         self._check(flat)
         pieces = torch.split(flat, list(self.sizes.values()), dim=1)
@@ -59,27 +59,28 @@ class WeightLayout:
             unknown = sorted(set(tensors) - set(self.shapes))
             raise ValueError(f"tensors do not match the layout: missing {missing}, unknown {unknown}")
         for name, shape in self.shapes.items():
-            if tuple(tensors[name].shape[1:]) != shape:
-                raise ValueError(f"tensors[{name!r}] has shape {tuple(tensors[name].shape)}, expected (B, *{shape})")
+            actual = tuple(tensors[name].shape)
+            if actual[1:] != shape:
+                raise ValueError(f"tensors[{name!r}] has shape {actual}, expected (B, *{shape})")
         return torch.cat([tensors[name].reshape(-1, size) for name, size in self.sizes.items()], dim=1)
 
     def fill(self, values: Mapping[str, float]) -> Tensor:
-        """One number per tensor -> (P,), each number repeated over the elements of its tensor; unnamed ones get 1."""
+        """One number per tensor -> (P,), repeated over the elements of the tensor; 1 for tensors left out."""
         unknown = sorted(set(values) - set(self.shapes))
         if unknown:
             raise ValueError(f"no tensor of the layout is called {', '.join(unknown)}")
-        per_tensor = torch.tensor([float(values.get(name, 1.0)) for name in self.shapes])
-        return per_tensor.repeat_interleave(torch.tensor(list(self.sizes.values())))
+        numbers = {name: float(values.get(name, 1.0)) for name in self.shapes}
+        return torch.cat([torch.full((self.sizes[name],), number) for name, number in numbers.items()])
 
     def he_std(self) -> dict[str, float]:
-        """Standard deviation of He et al. (2015, equation 10) per tensor: sqrt(2 / fan_in), fan_in the product of all
-        sizes but the first; 0 for tensors of fewer than two dimensions (biases)."""
+        """Standard deviation of He et al. (2015, equation 10) per tensor: sqrt(2 / fan_in), fan_in the
+        product of all sizes but the first; 0 for tensors of fewer than two dimensions (biases)."""
         return {
             name: sqrt(2 / prod(shape[1:])) if len(shape) > 1 else 0.0 for name, shape in self.shapes.items()
         }
 
     def to_config(self) -> list[list]:
-        """The layout as plain lists for JSON: [[name, [size, ...]], ...] (a list, because its order matters)."""
+        """The layout for JSON: [[name, [size, ...]], ...], a list because its order matters."""
         return [[name, list(shape)] for name, shape in self.shapes.items()]
 
     @classmethod
@@ -103,9 +104,9 @@ class WeightLayout:
 class WeightSet(Mapping):
     """The weights of `batch` networks of one layout: `flat` (B, P), read by name as views (B, *shape).
 
-    The views are cut at the first access and kept, so however many layers read them, the gradient reaches `flat`
-    through one concatenation. Iterating gives names, as for any mapping; `batch` is B. Views cut under
-    `torch.no_grad` are cut again once gradients are wanted, so a set may serve both a frozen and a trained pass.
+    The views are cut at the first access and kept, so however many layers read them, the gradient reaches
+    `flat` through one concatenation. Iterating gives names, as for any mapping; `batch` is B. Views cut under
+    `torch.no_grad` are cut again once gradients are wanted: one set may serve a frozen and a trained pass.
     """
 
     def __init__(self, layout: WeightLayout, flat: Tensor):
@@ -142,7 +143,7 @@ class WeightSet(Mapping):
         return WeightSet(self.layout, self.flat.detach())
 
     def select(self, index: int | slice | Sequence[int] | Tensor) -> WeightSet:
-        """The sets at `index`: an int gives a set of batch one, a slice a view, a list or long tensor a copy."""
+        """The sets at `index`: an int gives batch one, a slice a view, a list or long tensor a copy."""
         if isinstance(index, int):
             if not -self.batch <= index < self.batch:
                 raise IndexError(f"index {index} is out of range for {self.batch} weight sets")
@@ -157,7 +158,7 @@ class WeightSet(Mapping):
     def lerp(a: WeightSet, b: WeightSet, t: float | Tensor) -> WeightSet:
         """a + t (b - a), exact at t = 0 and t = 1.
 
-        `t` is a number or a tensor (T,), one per resulting set; `a` and `b` have T sets, or one that serves all.
+        `t` is a number or a tensor (T,), one per resulting set; `a` and `b` have T sets, or one for all.
         """
         if a.layout != b.layout:
             raise ValueError(f"a and b differ in layout: {a.layout} and {b.layout}")

@@ -1,4 +1,4 @@
-"""ResNet trunks (He et al. 2016) whose normalisation is a constant: no image influences another one's features."""
+"""ResNet trunks (He et al. 2016) with constant normalisation: no image influences another one's features."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class FixedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation by constants: (x - running_mean) / sqrt(running_var + eps) * weight + bias, always.
 
     Training and inference are the same function and samples never mix. The statistics come from a published
-    state_dict or are measured once with `measure`; `weight` and `bias` train. Keys are those of `nn.BatchNorm2d`;
-    `num_batches_tracked` is 0 until statistics have been measured or loaded.
+    state_dict or are measured once with `measure`; `weight` and `bias` train. Keys are those of
+    `nn.BatchNorm2d`; `num_batches_tracked` is 0 until statistics have been measured or loaded.
     """
 
     @torch.no_grad()
     def measure(self, input: Tensor) -> None:
         """Fix the statistics to the mean and the (biased) variance of `input` (N, C, H, W) per channel."""
-        variance, mean = torch.var_mean(input.float(), dim=(0, 2, 3), correction=0)
+        variance, mean = torch.var_mean(input.to(self.running_mean.dtype), dim=(0, 2, 3), correction=0)
         self.running_mean.copy_(mean)
         self.running_var.copy_(variance)
         self.num_batches_tracked.fill_(1)
@@ -42,7 +42,7 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1)
 
 
 class Block(nn.Module):
-    """A residual block: two 3x3 convolutions, or with `bottleneck` 1x1, 3x3, 1x1 with four times the width out."""
+    """A residual block: two 3x3 convolutions; with `bottleneck` 1x1, 3x3 and 1x1 to four times the width."""
 
     def __init__(self, in_channels: int, width: int, stride: int, bottleneck: bool):
         super().__init__()

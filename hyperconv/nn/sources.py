@@ -13,8 +13,8 @@ from hyperconv.nn.layout import WeightLayout, WeightSet
 class FreeWeights(nn.Module):
     """`count` independent weight sets of `layout`, one parameter `flat` (count, P).
 
-    Every number starts normal with the standard deviation `std` names for its tensor; tensors left out (by default
-    all) start as He et al. (2015), biases at zero.
+    Every number starts normal with the standard deviation `std` names for its tensor; tensors left out (by
+    default all) start as He et al. (2015), biases at zero.
     """
 
     def __init__(self, layout: WeightLayout, count: int, std: Mapping[str, float] | None = None):
@@ -22,7 +22,8 @@ class FreeWeights(nn.Module):
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         self.layout = layout
-        self.flat = nn.Parameter(torch.randn(count, layout.size) * layout.fill({**layout.he_std(), **(std or {})}))
+        spread = layout.fill({**layout.he_std(), **(std or {})})
+        self.flat = nn.Parameter(torch.randn(count, layout.size) * spread)
 
     def weights(self, index: int | slice | Sequence[int] | Tensor | None = None) -> WeightSet:
         """The sets at `index` (e.g. (B,) long), or all of them without a copy."""

@@ -110,13 +110,14 @@ def test_fixed_batch_norm_is_batch_norm_in_inference():
 
 @torch.no_grad()
 def test_calibration_normalises_every_layer_and_then_stays(calibrated, photos):
-    inputs = {}
-    hooks = [norm.register_forward_hook(lambda norm, _, out: inputs.update({norm: out})) for norm in fixed_norms(calibrated)]
+    outputs = {}
+    norms = list(fixed_norms(calibrated))
+    hooks = [norm.register_forward_hook(lambda norm, _, out: outputs.update({norm: out})) for norm in norms]
     before = calibrated(photos)
     for hook in hooks:
         hook.remove()
-    assert len(inputs) == 20
-    for out in inputs.values():
+    assert len(outputs) == 20
+    for out in outputs.values():
         assert out.mean((0, 2, 3)).abs().max() < 1e-3
         assert (out.var((0, 2, 3), correction=0) - 1).abs().max() < 0.02
     assert calibrated.calibrated
@@ -162,7 +163,8 @@ def test_published_weights_load_from_a_file(tmp_path, published, photos, suffix,
         assert torch.equal(value, published[name])
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normalised = ((photos + 1) / 2 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    torch.testing.assert_close(embedding(photos), embedding.projection(embedding.trunk(normalised)), rtol=1e-4, atol=1e-4)
+    expected = embedding.projection(embedding.trunk(normalised))
+    torch.testing.assert_close(embedding(photos), expected, rtol=1e-4, atol=1e-4)
     rebuilt = build_embedding("resnet18", features=8)
     rebuilt.load_state_dict(embedding.state_dict())
     assert torch.equal(rebuilt(photos), embedding(photos))
@@ -192,11 +194,13 @@ def test_files_that_do_not_fit_are_named(tmp_path, published):
     with pytest.raises(InputError, match="holds no state_dict"):
         build_embedding("resnet18", weights=path)
     torch.save(published, path)
-    with pytest.raises(InputError, match=r"not the weights of resnet34: tensors 80 missing \(first: layer1.2.conv1.weight\)$"):
+    missing = r"not the weights of resnet34: tensors 80 missing \(first: layer1.2.conv1.weight\)$"
+    with pytest.raises(InputError, match=missing):
         build_embedding("resnet34", weights=path)
     wrong = {**published, "bn1.weight": torch.ones(3), "extra": torch.ones(1)}
     torch.save(wrong, path)
-    with pytest.raises(InputError, match=r"1 unexpected \(first: extra\), 1 of another shape \(first: bn1.weight\)"):
+    others = r"1 unexpected \(first: extra\), 1 of another shape \(first: bn1.weight\)$"
+    with pytest.raises(InputError, match=others):
         build_embedding("resnet18", weights=path)
 
 
@@ -235,9 +239,8 @@ def test_conv_embedding_takes_any_size_and_flat_photos(size):
 
 
 def test_arguments_out_of_range():
-    for name, error in {"resnet19": "unknown embedding 'resnet19'.*resnet18, resnet34, resnet50, conv", "": "unknown"}.items():
-        with pytest.raises(InputError, match=error):
-            build_embedding(name)
+    with pytest.raises(InputError, match="unknown embedding 'resnet19'.*resnet18, resnet34, resnet50, conv"):
+        build_embedding("resnet19")
     with pytest.raises(InputError, match="no published weights"):
         build_embedding("conv", weights="some.pth")
     with pytest.raises(ValueError, match="depth must be one of 18, 34, 50, got 19"):

@@ -22,7 +22,8 @@ def test_weights_are_the_scaled_projection():
 
 
 def test_one_linear_holds_every_head():
-    """The published code has one Linear per tensor; one Linear whose rows are those gives the same weights."""
+    """The published code has one Linear per tensor; one Linear whose rows are those gives the same
+    weights."""
     torch.manual_seed(0)
     net = HyperNetwork(LAYOUT, 512)
     bound = 512**-0.5
@@ -83,6 +84,12 @@ def test_compiles_to_one_graph():
     context = torch.randn(2, 6)
     compiled = torch.compile(lambda c: net.weights(c)["0.weight"].sum(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(context), net.weights(context)["0.weight"].sum())
+
+
+def test_builds_without_memory_on_the_meta_device():
+    with torch.device("meta"):
+        net = HyperNetwork(LAYOUT, 6, scale=SCALE, init="hyperfan")
+        assert net.weights(torch.zeros(2, 6))["0.weight"].shape == (2, 16, 8, 3, 3)
 
 
 def test_errors():
