@@ -1,0 +1,145 @@
+"""A run opened for use: its photos by name, and the pyramid GAN of each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hyperconv.data.collection import Collection
+from hyperconv.data.images import Photo, read_photo
+from hyperconv.errors import InputError
+from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.run import Run, load_system
+from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.tune import tune
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto' is a GPU where there is one; InputError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
+
+
+class Model:
+    """A trained system and some photos: those of its run, or ones it never saw (`with_photos`).
+
+    amplitudes: (photos, scales), the noise amplitude of every photo and scale; None has them measured on each
+    photo's reconstruction, as training does. A run still in training has the scales it has begun.
+    """
+
+    def __init__(self, system: MetaGAN, collection: Collection, amplitudes: Tensor | None = None) -> None:
+        self.system = system.requires_grad_(False)
+        self.config = system.config
+        self.device = system.z_star.device
+        self.collection = collection.to(self.device)
+        if amplitudes is None:
+            self.amplitudes = torch.zeros(len(collection), self.scales, device=self.device)
+            everyone = range(len(collection))
+            measured = self.photo_model(*everyone).with_amplitudes(self.pyramid(everyone), self.config.noise_factor)
+            amplitudes = measured.amplitudes
+        self.amplitudes = amplitudes[:, :self.scales]
+
+    @classmethod
+    def open(cls, path: str | PathLike, device: str = "auto") -> Model:
+        """Open a run folder; InputError, in one line, where it is none, or is damaged."""
+        run = Run.open(path)
+        system, amplitudes, _, _ = load_system(run, device=resolve_device(device))
+        collection = run.collection()
+        if amplitudes.shape[0] != len(collection):
+            raise InputError(f"{path}: model.safetensors knows {amplitudes.shape[0]} photos and photos.safetensors "
+                             f"holds {len(collection)}: they are not of one run")
+        return cls(system, collection, amplitudes)
+
+    @property
+    def scales(self) -> int:
+        return self.system.scales
+
+    @property
+    def names(self) -> list[str]:
+        return self.collection.names
+
+    def index(self, name: str) -> int:
+        """Place of a photo, by its name, its file name, or a beginning that fits no other; InputError otherwise."""
+        wanted = name.casefold(), Path(name).stem.casefold()
+        folded = [own.casefold() for own in self.names]
+        for form in wanted:
+            if form in folded:
+                return folded.index(form)
+        beginnings = [i for i, own in enumerate(folded) if own.startswith(wanted[0])] if name else []
+        if len(beginnings) == 1:
+            return beginnings[0]
+        close = [self.names[i] for i in beginnings] or difflib.get_close_matches(name, self.names, 4, 0.4)
+        problem = "could be any of" if beginnings else "names no photo of this run; it has"
+        raise InputError(f"{name!r} {problem} {_some(close or self.names)}")
+
+    def photo_model(self, *photos: str | int) -> PhotoModel:
+        """The generators of some photos, named or numbered, as one batch."""
+        indices = self._indices(photos)
+        sizes = self.collection.sizes_of(indices)[:self.scales]
+        return self.system.photo_model(self.contexts(*photos), sizes, self.amplitudes[indices])
+
+    def contexts(self, *photos: str | int) -> Tensor:
+        """What the generator's hypernetwork makes the weights of some photos from (B, features)."""
+        return self.system.generator.embed(self._embedding_inputs(photos))
+
+    def photo(self, photo: str | int, scale: int = -1) -> Tensor:
+        """A photo as the model is to know it, (C, H, W) in [-1, 1], at one scale (default: the finest)."""
+        return self.pyramid([photo])[scale][0]
+
+    def pyramid(self, photos: Iterable[str | int]) -> list[Tensor]:
+        """Some photos at every scale, coarse to fine: one canvas (B, C, H, W) each."""
+        indices = self._indices(photos)
+        return [self.collection.batch(indices, scale).images for scale in range(self.scales)]
+
+    def with_photos(self, photos: Sequence[Photo]) -> Model:
+        """The same system looking at other photos, which it need never have seen."""
+        return Model(self.system, Collection(photos, self.config.pyramid(), self.system.channels))
+
+    def find(self, reference: str | PathLike) -> tuple[Model, int]:
+        """A photo by its name in this run or by the path of its file: the model that holds it, and its place there."""
+        if str(reference) not in self.names and Path(reference).is_file():
+            return self.with_photos([read_photo(reference)]), 0
+        return self, self.index(str(reference))
+
+    def adapt(self, photo: Photo, tune_steps: int = 0, on_step: Callable[[int, int], None] | None = None
+              ) -> PhotoModel:
+        """The generators of a photo the system never saw; see `hyperconv.apps.adapt.adapt`."""
+        return self.with_photos([photo]).tuned(0, tune_steps, on_step)
+
+    def tuned(self, photo: str | int, steps: int, on_step: Callable[[int, int], None] | None = None) -> PhotoModel:
+        """The generators of one photo after `steps` steps of training per scale on its own weight sets.
+
+        on_step(taken, all) is called after every step. 0 steps: what the hypernetwork gives.
+        """
+        photo_model = self.photo_model(photo)
+        if steps == 0:
+            return photo_model
+        critic, pyramid = self.system.discriminator, self.pyramid([photo])
+        critic_weights = critic.weights(critic.embed(self._embedding_inputs([photo])), 0)
+        stages = tune(photo_model, self.system.discriminator_template, critic_weights, pyramid, steps, self.config)
+        for taken, photo_model in stages:
+            if on_step is not None:
+                on_step(taken, steps * self.scales)
+        with torch.no_grad():
+            return photo_model.with_amplitudes(pyramid, self.config.noise_factor)
+
+    def _embedding_inputs(self, photos: Iterable[str | int]) -> Tensor:
+        return self.collection.embedding_inputs(self._indices(photos), self.config.embedding_size)
+
+    def _indices(self, photos: Iterable[str | int]) -> list[int]:
+        return [photo if isinstance(photo, int) else self.index(photo) for photo in photos]
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    listed = ", ".join(names[:most])
+    return f"{listed}, … ({len(names)} in all)" if len(names) > most else listed

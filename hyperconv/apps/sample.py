@@ -1,0 +1,104 @@
+"""New images of a photo: at any size, from noise alone or from the photo's own coarse layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hyperconv.apps.model import Model
+from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
+from hyperconv.data.images import resize, save_png
+from hyperconv.data.pyramid import MIN_SIDE
+from hyperconv.errors import InputError
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import white
+from hyperconv.gan.photo_model import PhotoModel
+
+AT_ONCE = 8  # samples in one batch
+SHOWN = 24  # samples of one photo on a sheet
+
+
+def sample(model: Model, name: str | int, count: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None,
+           start_scale: int = 0) -> list[Tensor]:
+    """`count` random images (C, H, W) in [-1, 1] of one photo of the model.
+
+    size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps the photo itself below
+    scale K and draws the scales from K on; 0 draws everything. InputError for an unknown name, a size or a scale
+    that cannot be.
+    """
+    photo_model = model.photo_model(name)
+    if not 0 <= start_scale < photo_model.scales:
+        raise InputError(f"start scale {start_scale} is not among the scales 0 to {photo_model.scales - 1} of this run")
+    if size is not None:
+        photo_model = retarget(photo_model, size)
+    start = None
+    if start_scale > 0:
+        below = tuple(photo_model.sizes[start_scale - 1][0].tolist())
+        start = resize(model.photo(name, start_scale - 1), below)
+    return draw(photo_model, count, seed=seed, start_scale=start_scale, start=start)
+
+
+def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
+    """The model of one photo asked for images of `size` (height, width): every scale is stretched alike."""
+    if min(size) < MIN_SIDE:
+        raise InputError(f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}")
+    finest = photo_model.sizes[-1]
+    target = finest.new_tensor([size])
+    stretched = [(sizes * target / finest).round().long().clamp(min=1) for sizes in photo_model.sizes]
+    return photo_model.resized(stretched)
+
+
+@torch.no_grad()
+def draw(photo_model: PhotoModel, count: int, *, seed: int = 0, start_scale: int = 0,
+         start: Tensor | None = None) -> list[Tensor]:
+    """`count` images (C, H, W) of the model of one photo; image i depends on the seed and i, not on the count.
+
+    start: the image of start_scale - 1 (C, h, w) to begin from, where start_scale is not 0.
+    """
+    device = photo_model.z_star.device
+    images: list[Tensor] = []
+    for first in range(0, count, AT_ONCE):
+        sources = [seeded(device, seed, "sample", i) for i in range(first, min(first + AT_ONCE, count))]
+        images += _draw(photo_model, sources, start_scale, start).clamp(-1, 1)
+    return images
+
+
+def _draw(photo_model: PhotoModel, sources: list[torch.Generator], start_scale: int, start: Tensor | None) -> Tensor:
+    """One image per source of noise (N, C, H, W)."""
+    def noise(shape: tuple[int, ...]) -> Tensor:
+        return torch.cat([white((1, *shape[1:]), source) for source in sources])
+
+    if start is None:
+        below = noise((len(sources), photo_model.generator.channels, *photo_model.sizes[0][0].tolist()))
+    else:
+        below = start.expand(len(sources), -1, -1, -1)
+    return photo_model.climb(below, noise, start=start_scale)
+
+
+@torch.no_grad()
+def reconstruct(photo_model: PhotoModel) -> Tensor:
+    """The photo (C, H, W) as its model knows it."""
+    return photo_model.reconstruct()[0].clamp(-1, 1)
+
+
+def write_samples(model: Model, names: Sequence[str], folder: str | PathLike, count: int, *, seed: int = 0,
+                  size: tuple[int, int] | None = None, start_scale: int = 0) -> Path:
+    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of all; returns the sheet's path."""
+    folder, rows = Path(folder), []
+    for name in (model.names[model.index(name)] for name in names):
+        images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
+        write_images(images, folder, name)
+        rows += photo_rows(name, model.photo(name), reconstruct(model.photo_model(name)), images[:SHOWN])
+    contact_sheet(rows, PHOTO_HEADINGS, folder / "sheet.png")
+    return folder / "sheet.png"
+
+
+def write_images(images: Sequence[Tensor], folder: str | PathLike, stem: str) -> None:
+    """FOLDER/STEM_01.png, FOLDER/STEM_02.png, ..."""
+    digits = max(2, len(str(len(images))))
+    for number, image in enumerate(images, start=1):
+        save_png(image, Path(folder) / f"{stem}_{number:0{digits}}.png")

@@ -1,0 +1,145 @@
+"""Training a run: photos in, a run folder out, contact sheets and TensorBoard curves on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hyperconv.apps.model import resolve_device
+from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
+from hyperconv.data import canvas
+from hyperconv.data.collection import Collection
+from hyperconv.data.images import Photo, read_photos
+from hyperconv.errors import InputError
+from hyperconv.files import replacing
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.presets import Config, preset
+from hyperconv.gan.run import Run
+from hyperconv.gan.trainer import Progress, Trainer
+
+SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
+MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
+
+
+def train(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, preset_name: str = "tiny", *,
+          device: str = "auto", tensorboard: bool = False, **changes: Any) -> Run:
+    """Train a new run in the folder `out` on photos, or image files and folders, and return it.
+
+    changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError for
+    anything in them, the images or `out` that cannot be used; images that cannot be, among others that can, are left
+    out (their reasons: `start`).
+    """
+    trainer, _ = start(images, out, preset(preset_name, **changes), device=device)
+    for _ in follow(trainer, tensorboard=tensorboard):
+        pass
+    return trainer.run
+
+
+def start(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, *,
+          device: str = "auto") -> tuple[Trainer, list[str]]:
+    """A trainer at its first step in a new run folder, and one line for each image left out or read with a remark."""
+    where = resolve_device(device)
+    photos, problems = _photos(images)
+    shape, fitting = config.pyramid(), []
+    for photo in photos:
+        try:
+            shape.sizes(*photo.pixels.shape[1:], name=str(photo.path or photo.name))
+            fitting.append(photo)
+        except InputError as error:
+            problems.append(str(error))
+    if not fitting:
+        more = f" (and {len(problems) - 1} more that cannot be used)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+    collection = Collection(fitting, shape)
+    remarks = [f"left out: {problem}" for problem in problems] + collection.notes
+    run = Run.create(out, config, collection)
+    try:
+        return Trainer(run, collection, where), remarks
+    except InputError:
+        shutil.rmtree(run.path)  # was absent or empty
+        raise
+
+
+def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto") -> Trainer:
+    """The trainer of an existing run where it stopped.
+
+    wanted: settings by name; only the learning rate may differ from the run's own, InputError names any other.
+    """
+    run = Run.open(out)
+    changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name)}
+    fixed = [f"{name} is {getattr(run.config, name)}, not {value}" for name, value in changed.items()
+             if name not in MAY_CHANGE]
+    if fixed:
+        raise InputError(f"a resumed run keeps its settings; in {out} {'; '.join(fixed)}: leave that out")
+    if changed:
+        run = Run(run.path, replace(run.config, **changed))
+        with replacing(run.path / "config.json") as file:
+            file.write_text(json.dumps(run.config.to_json(), indent=2) + "\n")
+    if not run.has("training_state"):
+        run.forget_metrics_after(0, 0)
+    return Trainer(run, run.collection(), resolve_device(device))
+
+
+def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+    """Train to the end, yielding after every step; a contact sheet with every checkpoint, curves if wanted."""
+    curves = _curves(trainer) if tensorboard else None
+    for progress in trainer.train():
+        if progress.saved:
+            write_training_sheet(trainer)
+        if curves is not None and progress.losses is not None:
+            for name, value in progress.losses.items():
+                curves.add_scalar(name, value, _overall_step(trainer))
+        yield progress
+    if curves is not None:
+        curves.close()
+
+
+@torch.no_grad()
+def write_training_sheet(trainer: Trainer) -> Path:
+    """RUN/samples/scale_S_step_T.png: the first photos at the scale in training, as they are and as drawn."""
+    chosen = torch.arange(len(trainer.collection))[:SHEET_PHOTOS]
+    model, scale = trainer.photo_model(chosen), trainer.scale
+    source = seeded(trainer.device, trainer.config.seed, "sheet")
+    photos = canvas.crop(trainer.collection.batch(chosen, scale).images, model.sizes[scale])
+    reconstructions = canvas.crop(model.reconstruct(), model.sizes[scale])
+    samples = model.sample(SHEET_SAMPLES, source)
+    samples = canvas.crop(samples, model.sizes_at(scale, samples))
+    rows = [(trainer.collection.names[i], [photos[i], reconstructions[i],
+                                           *samples[SHEET_SAMPLES * i:SHEET_SAMPLES * (i + 1)]])
+            for i in range(len(chosen))]
+    path = trainer.run.path / "samples" / f"scale_{scale}_step_{trainer.step:05}.png"
+    contact_sheet(rows, PHOTO_HEADINGS, path)
+    return path
+
+
+def _photos(images: Iterable[str | PathLike] | Iterable[Photo]) -> tuple[list[Photo], list[str]]:
+    images = list(images)
+    given = [image for image in images if isinstance(image, Photo)]
+    files = [image for image in images if not isinstance(image, Photo)]
+    if given and files:
+        raise TypeError("images mixes photos with paths: give one kind")
+    return (given, []) if given else read_photos(files)
+
+
+def _overall_step(trainer: Trainer) -> int:
+    return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
+
+
+def check_tensorboard() -> None:
+    """InputError where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
+
+
+def _curves(trainer: Trainer):
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+    return SummaryWriter(trainer.run.path / "tensorboard", purge_step=_overall_step(trainer) + 1)

@@ -1,0 +1,106 @@
+"""Progress of long work: bars with the time left on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from hyperconv.gan.trainer import Progress as Taken
+from hyperconv.gan.trainer import Trainer
+
+BESIDE_IMAGES = 64 * 64  # the work of embedding and optimizers, as pixels of image
+
+
+class Clock:
+    """Time left, from the speed at the current scale and what finer scales cost more."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.iterations = [trainer.config.iterations_at(scale) for scale in range(trainer.config.scale_count)]
+        areas = [sizes.double().prod(dim=1).mean().item() for sizes in trainer.collection.sizes]
+        self.cost = [area + BESIDE_IMAGES for area in areas]  # of one step at each scale
+        self.work = [cost * steps for cost, steps in zip(self.cost, self.iterations)]
+        self._begin(trainer.scale, trainer.step)
+
+    def _begin(self, scale: int, step: int) -> None:
+        self.scale, self.first, self.started = scale, step, time.monotonic()
+
+    def tick(self, scale: int, step: int) -> tuple[float, float]:
+        """After a step: seconds left (at this scale, in all)."""
+        if scale != self.scale:
+            self._begin(scale, step - 1)
+        per_step = (time.monotonic() - self.started) / (step - self.first)
+        here = per_step * (self.iterations[scale] - step)
+        return here, here + per_step / self.cost[scale] * sum(self.work[scale + 1:])
+
+    def done(self, scale: int, step: int) -> float:
+        """Share of all the work that is done, 0 to 1."""
+        return (sum(self.work[:scale]) + self.cost[scale] * step) / sum(self.work)
+
+
+def show(trainer: Trainer, steps: Iterator[Taken]) -> None:
+    """Take every step of training, showing how it goes and when it will end."""
+    clock = Clock(trainer)
+    console = Console()
+    (_show_bars if console.is_terminal else _show_lines)(console, trainer, clock, steps)
+
+
+def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
+    with bars(console) as progress:
+        here = progress.add_task(_scale_title(trainer, trainer.scale), total=1, left="")
+        overall = progress.add_task("overall", total=1.0, left="")
+        for taken in steps:
+            seconds_here, seconds = clock.tick(taken.scale, taken.step)
+            title = _scale_title(trainer, taken.scale)
+            if taken.losses:
+                title += f"  reconstruction {taken.losses['reconstruction']:.4f}"
+                progress.update(here, description=title)
+            progress.update(here, total=clock.iterations[taken.scale], completed=taken.step,
+                            left=_duration(seconds_here))
+            progress.update(overall, completed=clock.done(taken.scale, taken.step), left=_duration(seconds))
+
+
+def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
+    for taken in steps:
+        _, seconds = clock.tick(taken.scale, taken.step)
+        if taken.saved:
+            losses = "" if not taken.losses else f"  reconstruction {taken.losses['reconstruction']:.4f}"
+            print(f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}{losses}  "
+                  f"{_duration(seconds)} left", flush=True)
+
+
+@contextmanager
+def counted(title: str) -> Iterator:
+    """Yield a callback (taken, all) that moves a bar on a terminal and is silent elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        yield None
+        return
+    with bars(console) as progress:
+        task = progress.add_task(title, total=None, left="")
+        started = time.monotonic()
+
+        def move(taken: int, all_steps: int) -> None:
+            left = (time.monotonic() - started) / taken * (all_steps - taken)
+            progress.update(task, completed=taken, total=all_steps, left=_duration(left))
+
+        yield move
+
+
+def bars(console: Console) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+                    TextColumn("{task.fields[left]} left"), console=console)
+
+
+def _scale_title(trainer: Trainer, scale: int) -> str:
+    height, width = trainer.collection.sizes[scale].amax(dim=0).tolist()
+    return f"scale {scale + 1}/{trainer.config.scale_count} ({max(height, width)} px)"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
