@@ -10,14 +10,11 @@ from pathlib import Path
 
 import torch
 
-from hyperconv.ops import schema  # noqa: F401  (defines torch.ops.hyperconv_native)
+from hyperconv.ops import schema
 from hyperconv.version import __version__
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "_native"
-OPERATIONS = {
-    "cpu": frozenset({"conv2d", "masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"}),
-    "cuda": frozenset({"conv2d"}),
-}
+OPERATIONS = {"cpu": schema.OPERATIONS, "cuda": ("conv2d",)}
 REBUILD = "run `pip install` on hyperconv again"
 
 conv2d = torch.ops.hyperconv_native.conv2d.default
@@ -36,8 +33,8 @@ def supports(operation: str, device_type: str) -> bool:
 def status(device_type: str) -> str | None:
     """None when the native kernels run on `device_type`, else the reason, in one line.
 
-    The first call loads the library: it may be absent (not built, and why), mismatched (built for another version,
-    a later torch or other GPUs) or broken (it does not load).
+    The first call loads the library: it may be absent (not built, and why), mismatched (built for another
+    version, a later torch or other GPUs) or broken (it does not load).
     """
     if device_type not in OPERATIONS:
         return f"there are no native kernels for {device_type} devices"
@@ -49,7 +46,7 @@ def status(device_type: str) -> str | None:
 
 
 def build_record() -> dict:
-    """What setup.py noted: `version`, `torch_target`, `cuda_architectures`, and `failures` {library: reason}."""
+    """What setup.py noted: `version`, `torch_target`, `cuda_architectures`; `failures`, {library: reason}."""
     path = DIRECTORY / "build.json"
     if not path.exists():
         return {"version": None, "failures": {}}
@@ -57,7 +54,7 @@ def build_record() -> dict:
 
 
 def mismatch(record: dict, device_type: str) -> str | None:
-    """Why libraries with this record do not fit this hyperconv, this torch or these GPUs; None when they do."""
+    """Why libraries with this record do not fit this hyperconv, torch or GPU; None when they do."""
     if record["version"] != __version__:
         return f"built for hyperconv {record['version']}, and this is {__version__}: {REBUILD}"
     if release(torch.__version__) < release(record["torch_target"]):
@@ -68,7 +65,7 @@ def mismatch(record: dict, device_type: str) -> str | None:
 
 
 def gpu_mismatch(architectures: list[str]) -> str | None:
-    """Why no GPU of this machine runs code built for `architectures` (['8.0', '9.0+PTX']); None when one does."""
+    """Why no GPU here runs code built for `architectures` (['8.0', '9.0+PTX']); None when one does."""
     if not torch.cuda.is_available():
         return f"torch {torch.__version__} sees no CUDA GPU"
     capabilities = [torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())]
@@ -81,8 +78,8 @@ def gpu_mismatch(architectures: list[str]) -> str | None:
 def runs_on(architecture: str, capability: tuple[int, int]) -> bool:
     """Whether code for '9.0' or '9.0+PTX' runs on a GPU of this capability.
 
-    Machine code runs on the same major version and a minor version not lower, PTX on everything later; code for
-    an architecture with a suffix ('9.0a') runs on exactly that one.
+    Machine code runs on the same major version and a minor version not lower, PTX on everything later; code
+    for an architecture with a suffix ('9.0a') runs on exactly that one.
     """
     number, ptx, _ = architecture.partition("+PTX")
     built = release(number.rstrip("af"))
