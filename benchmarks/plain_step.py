@@ -118,8 +118,9 @@ class PlainStep:
                  blocks: tuple[int, ...] = (3, 4, 6, 3)) -> None:
         self.sizes = sizes[: scale + 1]
         self.batch = batch
-        self.generator = HyperNetwork("generator", scale + 1, hidden, blocks).to(device)
-        self.critic = HyperNetwork("critic", 1, hidden, blocks).to(device)
+        with torch.device(device):
+            self.generator = HyperNetwork("generator", scale + 1, hidden, blocks)
+            self.critic = HyperNetwork("critic", 1, hidden, blocks)
         self.optimizers = {
             network: torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=5e-5, betas=(0.5, 0.999))
             for network in (self.generator, self.critic)

@@ -1,6 +1,8 @@
 """Tables from the operator suite's JSON: this package against the best peer of each layer, in Markdown.
 
-    python -m benchmarks.report operator.json [more.json ...] [--machine machine.json] [--out operator.md]
+    python -m benchmarks.report operator.json [more.json ...] [--machine machine.json] [--out operator.md] [--least]
+
+Medians, unless `--least` asks for the least time of every rival: steadier beside a busy neighbour.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ PHASE_TITLES = {
 MACHINE_RATES = {"fp64": "matmul_fp64", "fp32": "matmul_fp32", "tf32": "matmul_tf32", "bf16": "matmul_bf16"}
 
 
-def records(paths: list[Path]) -> tuple[dict, list[dict]]:
+def records(paths: list[Path], least: bool = False) -> tuple[dict, list[dict]]:
     """The first file's machine, and one record per layer and phase of all files."""
     files = [json.loads(path.read_text()) for path in paths]
     found = [bench["extra_info"] for file in files for bench in file["benchmarks"] if bench["extra_info"]]
+    if least:
+        found = [{**record, "seconds": record["least_seconds"]} for record in found]
     return files[0]["machine_info"], found
 
 
@@ -90,10 +94,11 @@ def roofline_share(record: dict, rates: dict) -> float:
     return ideal / min(record["seconds"][OURS], record["graph_seconds"].get(OURS, float("inf")))
 
 
-def report(paths: list[Path], machine: Path | None = None) -> str:
-    facts, found = records(paths)
+def report(paths: list[Path], machine: Path | None = None, least: bool = False) -> str:
+    facts, found = records(paths, least)
     limits = json.loads(machine.read_text())["figures"] if machine else {}
-    lines = ["# Per-sample convolution beside its peers", "", "Milliseconds per call; 3x3, bias and leaky ReLU.", ""]
+    lines = ["# Per-sample convolution beside its peers", "",
+             f"{'Least' if least else 'Median'} milliseconds per call; 3x3, bias and leaky ReLU.", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()] + [""] + summary(found)
     for precision in sorted({r["precision"] for r in found}):
         for phase, title in PHASE_TITLES.items():
@@ -114,11 +119,12 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path, help="JSON files of benchmarks/test_operator.py")
     parser.add_argument("--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline")
     parser.add_argument("--out", type=Path, help="write the whole report here and print the summary only")
+    parser.add_argument("--least", action="store_true", help="the least times in place of the medians")
     arguments = parser.parse_args()
-    text = report(arguments.results, arguments.machine)
+    text = report(arguments.results, arguments.machine, arguments.least)
     if arguments.out:
         arguments.out.write_text(text + "\n")
-        print("\n".join(summary(records(arguments.results)[1])))
+        print("\n".join(summary(records(arguments.results, arguments.least)[1])))
     else:
         print(text)
 

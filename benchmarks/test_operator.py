@@ -26,8 +26,8 @@ GRAPH_LIMIT = 64  # pixels: up to this height launches weigh as much as the work
 def pytest_generate_tests(metafunc):
     options = metafunc.config.option
     cells = layers(options.device, options.full)
-    metafunc.parametrize("phase", PHASES)
     metafunc.parametrize("layer", cells, ids=str)
+    metafunc.parametrize("phase", PHASES)
 
 
 def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell_seconds):
@@ -36,7 +36,7 @@ def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell
     assert OURS in right, f"{OURS} is not to be timed: {wrong[OURS]}"
 
     calls = {name: [partial(run, p) for p in problems] for name, run in right.items()}
-    race = Race({name: rotating(functions) for name, functions in calls.items()}, device, cell_seconds)
+    race = Race({name: rotating(functions) for name, functions in calls.items()}, device, cell_seconds, OURS)
     others = [name for name in race.names if name != OURS]
 
     def run_the_others() -> None:
@@ -53,6 +53,7 @@ def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell
         operations=layer.forward_operations,
         bytes=layer.bytes_moved(dtype.itemsize),
         seconds=race.medians(),
+        least_seconds=race.least(),
         graph_seconds=graph_times(calls, layer) if device == "cuda" else {},
         not_timed=wrong,
     )

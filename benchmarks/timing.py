@@ -58,15 +58,17 @@ class Race:
     """Rivals timed in turn, round after round, so that a change of the machine's pace meets all of them alike.
 
     A rival that needs more than `left_behind` times the quickest one's time keeps the time of its warm-up and
-    runs no further: it is nobody's best.
+    runs no further: it is nobody's best. `stays` names the one that is timed in any case.
     """
 
-    def __init__(self, rivals: Mapping[str, Function], device: str, budget: float, left_behind: float = 4.0):
+    def __init__(
+        self, rivals: Mapping[str, Function], device: str, budget: float, stays: str = "", left_behind: float = 4.0
+    ) -> None:
         self.device = device
         self.rivals = dict(rivals)
         first = {name: self._warm_up(function) for name, function in self.rivals.items()}
         quickest = min(first.values())
-        self.names = [name for name in first if first[name] <= left_behind * quickest]
+        self.names = [name for name in first if first[name] <= left_behind * quickest or name == stays]
         self.samples = {name: [] if name in self.names else [first[name]] for name in first}
         shortest = 2e-4 if device == "cpu" else 1e-3
         self.repeats = {name: max(1, min(200, round(shortest / first[name]))) for name in self.names}
@@ -75,13 +77,12 @@ class Race:
 
     def _warm_up(self, function: Function) -> float:
         seconds(function, self.device)
-        return min(seconds(function, self.device) for _ in range(2))
+        first = seconds(function, self.device)
+        return first if first > 0.2 else min(seconds(function, self.device) for _ in range(3))
 
-    def time(self, name: str) -> float:
+    def time(self, name: str) -> None:
         """Times one rival once and keeps the sample."""
-        if name in self.names:
-            self.samples[name].append(seconds(self.rivals[name], self.device, self.repeats[name]))
-        return self.samples[name][-1]
+        self.samples[name].append(seconds(self.rivals[name], self.device, self.repeats[name]))
 
     def run(self) -> dict[str, float]:
         """All rounds, the order turned by one each time; the medians."""
@@ -93,3 +94,6 @@ class Race:
 
     def medians(self) -> dict[str, float]:
         return {name: statistics.median(samples) for name, samples in self.samples.items()}
+
+    def least(self) -> dict[str, float]:
+        return {name: min(samples) for name, samples in self.samples.items()}

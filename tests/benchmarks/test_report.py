@@ -13,7 +13,7 @@ SECONDS = {"grouped": 4.0, "loop": 2.0, "hyperconv": 1.0, "hyperconv-native": 0.
 
 def record(phase="forward", seconds=SECONDS, **changes):
     layer = {"in_channels": 3, "out_channels": 64, "height": 25, "width": 25, "batch": 4}
-    return {"phase": phase, "device": "cpu", "precision": "fp32", "layer": layer, "seconds": seconds,
+    return {"phase": phase, "device": "cpu", "precision": "fp32", "layer": layer, "seconds": seconds, "least_seconds": {"loop": 3.0, "hyperconv": 1.0},
             "graph_seconds": {}, "not_timed": {}, "operations": 1e9, "bytes": 1e6, **changes}
 
 
@@ -41,6 +41,10 @@ def test_report_names_machine_layers_and_what_was_not_timed(tmp_path):
     text = report([path])
     assert "a processor" in text and "| 3->64 | 25x25 | 4 |" in text
     assert "## Gradient penalty" in text and "- vmap: relative error 0.5" in text
+
+
+def test_least_times_in_place_of_medians(tmp_path):
+    assert "| 3.00 |" in report([written(tmp_path, [record()])], least=True)
 
 
 def test_roofline_takes_the_larger_of_arithmetic_and_memory(tmp_path):
