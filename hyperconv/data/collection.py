@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperconv.data import canvas
-from hyperconv.data.images import Photo, common_channels, resize, with_channels
+from hyperconv.data.images import Photo, common_channels, resize, unique_names, with_channels
 from hyperconv.data.pyramid import PyramidShape, build_pyramid
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
@@ -41,16 +41,16 @@ class Collection:
         if not photos:
             raise InputError("no photos to learn from: a collection needs at least one")
         channels = common_channels(photos) if channels is None else channels
-        levels, notes = [], []
-        for photo in photos:
+        names, levels, notes = unique_names([photo.name for photo in photos]), [], []
+        for name, photo in zip(names, photos, strict=True):
             height, width = photo.pixels.shape[1:]
             sizes = shape.sizes(height, width, name=str(photo.path or photo.name))
             levels.append(build_pyramid(with_channels(photo.pixels, channels), sizes))
-            notes += [f"{photo.name}: {note}" for note in photo.notes]
+            notes += [f"{name}: {note}" for note in photo.notes]
             if max(height, width) < shape.max_size:
-                notes.append(f"{photo.name}: enlarged from {width}x{height} to {sizes[-1][1]}x{sizes[-1][0]}")
+                notes.append(f"{name}: enlarged from {width}x{height} to {sizes[-1][1]}x{sizes[-1][0]}")
         paths = [None if photo.path is None else str(photo.path) for photo in photos]
-        self._fill([photo.name for photo in photos], paths, notes, shape, levels)
+        self._fill(names, paths, notes, shape, levels)
 
     def _fill(self, names: list, paths: list, notes: list, shape: PyramidShape, levels: list) -> None:
         self.names, self.paths, self.notes, self.shape = names, paths, notes, shape

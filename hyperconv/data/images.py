@@ -57,7 +57,8 @@ def read_photos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> tuple
     if not photos:
         count = "" if len(problems) == 1 else f" (and {len(problems) - 1} more, none readable)"
         raise InputError(problems[0] + count)
-    _make_names_unique(photos)
+    for photo, name in zip(photos, unique_names([photo.name for photo in photos]), strict=True):
+        photo.name = name
     return photos, problems
 
 
@@ -88,6 +89,21 @@ def read_photo(path: str | os.PathLike, channels: int | None = None) -> Photo:
     return Photo(path.stem, pixels if channels is None else with_channels(pixels, channels), path, notes)
 
 
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, repeated ones with -2, -3, ... appended; different as file names on any system."""
+    taken, result = {name.casefold() for name in names}, []
+    used = set()
+    for name in names:
+        unique, number = name, 2
+        if name.casefold() in used:
+            while (unique := f"{name}-{number}").casefold() in taken:
+                number += 1
+        taken.add(unique.casefold())
+        used.add(unique.casefold())
+        result.append(unique)
+    return result
+
+
 def common_channels(photos: Sequence[Photo]) -> int:
     """1 if every photo is grey, else 3."""
     return max(photo.pixels.shape[0] for photo in photos)
@@ -106,10 +122,10 @@ def with_channels(pixels: Tensor, channels: int) -> Tensor:
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels (..., C, H, W) at size (height, width): antialiased bicubic, clamped to [-1, 1]; float32."""
+    """Pixels (..., C, H, W) at size (height, width): antialiased bicubic in [-1, 1]; new, float32."""
     pixels, size = pixels.float(), tuple(size)
     if pixels.shape[-2:] == size:
-        return pixels
+        return pixels.clone(memory_format=torch.contiguous_format)
     batch = pixels.reshape(-1, *pixels.shape[-3:])
     resized = F.interpolate(batch, size, mode="bicubic", antialias=True).clamp(-1, 1)
     return resized.reshape(*pixels.shape[:-2], *size).contiguous()
@@ -146,21 +162,6 @@ def _natural(path: Path) -> list:
     """photo before photo2 before photo10."""
     parts = re.split(r"(\d+)", path.stem.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-1, path.name)]
-
-
-def _make_names_unique(photos: list[Photo]) -> None:
-    """Later photos of the same name (on any file system) get -2, -3, ..."""
-    taken = {photo.name.casefold() for photo in photos}
-    seen = set()
-    for photo in photos:
-        name, number = photo.name, 2
-        if name.casefold() in seen:
-            while f"{photo.name}-{number}".casefold() in taken:
-                number += 1
-            name = f"{photo.name}-{number}"
-        photo.name = name
-        taken.add(name.casefold())
-        seen.add(name.casefold())
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -131,6 +131,14 @@ def test_a_saved_collection_comes_back_bit_for_bit(tmp_path):
     assert torch.equal(again.embedding_inputs([0, 1, 2]), collection.embedding_inputs([0, 1, 2]))
 
 
+def test_photos_that_share_memory_or_names_can_be_saved(tmp_path):
+    wide = torch.rand(3, 60, 60)[:, 10:40, 10:50]
+    collection = Collection([Photo("a", wide), Photo("a", wide)], PyramidShape(40, 40, 2))
+    collection.save(tmp_path / "photos.safetensors")
+    again = Collection.load(tmp_path / "photos.safetensors")
+    assert again.names == ["a", "a-2"] and torch.equal(again.batch([1], 1).images[0], wide)
+
+
 def test_the_source_file_is_remembered(tmp_path):
     source = photo("sea", LANDSCAPE)
     source.path = tmp_path / "sea.png"

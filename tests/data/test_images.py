@@ -15,6 +15,7 @@ from hyperconv.data.images import (
     resize,
     save_png,
     to_uint8,
+    unique_names,
     with_channels,
 )
 from hyperconv.errors import InputError
@@ -252,6 +253,14 @@ def test_names_are_made_unique_on_every_file_system(tmp_path):
     photos, _ = read_photos([tmp_path / "one", tmp_path / "two"])
     names = [photo.name for photo in photos]
     assert names[:2] == ["sea", "sea-2"] and len({name.casefold() for name in names}) == len(names) == 4
+
+
+@given(st.lists(st.sampled_from(["a", "A", "a-2", "a-3", "b"])))
+def test_unique_names(names):
+    unique = unique_names(names)
+    assert len({name.casefold() for name in unique}) == len(names) == len(unique)
+    assert all(new == name or new.startswith(f"{name}-") for name, new in zip(names, unique, strict=True))
+    assert unique_names(unique) == unique
 
 
 def test_common_channels(tmp_path):
