@@ -9,7 +9,25 @@ _source = Path(__file__).resolve().parent.parent
 if not (_source / "hyperconv" / "kernels").exists() and (_source / "kernels" / "__init__.py").exists():
     __path__.append(str(_source))
 
-from hyperconv.errors import InputError  # noqa: E402
-from hyperconv.ops import backends, hyper_conv2d, no_weight_gradients, use_backend  # noqa: E402
+from hyperconv.errors import InputError
+from hyperconv.nn.conv import HyperConv2d
+from hyperconv.nn.hypernetwork import HyperNetwork
+from hyperconv.nn.layout import WeightLayout, WeightSet
+from hyperconv.nn.sources import FreeWeights
+from hyperconv.ops.autograd import no_weight_gradients
+from hyperconv.ops.backends import backends, use_backend
+from hyperconv.ops.functional import hyper_conv2d
 
-__all__ = ["InputError", "__version__", "backends", "hyper_conv2d", "no_weight_gradients", "use_backend"]
+__all__ = [
+    "FreeWeights",
+    "HyperConv2d",
+    "HyperNetwork",
+    "InputError",
+    "WeightLayout",
+    "WeightSet",
+    "__version__",
+    "backends",
+    "hyper_conv2d",
+    "no_weight_gradients",
+    "use_backend",
+]

@@ -59,7 +59,8 @@ class _Request:
         self.name = name
 
 
-_open: list[_Request] = []  # of the whole process, oldest first; each change is one list operation, safe in threads
+# Of the whole process, oldest first; each change is one list operation, so threads do not disturb it.
+_open: list[_Request] = []
 
 
 @contextlib.contextmanager
@@ -147,8 +148,8 @@ def _call_shape(operation: str, args: tuple) -> tuple:
 def _why_not(name: str, operation: str, device_type: str) -> str | None:
     if reason := _status(name, device_type):
         return reason
-    key = device_type.upper()
-    if name == "native" and not torch._C._dispatch_has_kernel_for_dispatch_key(f"hyperconv_native::{operation}", key):
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    if name == "native" and not has_kernel(f"hyperconv_native::{operation}", device_type.upper()):
         return f"there is no native kernel of it for {device_type}; use 'reference' or 'auto'"
     return None
 

@@ -48,9 +48,8 @@ def hyper_conv2d(
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; choose None, 'relu', 'leaky_relu' or 'tanh'")
     if weight.dim() == 4:
-        return _shared(
-            input, weight, bias, stride, padding, dilation, groups, activation=activation, negative_slope=negative_slope
-        )
+        options = {"activation": activation, "negative_slope": negative_slope}
+        return _shared(input, weight, bias, stride, padding, dilation, groups, **options)
     _check_tensors(input, weight, bias, groups)
     stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
     if isinstance(padding, str):
@@ -88,7 +87,7 @@ def _check_tensors(input: Tensor, weight: Tensor, bias: Tensor | None, groups: i
     if samples % sets if sets else samples:
         raise ValueError(f"input has N = {samples} samples, not a multiple of the weight's B = {sets} sets")
     if groups < 1 or channels_out % groups:
-        raise ValueError(f"groups is {groups}; it must divide C_in = {channels_in} and C_out = {channels_out}")
+        raise ValueError(f"groups = {groups} does not divide C_in = {channels_in} and C_out = {channels_out}")
     if channels * groups != channels_in or 0 in weight.shape[1:]:
         raise ValueError(
             f"input {_shape(input)} and weight {_shape(weight)} do not fit: with groups = {groups} this weight takes "
@@ -105,9 +104,9 @@ def _check_kind(input: Tensor, name: str, other: Tensor) -> None:
     if other.device != input.device:
         raise ValueError(f"{name} is on {other.device} and input on {input.device}; move one of them")
     if input.dtype not in DTYPES or other.dtype not in DTYPES:
-        raise TypeError(f"input is {input.dtype}, {name} {other.dtype}; only float32, 64, 16 and bfloat16 convolve")
+        raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; float32, 64, 16 and bfloat16 work")
     if other.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
-        raise TypeError(f"{name} is {other.dtype} and input {input.dtype}; convert one of them, or use autocast")
+        raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; convert one, or use autocast")
 
 
 def _pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, int]:

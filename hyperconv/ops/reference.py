@@ -107,9 +107,7 @@ def apply_mask(values: Tensor, mask: Tensor | None, negative_slope: float) -> Te
     return torch.ops.aten.leaky_relu_backward(values, mask, negative_slope, False)
 
 
-def _convolve(
-    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> Tensor:
+def _convolve(input, weight, bias, stride, padding, dilation, groups) -> Tensor:
     weight, bias = _at_least_one_set(weight), None if bias is None else _at_least_one_set(bias).flatten()
     sets = weight.shape[0]
     output = F.conv2d(

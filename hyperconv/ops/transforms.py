@@ -3,13 +3,11 @@
 import torch
 from torch import Tensor
 
-from hyperconv.ops.schema import OPERATIONS, operator
+from hyperconv.ops.schema import OPERATIONS, operator, public
 
 # Per operator: the arguments that hold one entry per weight set, and the position of the `weight_sets` count.
 _SET_TENSORS = {"conv2d": (1, 2), "masked_conv2d": (1, 2), "input_gradient": (1,)}
 _SET_COUNT = {"weight_gradient": 3, "bias_gradient": 2}
-
-_library = torch.library.Library("hyperconv", "FRAGMENT")
 
 
 def _vmap_rule(name: str):
@@ -73,6 +71,6 @@ def _eligible(value: object, device_type: str) -> bool:
 
 
 for _name in OPERATIONS:
-    torch.library.register_vmap(f"hyperconv::{_name}", _vmap_rule(_name), lib=_library)
-    _library.impl(_name, _autocast_rule(_name, "cpu"), "AutocastCPU")
-    _library.impl(_name, _autocast_rule(_name, "cuda"), "AutocastCUDA")
+    torch.library.register_vmap(f"hyperconv::{_name}", _vmap_rule(_name), lib=public)
+    public.impl(_name, _autocast_rule(_name, "cpu"), "AutocastCPU")
+    public.impl(_name, _autocast_rule(_name, "cuda"), "AutocastCUDA")
