@@ -17,8 +17,10 @@ constexpr int taps_per_tile(int fixed) {
 // out[m * K + k] = sum over `count` pixels, a multiple of the lanes.
 template <typename T, int M, int K>
 void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t count, T* out) {
-  constexpr int sums = M * K, rounded = (sums + lanes<T> - 1) / lanes<T> * lanes<T>;
-  Vector<T> sum[rounded] = {};
+  constexpr int sums = M * K;
+  Vector<T> sum[sums];
+#pragma GCC unroll 24
+  for (int i = 0; i < sums; ++i) sum[i] = Vector<T>{};
   const T* source[K];
 #pragma GCC unroll 12
   for (int k = 0; k < K; ++k) source[k] = shifted[k];
@@ -34,8 +36,13 @@ void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shift
       for (int m = 0; m < M; ++m) sum[m * K + k] += g[m] * x;
     }
   }
-#pragma GCC unroll 6
-  for (int i = 0; i < rounded; i += lanes<T>) sum_lanes<T>(sum + i, out + i);
+#pragma GCC unroll 12
+  for (int first = 0; first < sums; first += lanes<T>) {
+    Vector<T> part[lanes<T>];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<T>; ++i) part[i] = sum[first + i < sums ? first + i : sums - 1];
+    sum_lanes<T>(part, out + first);
+  }
 }
 
 template <typename T>

@@ -30,7 +30,7 @@ void correlate_tile(const TileInput<T>& input, const T* panel, T* out) {
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sum[m][v] = Vector<T>{} + panel[m];
+    for (int v = 0; v < V; ++v) broadcast(sum[m][v], panel[m]);
   panel += M;
 
   const T* pixels = input.pixels;
@@ -42,7 +42,8 @@ void correlate_tile(const TileInput<T>& input, const T* panel, T* out) {
       for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
-        const Vector<T> w = Vector<T>{} + panel[m];
+        Vector<T> w;
+        broadcast(w, panel[m]);
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
       }

@@ -82,6 +82,12 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<T
   return output;
 }
 
+// Rows of every block when `rows` are cut into as few as possible of at most `limit`.
+int64_t balanced(int64_t rows, int64_t limit) {
+  const int64_t blocks = (rows + limit - 1) / limit;
+  return blocks > 0 ? (rows + blocks - 1) / blocks : 1;
+}
+
 // Pixels of one block of an accumulation: enough to pay for the sums across lanes at its end.
 constexpr int64_t accumulation_pixels = 2048;
 constexpr int64_t accumulation_units = 32;
@@ -95,6 +101,7 @@ void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& 
   const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 1);
   const int64_t limit = std::min(std::max<int64_t>(rows.outputs, 1), wanted);
   work.block_rows = std::min(limit, choose_block_rows(rows, columns, channels, bytes, 2 * cache_bytes()));
+  work.block_rows = balanced(rows.outputs, work.block_rows);
   const Layout layout(rows, columns, work.block_rows, row_stride, column_stride);
   work.window = layout.window;
   work.taps = layout.taps;

@@ -20,8 +20,19 @@ HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
   return value * (widen(mask) > 0 ? Sum<S>(1) : slope);
 }
 
+HYPERCONV_INLINE void widen_row(float* target, const float* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+HYPERCONV_INLINE void widen_row(double* target, const double* source, int64_t count) {
+  copy_elements(target, source, count);
+}
 template <typename S>
-void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
+HYPERCONV_INLINE void widen_row(float* __restrict target, const S* __restrict source, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) target[i] = widen(source[i]);
+}
+
+template <typename S>
+HYPERCONV_INLINE void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
   const S* __restrict data = row.data;
   const S* __restrict mask = row.mask;
   if (mask && row.stride == 1 && row.mask_stride == 1) {
@@ -30,15 +41,10 @@ void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t
     for (int64_t i = 0; i < count; ++i)
       target[i] = masked<S>(widen(data[i * row.stride]), mask[i * row.mask_stride], slope);
   } else if (row.stride == 1) {
-    for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i]);
+    widen_row(target, data, count);
   } else {
     for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i * row.stride]);
   }
-}
-
-template <typename T>
-HYPERCONV_INLINE void fill_zero(T* target, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) target[i] = 0;
 }
 
 // Number of i >= 0 with base + i * step < limit.
@@ -56,16 +62,16 @@ void pack_window(Sum<S>* target, const Window& window, const Image& image, const
   const S* mask_data = static_cast<const S*>(mask.data);
   if (mask_data) mask_data += sample * mask.stride[0] + first_channel * mask.stride[1];
 
-  const auto pack_row = [&](int64_t channel, int64_t plane, int64_t row) {
-    const int64_t y = window.row_base[plane] + (first_row + row) * window.row_step;
-    Sum<S>* line = target + channel * window.channel_stride +
-                   (plane * window.column_planes * window.rows + row) * window.pitch;
-    for (int64_t p = 0; p < window.column_planes; ++p, line += window.rows * window.pitch) {
-      const int64_t base = window.column_base[p], step = window.column_step;
-      const bool inside = y >= 0 && y < image.size[2];
-      const int64_t end = inside ? smaller(steps_below(image.size[3], base, step), window.pitch) : 0;
-      const int64_t begin = smaller(steps_below(0, base, step), end);
-      const int64_t x = base + begin * step;
+  for (int64_t plane = 0; plane < window.row_planes * window.column_planes; ++plane) {
+    const int64_t row_base = window.row_base[plane / window.column_planes] + first_row * window.row_step;
+    const int64_t base = window.column_base[plane % window.column_planes], step = window.column_step;
+    const int64_t end = smaller(steps_below(image.size[3], base, step), window.pitch);
+    const int64_t begin = smaller(steps_below(0, base, step), end), x = base + begin * step;
+
+    const auto pack_row = [&](int64_t channel, int64_t row) __attribute__((always_inline)) {
+      Sum<S>* line = target + channel * window.channel_stride + (plane * window.rows + row) * window.pitch;
+      const int64_t y = row_base + row * window.row_step;
+      if (y < 0 || y >= image.size[2] || begin == end) return fill_zero(line, window.pitch);
       SourceRow<S> source{data + channel * image.stride[1] + y * image.stride[2] + x * image.stride[3],
                           step * image.stride[3], nullptr, 0};
       if (mask_data) {
@@ -73,19 +79,17 @@ void pack_window(Sum<S>* target, const Window& window, const Image& image, const
         source.mask_stride = step * mask.stride[3];
       }
       fill_zero(line, begin);
-      if (begin < end) copy_row<S>(line + begin, source, slope, end - begin);
+      copy_row<S>(line + begin, source, slope, end - begin);
       fill_zero(line + end, window.pitch - end);
-    }
-  };
+    };
 
-  if (image.stride[1] < image.stride[3]) {  // channels_last: finish a row in all channels while it is in the cache
-    for (int64_t plane = 0; plane < window.row_planes; ++plane)
+    if (image.stride[1] < image.stride[3]) {  // channels_last: finish a row in all channels while it is cached
       for (int64_t row = 0; row < rows; ++row)
-        for (int64_t channel = 0; channel < channels; ++channel) pack_row(channel, plane, row);
-  } else {
-    for (int64_t channel = 0; channel < channels; ++channel)
-      for (int64_t plane = 0; plane < window.row_planes; ++plane)
-        for (int64_t row = 0; row < rows; ++row) pack_row(channel, plane, row);
+        for (int64_t channel = 0; channel < channels; ++channel) pack_row(channel, row);
+    } else {
+      for (int64_t channel = 0; channel < channels; ++channel)
+        for (int64_t row = 0; row < rows; ++row) pack_row(channel, row);
+    }
   }
 }
 

@@ -44,23 +44,14 @@ HYPERCONV_INLINE void activate(T* values, int64_t count, Activation activation, 
   }
 }
 
-// Whole vectors, the last one overlapping its neighbour.
-template <typename T>
-HYPERCONV_INLINE void copy_values(T* __restrict target, const T* __restrict source, int64_t count) {
-  if (count < lanes<T>) {
-    for (int64_t i = 0; i < count; ++i) target[i] = source[i];
-    return;
-  }
-  Vector<T> value;
-  for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) {
-    load(value, source + i);
-    store(target + i, value);
-  }
-  load(value, source + count - lanes<T>);
-  store(target + count - lanes<T>, value);
+HYPERCONV_INLINE void narrow_row(float* target, const float* source, int64_t count) {
+  copy_elements(target, source, count);
 }
-template <typename S, typename T>
-HYPERCONV_INLINE void copy_values(S* __restrict target, const T* __restrict source, int64_t count) {
+HYPERCONV_INLINE void narrow_row(double* target, const double* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+template <typename S>
+HYPERCONV_INLINE void narrow_row(S* __restrict target, const float* __restrict source, int64_t count) {
   for (int64_t i = 0; i < count; ++i) narrow(target[i], source[i]);
 }
 
@@ -83,7 +74,7 @@ struct Target {
     S* target = data + channel * output.stride[1] + row * output.stride[2] + column * output.stride[3];
     if (output.stride[3] == 1) {
       for (int64_t m = 0; m < channels; ++m)
-        copy_values(target + m * output.stride[1], values + m * value_pitch, count);
+        narrow_row(target + m * output.stride[1], values + m * value_pitch, count);
     } else {
       for (int64_t i = 0; i < count; ++i)
         for (int64_t m = 0; m < channels; ++m)

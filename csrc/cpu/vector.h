@@ -49,6 +49,54 @@ HYPERCONV_INLINE void store(T* target, const Vector<T>& vector) {
   __builtin_memcpy(target, &vector, sizeof(vector));
 }
 
+// value - 0 is `value` bit for bit, which value + 0 is not: the compiler makes it a plain broadcast.
+template <typename T>
+HYPERCONV_INLINE void broadcast(Vector<T>& vector, T value) {
+  vector = value - Vector<T>{};
+}
+
+// Copies between N/2 + 1 and N elements as two overlapping halves.
+template <int N, typename T>
+HYPERCONV_INLINE void copy_halves(T* target, const T* source, int64_t count) {
+  struct Half {
+    T values[N / 2];
+  } first, last;
+  __builtin_memcpy(&first, source, sizeof(Half));
+  __builtin_memcpy(&last, source + count - N / 2, sizeof(Half));
+  __builtin_memcpy(target, &first, sizeof(Half));
+  __builtin_memcpy(target + count - N / 2, &last, sizeof(Half));
+}
+
+// Rows are short: no call, no loop over single elements.
+template <typename T>
+HYPERCONV_INLINE void copy_elements(T* __restrict target, const T* __restrict source, int64_t count) {
+  if (count > lanes<T>) {
+    Vector<T> value, last;
+    load(last, source + count - lanes<T>);
+    for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) {
+      load(value, source + i);
+      store(target + i, value);
+    }
+    store(target + count - lanes<T>, last);
+  } else if (count > 8) {
+    copy_halves<16>(target, source, count);
+  } else if (count > 4) {
+    copy_halves<8>(target, source, count);
+  } else if (count > 2) {
+    copy_halves<4>(target, source, count);
+  } else if (count > 0) {
+    target[count - 1] = source[count - 1];
+    target[0] = source[0];
+  }
+}
+
+template <typename T>
+HYPERCONV_INLINE void fill_zero(T* target, int64_t count) {
+  static const T zeros[lanes<T>] = {};
+  for (; count > lanes<T>; count -= lanes<T>, target += lanes<T>) store(target, Vector<T>{});
+  copy_elements(target, zeros, count);
+}
+
 // Sums of neighbouring lanes: those of `a` in the lower half, those of `b` in the upper half.
 template <typename T>
 HYPERCONV_INLINE void add_pairs(Vector<T>& a, const Vector<T>& b) {
