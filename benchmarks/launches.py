@@ -3,8 +3,9 @@
     python -m benchmarks.launches [--device cpu|cuda] [--batch 16] [--scales 0 1 2] [--out launches.json]
 
 Two tables. How many kernels (GPU) or convolution calls (CPU) one gradient penalty takes as the batch grows, for
-one layer and for a critic of five. And the shares of a plain-PyTorch training step per scale: weight generation,
-convolutions, gradient penalty, optimizer and, on a GPU, the time in which nothing runs.
+one layer and for a critic of five. And the shares of the published training step per scale (plain PyTorch): weight
+generation, convolutions, gradient penalty, optimizer and, on a GPU, the time in which nothing runs; this package's
+step beside it, as a whole.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 import bisect
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -23,13 +26,15 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.environment import describe
-from benchmarks.layers import Layer, problem
+from benchmarks.layers import Layer, Problem, problem
 from benchmarks.peers import PEERS, Apply
 from benchmarks.phases import penalty
 from benchmarks.plain_step import HyperNetwork, PlainStep, Weights
 from benchmarks.report import table
 from benchmarks.rivals import OURS, hyperconv_layer
+from benchmarks.step import go_to_scale, trainer
 from benchmarks.timing import seconds
+from hyperconv.gan.trainer import Trainer
 
 CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward", "hyperconv_native::", "hyperconv_triton::")
 PARTS = ("hypernetwork", "convolutions", "penalty", "optimizer")
@@ -50,8 +55,9 @@ def profiled(function: Callable[[], object], device: str) -> list:
 
 
 def kernels(events: list) -> list:
-    """What ran on the GPU: kernels, copies and fills, without the shadows of named ranges."""
-    return [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
+    """What ran on the GPU: kernels, copies and fills, without the shadows that named ranges of the host cast there."""
+    ranges = {e.name for e in events if e.device_type == DeviceType.CPU}
+    return [e for e in events if e.device_type == DeviceType.CUDA and e.name not in ranges]
 
 
 def launched(events: list, device: str) -> int:
@@ -61,12 +67,14 @@ def launched(events: list, device: str) -> int:
     return sum(e.name in CONVOLUTIONS[:2] or e.name.startswith(CONVOLUTIONS[2:]) for e in events)
 
 
-def five_layers(apply: Apply, hidden: Tensor, bias: Tensor, input: Tensor, weight: Tensor, first_bias: Tensor):
-    """A critic's stack: the layer, then four of 64->64 on it."""
-    x = apply(input, weight, first_bias)
+def critic_penalty(apply: Apply, first: Problem, inner: Problem) -> tuple[Tensor, ...]:
+    """The penalty of a critic of five layers, one of `first` and four of `inner`, and its weights' gradients."""
+    x = apply(first.input, first.weight, first.bias)
     for _ in range(DEPTH - 1):
-        x = apply(x, hidden, bias)
-    return x
+        x = apply(x, inner.weight, inner.bias)
+    (slope,) = torch.autograd.grad(x, first.input, torch.ones_like(x), create_graph=True)
+    value = (slope.norm(2, dim=1) - 1).square().mean()
+    return torch.autograd.grad(value, (first.weight, inner.weight))
 
 
 def penalty_launches(device: str) -> list[dict]:
@@ -75,12 +83,11 @@ def penalty_launches(device: str) -> list[dict]:
         for batch in BATCHES[device]:
             first = problem(Layer(3, 64, SIDE, SIDE, batch), torch.float32, device)
             inner = problem(Layer(64, 64, SIDE, SIDE, batch), torch.float32, device)
-            critic = partial(five_layers, apply, inner.weight, inner.bias)
             rows.append({
                 "rival": name,
                 "batch": batch,
                 "layer": launched(profiled(partial(penalty, apply, inner), device), device),
-                "critic": launched(profiled(partial(penalty, critic, first), device), device),
+                "critic": launched(profiled(partial(critic_penalty, apply, first, inner), device), device),
             })
     return rows
 
@@ -138,30 +145,42 @@ def part_seconds(events: list, device: str) -> Counter:
     starts = [start for start, _, _ in ranges]
     totals: Counter = Counter()
     for event in events:
-        if event.device_type != DeviceType.CPU or (event.name in PARTS and device == "cuda"):
+        if event.device_type != DeviceType.CPU:
             continue
         now = event.time_range.start
         around = [r for r in ranges[: bisect.bisect_right(starts, now)] if r[1] >= now]
         part = around[-1][2] if around else "convolutions"
-        spent = sum(k.duration for k in event.kernels) if device == "cuda" else event.self_cpu_time_total
-        totals[part] += spent / 1e6
+        gpu_time = sum(k.duration for k in event.kernels if k.name != event.name)  # a range casts its own shadow
+        totals[part] += (gpu_time if device == "cuda" else event.self_cpu_time_total) / 1e6
     return totals
 
 
-def step_shares(device: str, batch: int, scale: int) -> dict:
-    """Shares of the plain step's wall time at one scale, and how much it launches."""
-    plain = PlainStep(scale, batch, device)
-    seconds(plain.step, device)
-    wall = sorted(seconds(plain.step, device) for _ in range(3))[1]
-    del plain
+def plain_row(device: str, batch: int, scale: int) -> dict:
+    """The plain step at one scale: what it launches, and the shares of its time."""
+    wall = steady_seconds(PlainStep(scale, batch, device).step, device)
     events = profiled(RangedStep(scale, batch, device).step, device)
     parts = part_seconds(events, device)
-    busy = sum(parts.values())
-    whole = max(wall, busy) if device == "cuda" else busy
+    whole = max(wall, sum(parts.values())) if device == "cuda" else sum(parts.values())
     shares = {part: parts[part] / whole for part in PARTS}
     if device == "cuda":
-        shares["idle"] = 1 - busy / whole
-    return {"scale": scale, "batch": batch, "seconds": wall, "launched": launched(events, device), "shares": shares}
+        shares["idle"] = 1 - sum(parts.values()) / whole
+    return {"rival": "plain", "scale": scale, "seconds": wall, "launched": launched(events, device), "shares": shares}
+
+
+def own_row(own: Trainer, device: str, scale: int) -> dict:
+    """This package's step at the same scale, as a whole."""
+    go_to_scale(own, scale)
+    wall = steady_seconds(own.take_step, device)
+    events = profiled(own.take_step, device)
+    busy = sum(kernel.time_range.elapsed_us() for kernel in kernels(events)) / 1e6
+    shares = {"idle": max(0.0, 1 - busy / wall)} if device == "cuda" else {}
+    return {"rival": OURS, "scale": scale, "seconds": wall, "launched": launched(events, device), "shares": shares}
+
+
+def steady_seconds(step: Callable[[], object], device: str) -> float:
+    """Median seconds of a step without the profiler, after a warm-up."""
+    step()
+    return median(seconds(step, device) for _ in range(3))
 
 
 def penalty_table(rows: list[dict], device: str) -> list[str]:
@@ -170,12 +189,12 @@ def penalty_table(rows: list[dict], device: str) -> list[str]:
     return table(header, [[r["rival"], str(r["batch"]), str(r["layer"]), str(r["critic"])] for r in rows])
 
 
-def share_table(rows: list[dict]) -> list[str]:
-    names = list(rows[0]["shares"])
-    header = ["plain step, scale", "B", "seconds", "launched", *names]
+def share_table(rows: list[dict], device: str) -> list[str]:
+    names = [*PARTS, "idle"] if device == "cuda" else list(PARTS)
+    header = ["step", "scale", "seconds", "kernels" if device == "cuda" else "convolution calls", *names]
     return table(header, [
-        [str(r["scale"]), str(r["batch"]), f"{r['seconds']:.3g}", str(r["launched"]),
-         *(f"{r['shares'][name]:.0%}" for name in names)]
+        [r["rival"], str(r["scale"]), f"{r['seconds']:.3g}", str(r["launched"]),
+         *(f"{r['shares'][name]:.0%}" if name in r["shares"] else "" for name in names)]
         for r in rows
     ])
 
@@ -188,14 +207,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     device = arguments.device
-    result = {"environment": describe(device), "penalty": penalty_launches(device), "steps": []}
+    result = {"environment": describe(device), "penalty": penalty_launches(device), "batch": arguments.batch, "steps": []}
     print("\n".join(penalty_table(result["penalty"], device)))
-    for scale in arguments.scales:
-        result["steps"].append(step_shares(device, arguments.batch, scale))
-        if arguments.out:
-            arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    if result["steps"]:
-        print("\n".join(share_table(result["steps"])))
+    with tempfile.TemporaryDirectory() as folder:
+        own = trainer(Path(folder) / "run", arguments.batch, device, "every scale")
+        for scale in sorted(arguments.scales):
+            result["steps"] += [plain_row(device, arguments.batch, scale), own_row(own, device, scale)]
+            if arguments.out:
+                arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(share_table(result["steps"], device)))
 
 
 if __name__ == "__main__":
