@@ -19,6 +19,8 @@ from hyperconv.gan.run import Run, load_system, system_tensors
 from hyperconv.gan.system import MetaGAN
 
 LOG_EVERY = 10  # steps
+CALIBRATION_PHOTOS = 64  # at most, for the fixed statistics of a randomly initialised ResNet
+DIVERGED = 1e6  # a loss beyond this will not come back
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Trainer:
         else:
             z_side = int(collection.sizes[0].max())
             self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
-            self.system.calibrate(collection.embedding_inputs(self.everyone, self.config.embedding_size))
+            self.system.calibrate(collection.embedding_inputs(self.everyone[:CALIBRATION_PHOTOS],
+                                                               self.config.embedding_size))
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
             self.scale = self.step = 0
             self.begin_scale()
@@ -154,7 +157,7 @@ class Trainer:
 
     def log(self, losses: dict[str, Tensor], seconds: float) -> dict[str, float]:
         values = {name: value.item() for name, value in losses.items()}
-        if not all(math.isfinite(value) for value in values.values()):
+        if not all(math.isfinite(value) and abs(value) < DIVERGED for value in values.values()):
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
                                    f"the last good checkpoint in {self.run.path} is kept; "
                                    "continue it with --resume and a lower --learning-rate")

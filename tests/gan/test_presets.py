@@ -1,0 +1,52 @@
+import json
+
+import pytest
+import torch
+
+from hyperconv.errors import InputError
+from hyperconv.gan.presets import PRESETS, Config, preset
+from hyperconv.gan.system import MetaGAN
+
+
+def test_the_paper_preset_is_the_published_one():
+    config = preset("paper")
+    assert (config.scale_count, config.hidden, config.depth, config.negative_slope) == (7, 64, 5, 0.02)
+    assert (config.embedding, config.features, config.embedding_size) == ("resnet34", 512, 128)
+    assert (config.learning_rate, config.betas, config.batch_size) == (5e-5, (0.5, 0.999), 16)
+    assert (config.penalty_weight, config.reconstruction_weight, config.clip) == (0.1, 50.0, 1.0)
+    assert (config.decay_at, config.decay) == (0.8, 0.1)
+    assert [config.iterations_at(scale) for scale in range(7)] == [5000] * 7
+    assert [tuple(size) for size in config.pyramid().sizes(188, 250)][:3] == [(19, 26), (27, 37), (40, 54)]
+
+
+def test_the_paper_preset_has_the_published_parameter_counts():
+    """22.06 M backbone, 58.64 M per generator scale, 58.05 M for the critic (research, measured on the public code)."""
+    with torch.device("meta"):
+        system = MetaGAN(preset("paper"), 3, 26)
+
+    def millions(module):
+        return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+    assert millions(system.generator.heads[0]) == pytest.approx(58.64, abs=0.01)
+    assert millions(system.discriminator.heads[0]) == pytest.approx(58.05, abs=0.01)
+    assert millions(system.generator.embedding) == pytest.approx(21.55, abs=0.02)  # without the unused classifier
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name):
+    config = preset(name, seed=3)
+    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize("changes", [dict(max_size=0), dict(head_init="magic"), dict(learning_rate=float("nan")),
+                                     dict(iterations=()), dict(penalty_norm="none")])
+def test_bad_settings_are_refused_by_name(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        preset("tiny", **changes)
+
+
+def test_unknown_preset_and_unknown_entry():
+    with pytest.raises(InputError, match="tiny"):
+        preset("huge")
+    with pytest.raises(InputError, match="flavour"):
+        Config.from_json({"flavour": 1})

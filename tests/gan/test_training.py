@@ -1,0 +1,183 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hyperconv.data import canvas
+from hyperconv.data.collection import Collection
+from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.gan.run import Run, load_system
+from hyperconv.gan.trainer import Trainer
+from hyperconv.metrics.patches import patch_swd
+from tests.gan.conftest import picture
+
+
+def train(path, config, collection, **options):
+    trainer = Trainer(Run.create(path, config, collection), collection, **options)
+    for _ in trainer.train():
+        pass
+    return trainer
+
+
+def state(path):
+    return Run.open(path).load("training_state")
+
+
+def assert_same_state(one, other):
+    tensors, where = state(one)
+    other_tensors, other_where = state(other)
+    assert where == other_where
+    assert tensors.keys() == other_tensors.keys()
+    for key, value in tensors.items():
+        assert torch.equal(value, other_tensors[key]), key
+
+
+def quality(trainer):
+    """Reconstruction error and patch distance of samples at the finest scale, means over the photos."""
+    everyone, sizes = torch.arange(len(trainer.collection)), trainer.collection.sizes[-1]
+    photos = trainer.collection.batch(everyone, trainer.scale).images
+    with torch.no_grad():
+        model = trainer.photo_model(everyone)
+        error = canvas.mean((model.reconstruct() - photos).square(), sizes).mean().item()
+        drawn = canvas.crop(model.sample(1, torch.Generator().manual_seed(0)), sizes)
+    distances = [patch_swd(sample, photo) for sample, photo in zip(drawn, canvas.crop(photos, sizes))]
+    return error, sum(distances) / len(distances)
+
+
+def test_training_improves_reconstruction_and_patches(tmp_path, config, collection):
+    config = replace(config, iterations=(150, 100), scale_count=2, max_size=24, hidden=16)
+    collection = Collection([_photo(i) for i in range(3)], config.pyramid())
+    error_before, distance_before = quality(train(tmp_path / "short", replace(config, iterations=(1,)), collection))
+    error_after, distance_after = quality(train(tmp_path / "run", config, collection))
+    assert error_after < 0.25 * error_before
+    assert distance_after < 0.6 * distance_before
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    first = [r["reconstruction"] for r in records if r["scale"] == 0]
+    assert first[-1] < 0.7 * first[0]
+
+
+def _photo(index):
+    return picture(index, 48, 64)
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path, config, collection):
+    config = replace(config, iterations=(6,))
+    train(tmp_path / "a", config, collection)
+    train(tmp_path / "b", config, collection)
+    assert_same_state(tmp_path / "a", tmp_path / "b")
+    train(tmp_path / "c", replace(config, seed=1), collection)
+    key = "system.generator.heads.0.projection.weight"
+    assert not torch.equal(state(tmp_path / "a")[0][key], state(tmp_path / "c")[0][key])
+
+
+@pytest.mark.parametrize("stop", [3, 4, 8, 15])
+def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, config, collection, stop):
+    config = replace(config, iterations=(8,))
+    train(tmp_path / "whole", config, collection, checkpoint_every=4)
+    interrupted = Trainer(Run.create(tmp_path / "parts", config, collection), collection, checkpoint_every=4)
+    steps = interrupted.train()
+    for _ in range(stop):
+        next(steps)
+    if stop >= 4:
+        run = Run.open(tmp_path / "parts")
+        resumed = Trainer(run, run.collection(), checkpoint_every=4)
+        for _ in resumed.train():
+            pass
+        assert_same_state(tmp_path / "whole", tmp_path / "parts")
+    else:
+        assert not Run.open(tmp_path / "parts").has("training_state")
+
+
+def test_kill_during_training_loses_nothing(tmp_path, config, collection):
+    """SIGKILL at an arbitrary moment, checkpoints being written all the time: the run resumes to the same end."""
+    config = replace(config, iterations=(12,), scale_count=2)
+    collection = Collection([_photo(i) for i in range(3)], config.pyramid())
+    train(tmp_path / "whole", config, collection, checkpoint_every=1)
+    Run.create(tmp_path / "killed", config, collection)
+    program = ("import sys; from hyperconv.gan.run import Run; from hyperconv.gan.trainer import Trainer\n"
+               "import torch; torch.set_num_threads(int(sys.argv[2]))\n"
+               "run = Run.open(sys.argv[1])\n"
+               "for p in Trainer(run, run.collection(), checkpoint_every=1).train(): print(p.step, flush=True)")
+    command = [sys.executable, "-c", program, str(tmp_path / "killed"), str(torch.get_num_threads())]
+    for steps_seen in (2, 5):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            for _ in range(steps_seen):
+                process.stdout.readline()
+            time.sleep(0.003 * steps_seen)
+            os.kill(process.pid, signal.SIGKILL)
+        run = Run.open(tmp_path / "killed")
+        load_system(run, "training_state")
+        load_system(run, "model")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert_same_state(tmp_path / "whole", tmp_path / "killed")
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert len({(r["scale"], r["step"]) for r in lines}) == len(lines)
+
+
+def test_finished_scales_do_not_drift(tmp_path, config, collection):
+    """What a finished scale draws for a photo is the same after the later scales have trained."""
+    trainer = Trainer(Run.create(tmp_path / "run", config, collection), collection)
+    everyone = torch.arange(3)
+    finished = None
+    for progress in trainer.train():
+        if finished is None and (progress.scale, progress.step) == (1, 1):
+            with torch.no_grad():
+                finished = trainer.photo_model(everyone).reconstruct(stop=1)
+    with torch.no_grad():
+        assert torch.equal(trainer.photo_model(everyone).reconstruct(stop=1), finished)
+
+
+def test_published_training_of_the_embedding_drifts(tmp_path, config, collection):
+    trainer = Trainer(Run.create(tmp_path / "run", replace(config, embedding_trains="every scale"), collection),
+                      collection)
+    finished = None
+    for progress in trainer.train():
+        if finished is None and (progress.scale, progress.step) == (1, 1):
+            with torch.no_grad():
+                finished = trainer.photo_model(torch.arange(3)).reconstruct(stop=1)
+    with torch.no_grad():
+        assert not torch.equal(trainer.photo_model(torch.arange(3)).reconstruct(stop=1), finished)
+
+
+def test_a_photos_model_does_not_depend_on_its_batch_mates(tmp_path, config, collection):
+    trainer = train(tmp_path / "run", replace(config, iterations=(4,)), collection)
+    with torch.no_grad():
+        together = trainer.photo_model(torch.arange(3)).reconstruct()
+        for index in range(3):
+            alone = trainer.photo_model(torch.tensor([index])).reconstruct()
+            height, width = alone.shape[-2:]
+            torch.testing.assert_close(together[index, :, :height, :width], alone[0], atol=1e-3, rtol=1e-3)
+
+
+def test_divergence_stops_with_the_last_good_checkpoint(tmp_path, config, collection):
+    trainer = Trainer(Run.create(tmp_path / "run", config, collection), collection, checkpoint_every=5)
+    with pytest.raises(TrainingDiverged, match="scale 0, step"):
+        for progress in trainer.train():
+            if progress.step == 7:
+                with torch.no_grad():
+                    next(trainer.system.generator.heads[0].parameters()).fill_(float("nan"))
+    tensors, where = state(tmp_path / "run")
+    assert where == {"scale": 0, "step": 5}
+    assert all(value.isfinite().all() for value in tensors.values())
+
+
+def test_damaged_files_are_named(tmp_path, config, collection):
+    train(tmp_path / "run", replace(config, iterations=(2,), scale_count=1), collection)
+    run = Run.open(tmp_path / "run")
+    whole = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / "model.safetensors").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(InputError, match="model.safetensors is damaged"):
+        load_system(run)
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(InputError, match="config.json"):
+        Run.open(tmp_path / "run")
+    with pytest.raises(InputError, match="not a run"):
+        Run.open(tmp_path)
+    with pytest.raises(InputError, match="--resume"):
+        Run.create(tmp_path / "run", config, collection)
