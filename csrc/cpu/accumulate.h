@@ -105,11 +105,12 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
   Window plain{1, 1, &zero, &zero, 1, 1, 0, problem.block_rows, window.pitch, 0};
   plain.channel_stride = ((block_pixels + lanes<T> - 1) / lanes<T> | 1) * lanes<T>;
 
-  const int64_t shifted_elements = problem.shifted_channels * window.channel_stride + lanes<T>;
   const int64_t fixed_elements = problem.fixed_channels * plain.channel_stride;
-  T* fixed = static_cast<T*>(runtime.scratch(scratch_block, (fixed_elements + shifted_elements) * sizeof(T)));
+  const int64_t shifted_elements = problem.shifted_channels * window.channel_stride;
+  T* fixed = static_cast<T*>(
+      runtime.scratch(scratch_block, (fixed_elements + shifted_elements + lanes<T>) * sizeof(T)));
   T* shifted = fixed + fixed_elements;
-  fill_zero(shifted, shifted_elements);  // finite values wherever a zero of `fixed` is multiplied
+  fill_zero(shifted + shifted_elements, lanes<T>);
   const T slope = T(problem.negative_slope);
 
   for (int64_t block = begin; block < end; ++block) {
@@ -119,8 +120,6 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
     const int64_t pixels = (rows * window.pitch + lanes<T> - 1) / lanes<T> * lanes<T>;
     pack_window<S>(fixed, plain, problem.fixed, problem.fixed_mask, sample, group * problem.fixed_channels,
                    problem.fixed_channels, first_row, rows, slope);
-    for (int64_t f = 0; f < problem.fixed_channels; ++f)
-      fill_zero(fixed + f * plain.channel_stride + rows * window.pitch, pixels - rows * window.pitch);
     pack_window<S>(shifted, window, problem.shifted, problem.shifted_mask, sample, group * problem.shifted_channels,
                    problem.shifted_channels, first_row, rows + window.row_span, slope);
     accumulate_block<T>(problem, {fixed, shifted, plain.channel_stride, pixels}, block == begin, result);

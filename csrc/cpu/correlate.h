@@ -153,9 +153,9 @@ void correlate(const Correlation& problem, const Runtime& runtime) {
     const int64_t group = sample_group % problem.groups, sample = sample_group / problem.groups;
     const int64_t rows = smaller(problem.block_rows, height - first_row);
     const int64_t set = packed_sets == 1 ? 0 : sample / samples_per_set;
-    // Tiles read past the last pixel, into values that are never stored.
-    const int64_t elements = problem.in_channels * window.channel_stride + longest_tile * lanes<T>;
-    T* packed = static_cast<T*>(runtime.scratch(scratch_block, elements * sizeof(T)));
+    const int64_t elements = problem.in_channels * window.channel_stride, beyond = longest_tile * lanes<T>;
+    T* packed = static_cast<T*>(runtime.scratch(scratch_block, (elements + beyond) * sizeof(T)));
+    fill_zero(packed + elements, beyond);
     pack_window<S>(packed, window, problem.input, problem.input_mask, sample, group * problem.in_channels,
                    problem.in_channels, first_row, rows + window.row_span, T(problem.negative_slope));
     const TileInput<T> input{packed, problem.in_channels, window.channel_stride, problem.taps.offset,

@@ -53,6 +53,17 @@ HYPERCONV_INLINE int64_t steps_below(int64_t limit, int64_t base, int64_t step) 
   return step == 1 ? distance : (distance + step - 1) / step;
 }
 
+// Zeros behind the packed rows of every plane and behind every channel. Tiles read there for results that are never
+// stored: stale memory could hold denormal numbers, which are slow, or in an accumulation a NaN.
+template <typename T>
+void clear_rest(T* target, const Window& window, int64_t channels, int64_t rows) {
+  const int64_t planes = window.row_planes * window.column_planes, plane = window.rows * window.pitch;
+  for (int64_t channel = 0; channel < channels; ++channel, target += window.channel_stride) {
+    for (int64_t p = 0; p < planes; ++p) fill_zero(target + p * plane + rows * window.pitch, plane - rows * window.pitch);
+    fill_zero(target + planes * plane, window.channel_stride - planes * plane);
+  }
+}
+
 // `rows` rows of every plane of the channels first_channel, first_channel + 1, ... of one sample, for the output rows
 // from first_row on, into `target` ([channel][plane][row][pitch]); zeros outside the image.
 template <typename S>
@@ -91,6 +102,7 @@ void pack_window(Sum<S>* target, const Window& window, const Image& image, const
         for (int64_t row = 0; row < rows; ++row) pack_row(channel, row);
     }
   }
+  clear_rest(target, window, channels, rows);
 }
 
 // One panel of `width` output channels: its biases, then [input channel][tap][width] weights.

@@ -74,6 +74,7 @@ HYPERCONV_INLINE void copy_elements(T* __restrict target, const T* __restrict so
     Vector<T> value, last;
     load(last, source + count - lanes<T>);
     for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) {
+      __asm__ volatile("");  // or the compiler makes the loop a call of memmove
       load(value, source + i);
       store(target + i, value);
     }
@@ -93,7 +94,10 @@ HYPERCONV_INLINE void copy_elements(T* __restrict target, const T* __restrict so
 template <typename T>
 HYPERCONV_INLINE void fill_zero(T* target, int64_t count) {
   static const T zeros[lanes<T>] = {};
-  for (; count > lanes<T>; count -= lanes<T>, target += lanes<T>) store(target, Vector<T>{});
+  for (; count > lanes<T>; count -= lanes<T>, target += lanes<T>) {
+    __asm__ volatile("");
+    store(target, Vector<T>{});
+  }
   copy_elements(target, zeros, count);
 }
 
