@@ -25,7 +25,8 @@ def interpolate(model: Model, a: str | PathLike, b: str | PathLike, steps: int =
     """`steps` frames (C, H, W) in [-1, 1] from photo a to photo b, each a name in the run or the path of a photo.
 
     space: 'embedding' blends the photos' contexts, and the hypernetwork makes a model for every point between;
-    'weights' blends the two generated weight sets. seed None holds the noise that reconstructs, so the walk goes from
+    'weights' blends the two generated weight sets. (Behind a projection that is linear, as in the meta-GAN, the two
+    are the same walk.) seed None holds the noise that reconstructs, so the walk goes from
     one photo to the other; a number holds a random noise instead. Noise amplitudes and image sizes are blended too:
     between a wide photo and an upright one the frames turn from wide to upright.
     """

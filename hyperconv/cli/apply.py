@@ -59,7 +59,8 @@ def interpolate(run: Run,
                 steps: Annotated[int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted.")] = 8,
                 space: Annotated[Literal["embedding", "weights"], typer.Option(
                     help="What is blended: the photos' embeddings (the hypernetwork makes a model for every point "
-                         "between) or the generated weights.")] = "embedding",
+                         "between) or the generated weights. With a linear projection between the two, as in "
+                         "--system meta, the walks agree.")] = "embedding",
                 seed: Annotated[int | None, typer.Option(
                     metavar="NUMBER", show_default=False,
                     help="Hold this random noise (default: the noise that reconstructs the photos).")] = None,

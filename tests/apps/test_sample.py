@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from hyperconv.apps.sample import reconstruct, retarget, sample, write_images, write_samples
+from hyperconv.data.images import read_photo
+from hyperconv.errors import InputError
+
+
+def test_samples_have_the_photos_shape_and_vary(model):
+    images = sample(model, "china", 3)
+    assert [image.shape for image in images] == [model.photo("china").shape] * 3
+    assert all(image.abs().max() <= 1 for image in images)
+    assert (images[0] - images[1]).abs().mean() > 0.01
+
+
+def test_image_i_depends_on_the_seed_and_i_alone(model):
+    few, many = sample(model, "coffee", 2), sample(model, "coffee", 11)
+    assert len(many) == 11
+    for one, other in zip(few, many):
+        torch.testing.assert_close(one, other, atol=5e-3, rtol=0)
+    assert not torch.allclose(sample(model, "coffee", 1, seed=1)[0], few[0])
+    assert torch.equal(sample(model, "coffee", 1)[0], sample(model, "coffee", 1)[0])
+
+
+@pytest.mark.parametrize("size", [(22, 96), (64, 11), (21, 32)])
+def test_any_size(model, size):
+    image, = sample(model, "china", size=size)
+    assert image.shape == (3, *size)
+
+
+def test_the_photos_own_size_changes_nothing(model):
+    assert torch.equal(sample(model, "china", size=(21, 32))[0], sample(model, "china")[0])
+
+
+def test_retargeting_stretches_every_scale_alike(model):
+    photo_model = model.photo_model("china")
+    wide = retarget(photo_model, (21, 64))
+    assert [tuple(sizes[0].tolist()) for sizes in wide.sizes] == \
+        [(h, 2 * w) for h, w in (sizes[0].tolist() for sizes in photo_model.sizes)]
+
+
+def test_a_later_start_stays_closer_to_the_photo(model):
+    photo = model.photo("astronaut")
+
+    def distance(start_scale):
+        images = sample(model, "astronaut", 4, start_scale=start_scale)
+        return sum((image - photo).square().mean() for image in images) / 4
+
+    assert distance(2) < distance(0)
+    assert sample(model, "china", size=(30, 60), start_scale=1)[0].shape == (3, 30, 60)
+
+
+@pytest.mark.parametrize("arguments, told", [({"start_scale": 3}, "0 to 2"), ({"start_scale": -1}, "0 to 2"),
+                                             ({"size": (10, 50)}, "10x50"), ({"size": (0, 0)}, "0x0")])
+def test_impossible_wishes(model, arguments, told):
+    with pytest.raises(InputError, match=told):
+        sample(model, "china", **arguments)
+
+
+def test_writing(model, tmp_path):
+    sheet = write_samples(model, ["china", "astro"], tmp_path / "out", 3)
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == [f"{name}_0{i}.png" for name in ("astronaut", "china") for i in (1, 2, 3)] + ["sheet.png"]
+    assert sheet == tmp_path / "out" / "sheet.png"
+    written = read_photo(tmp_path / "out" / "china_02.png").pixels
+    assert (written - sample(model, "china", 2)[1]).abs().max() < 1 / 120
+
+
+def test_file_numbers_sort(tmp_path):
+    write_images([torch.zeros(1, 2, 2)] * 120, tmp_path, "a")
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names[0] == "a_001.png" and names[-1] == "a_120.png"
+
+
+def test_the_reconstruction_has_the_photos_shape(model):
+    assert reconstruct(model.photo_model("astronaut")).shape == model.photo("astronaut").shape
