@@ -8,7 +8,7 @@ PYBIND11_MODULE(build_info, module) {
   module.attr("compiler") = HYPERCONV_COMPILER;
   module.attr("flags") = HYPERCONV_FLAGS;
   module.attr("instruction_sets") = HYPERCONV_INSTRUCTION_SETS;
-  module.attr("nvcc") = HYPERCONV_NVCC;
+  module.attr("cuda_version") = HYPERCONV_CUDA_VERSION;
   module.attr("cuda_architectures") = HYPERCONV_CUDA_ARCHITECTURES;
   module.attr("torch_target") = HYPERCONV_TORCH_TARGET;
   module.attr("torch_build") = HYPERCONV_TORCH_BUILD;

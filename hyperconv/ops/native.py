@@ -1,9 +1,10 @@
 """The native libraries in hyperconv/_native: which of them runs here, and for one that does not, why.
 
-A library only adds kernels to the operations that `hyperconv.ops.schema` defines in the namespace
-`hyperconv_native`; the five functions of this module are those operations.
+A library only adds kernels to the operators that `hyperconv.ops.schema` defines in the namespace
+`hyperconv_native`; the five functions of this module are those operators.
 """
 
+import ctypes
 import functools
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from hyperconv.version import __version__
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "_native"
 OPERATIONS = {"cpu": schema.OPERATIONS, "cuda": ("conv2d",)}
-REBUILD = "run `pip install` on hyperconv again"
+REBUILD = "install hyperconv again to rebuild it"
 
 conv2d = torch.ops.hyperconv_native.conv2d.default
 masked_conv2d = torch.ops.hyperconv_native.masked_conv2d.default
@@ -25,7 +26,7 @@ bias_gradient = torch.ops.hyperconv_native.bias_gradient.default
 
 
 def supports(operation: str, device_type: str) -> bool:
-    """Whether the native library of `device_type` ('cpu', 'cuda') has a kernel for this operation."""
+    """Whether the native library of `device_type` ('cpu', 'cuda') has a kernel for this operator."""
     return operation in OPERATIONS.get(device_type, ())
 
 
@@ -38,18 +39,25 @@ def status(device_type: str) -> str | None:
     """
     if device_type not in OPERATIONS:
         return f"there are no native kernels for {device_type} devices"
-    library = DIRECTORY / f"hyperconv_{device_type}.so"
     record = build_record()
+    library = library_path(device_type)
     if not library.exists():
         return f"not built: {record['failures'].get(device_type, f'{library} does not exist; {REBUILD}')}"
-    return mismatch(record, device_type) or load(library)
+    reason = mismatch(record, device_type) or load(library)
+    if reason is None and device_type == "cpu":
+        _, reason = instruction_set()
+    return reason
+
+
+def library_path(device_type: str) -> Path:
+    return DIRECTORY / f"hyperconv_{device_type}.so"
 
 
 def build_record() -> dict:
-    """What setup.py noted: `version`, `torch_target`, `cuda_architectures`; `failures`, {library: reason}."""
+    """What setup.py noted: version, torch_target, cuda_version, cuda_architectures, failures {name: why}."""
     path = DIRECTORY / "build.json"
     if not path.exists():
-        return {"version": None, "failures": {}}
+        return {"version": "of unknown version", "failures": {}}
     return json.loads(path.read_text())
 
 
@@ -59,33 +67,36 @@ def mismatch(record: dict, device_type: str) -> str | None:
         return f"built for hyperconv {record['version']}, and this is {__version__}: {REBUILD}"
     if release(torch.__version__) < release(record["torch_target"]):
         return f"built for torch {record['torch_target']} or later, and this is torch {torch.__version__}"
-    if device_type == "cuda":
-        return gpu_mismatch(record["cuda_architectures"])
-    return None
+    return gpu_mismatch(record) if device_type == "cuda" else None
 
 
-def gpu_mismatch(architectures: list[str]) -> str | None:
-    """Why no GPU here runs code built for `architectures` (['8.0', '9.0+PTX']); None when one does."""
-    if not torch.cuda.is_available():
+def gpu_mismatch(record: dict) -> str | None:
+    """Why the CUDA library runs on no GPU here; None when it does."""
+    built, present = record["cuda_version"], torch.version.cuda
+    if not torch.cuda.is_available() or present is None:
         return f"torch {torch.__version__} sees no CUDA GPU"
+    if release(built)[0] > release(present)[0]:
+        return f"built with CUDA {built}, and this torch has CUDA {present}: {REBUILD} with an older nvcc"
     capabilities = [torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())]
+    architectures = record["cuda_architectures"]
     if any(runs_on(word, capability) for word in architectures for capability in capabilities):
         return None
-    present = ", ".join(f"{major}.{minor}" for major, minor in capabilities)
-    return f"built for GPU architectures {', '.join(architectures)}, and here is {present}: {REBUILD}"
+    here = ", ".join(f"{major}.{minor}" for major, minor in capabilities)
+    return f"built for GPU architectures {', '.join(architectures)}, and here is {here}: {REBUILD}"
 
 
 def runs_on(architecture: str, capability: tuple[int, int]) -> bool:
     """Whether code for '9.0' or '9.0+PTX' runs on a GPU of this capability.
 
-    Machine code runs on the same major version and a minor version not lower, PTX on everything later; code
-    for an architecture with a suffix ('9.0a') runs on exactly that one.
+    Machine code runs on the same major version with a minor version not lower, PTX on everything later; code
+    for an architecture with a suffix ('9.0a', '10.0f') only where the suffix says: that GPU, or that family.
     """
     number, ptx, _ = architecture.partition("+PTX")
     built = release(number.rstrip("af"))
-    if number[-1] in "af":
-        return built == capability
-    return capability >= built and (bool(ptx) or capability[0] == built[0])
+    if number.endswith("a"):
+        return capability == built
+    portable = bool(ptx) and not number.endswith("f")
+    return capability >= built and (portable or capability[0] == built[0])
 
 
 def release(version: str) -> tuple[int, int]:
@@ -95,9 +106,20 @@ def release(version: str) -> tuple[int, int]:
 
 
 def load(library: Path) -> str | None:
-    """Load a library; the loader's own message when it is broken."""
+    """Load a library; the dynamic loader's own message when it is broken."""
     try:
         torch.ops.load_library(str(library))
     except OSError as error:
-        return f"broken: {error}; {REBUILD}"
+        return f"broken: {error.__cause__ or error}; {REBUILD}"
     return None
+
+
+def instruction_set() -> tuple[str | None, str | None]:
+    """(instruction set the loaded CPU library uses, None), or (None, why it uses none): HYPERCONV_CPU_ISA."""
+    library = ctypes.CDLL(str(library_path("cpu")))
+    answers = []
+    for function in (library.hyperconv_cpu_isa, library.hyperconv_cpu_isa_problem):
+        function.restype = ctypes.c_char_p
+        answer = function()
+        answers.append(answer.decode() if answer else None)
+    return answers[0], answers[1]
