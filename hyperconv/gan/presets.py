@@ -24,7 +24,8 @@ class Config:
     embedding_size: int = 128  # pixels; the embedding sees the photo squashed to a square
     backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file
     features: int = 512
-    head_init: str = "linear"
+    context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
+    head_init: str = "linear"  # or 'hyperfan': weights start at He's scale, half shared and half the photo's own
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     iterations: tuple[int, ...] = (5000,)  # of each scale, coarse to fine; the last number serves all that follow
     batch_size: int = 16
@@ -71,7 +72,8 @@ class Config:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-CHOICES = {"system": ("meta",), "head_init": ("linear", "hyperfan"), "penalty_norm": ("pixel", "sample"),
+CHOICES = {"system": ("meta",), "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
+            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
 
@@ -81,9 +83,11 @@ PRESETS = {
     "paper": PAPER,
     "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
     "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
-                     batch_size=8, learning_rate=2e-4, head_init="hyperfan"),
+                     batch_size=8, learning_rate=2e-4, context_norm="unit", head_init="hyperfan", penalty_weight=1.0,
+                     noise_factor=0.5),
     "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", features=64,
-                    iterations=(600, 300, 200), batch_size=6, learning_rate=5e-4, head_init="hyperfan"),
+                    iterations=(600, 300, 200), batch_size=6, learning_rate=5e-4, context_norm="unit",
+                    head_init="hyperfan", penalty_weight=1.0, noise_factor=0.5),
 }
 
 

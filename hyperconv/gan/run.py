@@ -70,7 +70,7 @@ class Run:
             raise InputError(f"{path} is absent: the run has no checkpoint yet")
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
                 return tensors, {key: int(value) for key, value in (file.metadata() or {}).items()}
         except (safetensors.SafetensorError, ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): restore it or train again") from error

@@ -9,6 +9,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.generator import Generator
@@ -27,6 +28,7 @@ class PhotoHyperNetwork(nn.Module):
 
     def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool) -> None:
         super().__init__()
+        self.unit_contexts = config.context_norm == "unit"
         backbone_weights = config.backbone_weights if pretrained else None
         self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights)
         head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
@@ -34,7 +36,8 @@ class PhotoHyperNetwork(nn.Module):
 
     def embed(self, photos: Tensor) -> Tensor:
         """Photos squashed to the embedding's size (B, C, S, S) in [-1, 1] -> contexts (B, features)."""
-        return self.embedding(photos)
+        contexts = self.embedding(photos)
+        return F.rms_norm(contexts, contexts.shape[-1:]) if self.unit_contexts else contexts
 
     def weights(self, contexts: Tensor, scale: int) -> WeightSet:
         return self.heads[scale].weights(contexts)
@@ -55,9 +58,10 @@ class MetaGAN(nn.Module):
         super().__init__()
         self.config = config
         self.channels = channels
-        shape = dict(hidden=config.hidden, depth=config.depth, negative_slope=config.negative_slope)
-        self.generator_template = Generator(channels, **shape)
-        self.discriminator_template = Discriminator(channels, **shape)
+        self.generator_template = Generator(channels, config.hidden, depth=config.depth,
+                                            negative_slope=config.negative_slope)
+        self.discriminator_template = Discriminator(channels, config.hidden, depth=config.depth,
+                                                    negative_slope=config.negative_slope)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack, pretrained)
