@@ -275,6 +275,7 @@ class BuildNative(build_ext):
         for path in built:
             shutil.copy2(path, folder / (path.name + ".new"))
             os.replace(folder / (path.name + ".new"), folder / path.name)
+        record["sizes"] = {path.name: path.stat().st_size for path in built}
         (folder / "build.json").write_text(json.dumps(record, indent=2) + "\n")
         self.delivered = [folder / "build.json", *(folder / path.name for path in built)]
 

@@ -43,7 +43,7 @@ def status(device_type: str) -> str | None:
     library = library_path(device_type)
     if not library.exists():
         return f"not built: {record['failures'].get(device_type, f'{library} does not exist; {REBUILD}')}"
-    reason = mismatch(record, device_type) or load(library)
+    reason = mismatch(record, device_type) or truncation(record, library) or load(library)
     if reason is None and device_type == "cpu":
         _, reason = instruction_set()
     return reason
@@ -54,7 +54,7 @@ def library_path(device_type: str) -> Path:
 
 
 def build_record() -> dict:
-    """What setup.py noted: version, torch_target, cuda_version, cuda_architectures, failures {name: why}."""
+    """What setup.py noted: version, torch_target, cuda_version, cuda_architectures, sizes and failures."""
     path = DIRECTORY / "build.json"
     if not path.exists():
         return {"version": "of unknown version", "failures": {}}
@@ -103,6 +103,14 @@ def release(version: str) -> tuple[int, int]:
     """(2, 13) of '2.13.0+cpu'."""
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
+
+
+def truncation(record: dict, library: Path) -> str | None:
+    """Why a library is not whole: loading one that lacks its end would kill the process."""
+    present, complete = library.stat().st_size, record["sizes"].get(library.name, 0)
+    if present == complete:
+        return None
+    return f"broken: {library} has {present} bytes, and {complete} were installed: {REBUILD}"
 
 
 def load(library: Path) -> str | None:
