@@ -94,12 +94,9 @@ def roofline_share(record: dict, rates: dict) -> float:
     return ideal / min(record["seconds"][OURS], record["graph_seconds"].get(OURS, float("inf")))
 
 
-def report(paths: list[Path], machine: Path | None = None, least: bool = False) -> str:
-    facts, found = records(paths, least)
-    limits = json.loads(machine.read_text())["figures"] if machine else {}
-    lines = ["# Per-sample convolution beside its peers", "",
-             f"{'Least' if least else 'Median'} milliseconds per call; 3x3, bias and leaky ReLU.", ""]
-    lines += [f"- {name}: {value}" for name, value in facts.items()] + [""] + summary(found)
+def operator_sections(found: list[dict], limits: dict) -> list[str]:
+    """One table per precision and phase, and what was not timed."""
+    lines = []
     for precision in sorted({r["precision"] for r in found}):
         for phase, title in PHASE_TITLES.items():
             cells = [r for r in found if (r["precision"], r["phase"]) == (precision, phase)]
@@ -108,10 +105,17 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
             rates = {"operations": rate, "bytes": limits["copy"]} if known else {}
             if cells:
                 lines += [f"## {title}, {precision}", "", *details(cells, rates)]
-    notes = {f"- {name}: {reason}" for r in found for name, reason in r["not_timed"].items()}
-    if notes:
-        lines += ["## Not timed", "", *sorted(notes), ""]
-    return "\n".join(lines)
+    notes = {f"- {name}, {r['phase']}: {reason}" for r in found for name, reason in r["not_timed"].items()}
+    return lines + ["## Not timed", "", *sorted(notes), ""] if notes else lines
+
+
+def report(paths: list[Path], machine: Path | None = None, least: bool = False) -> str:
+    facts, found = records(paths, least)
+    limits = json.loads(machine.read_text())["figures"] if machine else {}
+    unit = f"{'Least' if least else 'Median'} milliseconds per call; 3x3, bias and leaky ReLU."
+    lines = ["# Per-sample convolution beside its peers", "", unit, ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    return "\n".join([*lines, "", *summary(found), *operator_sections(found, limits)])
 
 
 def main() -> None:

@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import pytest
 import torch
 
 from benchmarks.layers import Layer, layers, problem
 from benchmarks.phases import PHASES
 from benchmarks.rivals import OURS, check, rivals
 from benchmarks.timing import Race, captured, rotating, seconds
+
+pytestmark = pytest.mark.timeout(0)  # the largest layers take minutes on a CPU
 
 GRAPH_LIMIT = 64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
 

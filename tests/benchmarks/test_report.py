@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from benchmarks.collect import collect, short
 from benchmarks.report import best_peer, report, speed_up, summary
 from benchmarks.timing import Race, rotating
 
@@ -40,7 +41,7 @@ def test_report_names_machine_layers_and_what_was_not_timed(tmp_path):
     path = written(tmp_path, [record(), record(phase="penalty", not_timed={"vmap": "relative error 0.5"})])
     text = report([path])
     assert "a processor" in text and "| 3->64 | 25x25 | 4 |" in text
-    assert "## Gradient penalty" in text and "- vmap: relative error 0.5" in text
+    assert "## Gradient penalty" in text and "- vmap, penalty: relative error 0.5" in text
 
 
 def test_least_times_in_place_of_medians(tmp_path):
@@ -51,6 +52,20 @@ def test_roofline_takes_the_larger_of_arithmetic_and_memory(tmp_path):
     machine = tmp_path / "machine.json"
     machine.write_text(json.dumps({"figures": {"matmul_fp32": 1e10, "copy": 2e6}}))
     assert "| 50% |" in report([written(tmp_path, [record()])], machine)
+
+
+def test_collects_what_the_parts_left(tmp_path):
+    written(tmp_path, [record(), record(phase="penalty")]).rename(tmp_path / "operator-fp32.json")
+    (tmp_path / "tests-gpu.log").write_text("...\n==== 71 passed, 2 skipped in 33.10s ====\n")
+    (tmp_path / "machine.json").write_text(json.dumps({"figures": {"copy": 4.3e12, "launch": 2e-6}}))
+    row = {"scale": 0, "size": [19, 26], "batch": 4, "seconds": {"plain": 2.0, "hyperconv": 0.5}}
+    (tmp_path / "step.json").write_text(json.dumps({"steps": [row]}))
+    results = collect(tmp_path, "cpu")
+    text = "\n".join(short(results))
+    assert results["tests"] == ["71 passed, 2 skipped in 33.10s"] and "71 passed" in text
+    assert len(results["operator"]) == 2 and "4.3e+03 GB/s" in text and "2.00 us" in text
+    assert "| 0 | 19x26 | 4 | 2 | 0.5 | 4.00 |" in text
+    assert "launches" not in results
 
 
 def test_race_times_every_rival_in_every_round_and_leaves_slow_ones_behind():
