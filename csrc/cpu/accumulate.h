@@ -14,9 +14,11 @@ constexpr int taps_per_tile(int fixed) {
   return HYPERCONV_VECTOR_REGISTERS == 32 ? smaller(24 / fixed, 12) : smaller(12 / fixed, 6);
 }
 
-// out[m * K + k] = sum over `count` pixels, a multiple of the lanes.
+// result[m * result_stride + k] = (or += when `add`) the sum over `pixels`, a multiple of the lanes, of
+// fixed[m] * shifted[k], for k < used.
 template <typename T, int M, int K>
-void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t count, T* out) {
+void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t pixels, T* result,
+                     int64_t result_stride, int64_t used, bool add) {
   constexpr int sums = M * K;
   Vector<T> sum[sums];
 #pragma GCC unroll 24
@@ -24,7 +26,7 @@ void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shift
   const T* source[K];
 #pragma GCC unroll 12
   for (int k = 0; k < K; ++k) source[k] = shifted[k];
-  for (int64_t p = 0; p < count; p += lanes<T>) {
+  for (int64_t p = 0; p < pixels; p += lanes<T>) {
     Vector<T> g[M];
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) load(g[m], fixed + m * fixed_stride + p);
@@ -36,17 +38,25 @@ void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shift
       for (int m = 0; m < M; ++m) sum[m * K + k] += g[m] * x;
     }
   }
+
+  alignas(64) T totals[sums + lanes<T>] = {};
 #pragma GCC unroll 12
   for (int first = 0; first < sums; first += lanes<T>) {
     Vector<T> part[lanes<T>];
 #pragma GCC unroll 16
     for (int i = 0; i < lanes<T>; ++i) part[i] = sum[first + i < sums ? first + i : sums - 1];
-    sum_lanes<T>(part, out + first);
+    sum_lanes<T>(part, totals + first);
+  }
+  for (int m = 0; m < M; ++m, result += result_stride) {
+    if (add)
+      for (int64_t k = 0; k < used; ++k) result[k] += totals[m * K + k];
+    else
+      for (int64_t k = 0; k < used; ++k) result[k] = totals[m * K + k];
   }
 }
 
 template <typename T>
-using AccumulateFunction = void (*)(const T*, int64_t, const T* const*, int64_t, T*);
+using AccumulateFunction = void (*)(const T*, int64_t, const T* const*, int64_t, T*, int64_t, int64_t, bool);
 
 template <typename T>
 AccumulateFunction<T> accumulate_function(int64_t fixed) {
@@ -65,28 +75,29 @@ struct BlockFactors {
   int64_t fixed_stride, pixels;
 };
 
-// result[f][(s, t)] += (or =, in the first block) the sums over one block.
+// result[f][(s, t)] = (in the first block) or += the sums over one block.
 template <typename T>
 void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block, bool first_block, T* result) {
   const int64_t taps = problem.taps.count, columns = problem.shifted_channels * taps;
   const Panels panels = cut_into_panels(problem.fixed_channels, fixed_limit);
-  alignas(64) T values[32 * lanes<T>];
-  const T* shifted[12];
   for (int64_t panel = 0; panel < panels.count; ++panel) {
     const int64_t f = panel_start(panels, panel), width = panel_width(panels, panel);
     const int64_t tile = taps_per_tile(static_cast<int>(width));
     const AccumulateFunction<T> run = accumulate_function<T>(width);
+    const T* channel = block.shifted;
+    int64_t tap = 0;
     for (int64_t k = 0; k < columns; k += tile) {
       const int64_t used = smaller(tile, columns - k);
+      const T* shifted[12];
       for (int64_t i = 0; i < tile; ++i) {
-        const int64_t column = smaller(k + i, columns - 1);
-        shifted[i] = block.shifted + column / taps * problem.window.channel_stride + problem.taps.offset[column % taps];
+        shifted[i] = i < used ? channel + problem.taps.offset[tap] : shifted[0];
+        if (i < used && ++tap == taps) {
+          tap = 0;
+          channel += problem.window.channel_stride;
+        }
       }
-      run(block.fixed + f * block.fixed_stride, block.fixed_stride, shifted, block.pixels, values);
-      for (int64_t m = 0; m < width; ++m) {
-        T* sums = result + (f + m) * columns + k;
-        for (int64_t i = 0; i < used; ++i) sums[i] = values[m * tile + i] + (first_block ? T(0) : sums[i]);
-      }
+      run(block.fixed + f * block.fixed_stride, block.fixed_stride, shifted, block.pixels, result + f * columns + k,
+          columns, used, !first_block);
     }
   }
 }
@@ -126,32 +137,42 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
   }
 }
 
+// The sums of all chunks, in order, for one row of the result.
+template <typename S>
+void store_row(const Accumulation& problem, const Sum<S>* parts, int64_t part, int64_t set, int64_t group, int64_t f) {
+  const int64_t taps = problem.taps.count;
+  const Sum<S>* source = parts + f * problem.shifted_channels * taps;
+  S* result = static_cast<S*>(problem.result) + set * problem.result_set_stride +
+              group * problem.result_group_stride + f * problem.result_fixed_stride;
+  for (int64_t s = 0; s < problem.shifted_channels; ++s, result += problem.result_shifted_stride) {
+    for (int64_t t = 0; t < taps; ++t, ++source) {
+      Sum<S> total = source[0];
+      for (int64_t chunk = 1; chunk < problem.chunks; ++chunk) total += source[chunk * part];
+      narrow(result[problem.taps.weight[t]], total);
+    }
+  }
+}
+
 template <typename S>
 void accumulate(const Accumulation& problem, const Runtime& runtime) {
   using T = Sum<S>;
   const int64_t row_blocks = (problem.fixed.size[2] + problem.block_rows - 1) / problem.block_rows;
   const int64_t blocks = problem.fixed.size[0] / problem.sets * row_blocks, chunks = problem.chunks;
-  const int64_t taps = problem.taps.count, columns = problem.shifted_channels * taps;
-  const int64_t part = problem.fixed_channels * columns, pairs = problem.sets * problem.groups;
-  T* parts = static_cast<T*>(runtime.scratch(scratch_call, chunks * pairs * part * sizeof(T)));
+  const int64_t part = problem.fixed_channels * problem.shifted_channels * problem.taps.count;
+  const int64_t pairs = problem.sets * problem.groups;
+  const bool direct = problem.result_is_part && sizeof(S) == sizeof(T);
+  T* parts = direct ? static_cast<T*>(problem.result)
+                    : static_cast<T*>(runtime.scratch(scratch_call, chunks * pairs * part * sizeof(T)));
   parallel(runtime, pairs * chunks, [&](int64_t unit) {
     const int64_t pair = unit / chunks, chunk = unit % chunks;
     accumulate_chunk<S>(problem, runtime, pair / problem.groups, pair % problem.groups, blocks * chunk / chunks,
                         blocks * (chunk + 1) / chunks, parts + unit * part);
   });
-
+  if (direct) return;
   parallel(runtime, pairs * problem.fixed_channels, [&](int64_t unit) {
-    const int64_t pair = unit / problem.fixed_channels, f = unit % problem.fixed_channels;
-    const T* source = parts + pair * chunks * part + f * columns;
-    S* result = static_cast<S*>(problem.result) + pair / problem.groups * problem.result_set_stride +
-                pair % problem.groups * problem.result_group_stride + f * problem.result_fixed_stride;
-    for (int64_t s = 0; s < problem.shifted_channels; ++s, result += problem.result_shifted_stride) {
-      for (int64_t t = 0; t < taps; ++t, ++source) {
-        T total = 0;
-        for (int64_t chunk = 0; chunk < chunks; ++chunk) total += source[chunk * part];
-        narrow(result[problem.taps.weight[t]], total);
-      }
-    }
+    const int64_t pair = unit / problem.fixed_channels;
+    store_row<S>(problem, parts + pair * chunks * part, part, pair / problem.groups, pair % problem.groups,
+                 unit % problem.fixed_channels);
   });
 }
 

@@ -64,7 +64,8 @@ struct Accumulation {
   Window window;                                           // of `shifted`, for the pixels of `fixed`
   Taps taps;
   int64_t block_rows;
-  int64_t chunks;  // independent partial sums per set and group; never a function of the thread count
+  int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
+  bool result_is_part;   // one chunk, and the result is laid out as [set][group][f][s][t]
   double negative_slope;
 };
 

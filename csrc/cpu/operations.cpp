@@ -106,11 +106,13 @@ void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& 
   work.window = layout.window;
   work.taps = layout.taps;
 
+  const bool in_order = std::is_sorted(work.taps.weight, work.taps.weight + work.taps.count);
   const int64_t row_blocks = (rows.outputs + work.block_rows - 1) / work.block_rows;
   const int64_t blocks = work.fixed.size[0] / work.sets * row_blocks, pairs = work.sets * work.groups;
   const int64_t result = work.fixed_channels * work.shifted_channels * work.taps.count * bytes * pairs;
   work.chunks = std::min({blocks, accumulation_units / pairs, accumulation_bytes / result});
   work.chunks = std::max<int64_t>(work.chunks, 1);
+  work.result_is_part = work.chunks == 1 && work.result_shifted_stride < work.result_fixed_stride && in_order;
   kernels().accumulate(work, runtime());
 }
 

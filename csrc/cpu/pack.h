@@ -53,56 +53,65 @@ HYPERCONV_INLINE int64_t steps_below(int64_t limit, int64_t base, int64_t step) 
   return step == 1 ? distance : (distance + step - 1) / step;
 }
 
-// Zeros behind the packed rows of every plane and behind every channel. Tiles read there for results that are never
-// stored: stale memory could hold denormal numbers, which are slow, or in an accumulation a NaN.
-template <typename T>
-void clear_rest(T* target, const Window& window, int64_t channels, int64_t rows) {
-  const int64_t planes = window.row_planes * window.column_planes, plane = window.rows * window.pitch;
-  for (int64_t channel = 0; channel < channels; ++channel, target += window.channel_stride) {
-    for (int64_t p = 0; p < planes; ++p) fill_zero(target + p * plane + rows * window.pitch, plane - rows * window.pitch);
-    fill_zero(target + planes * plane, window.channel_stride - planes * plane);
+// The rows and columns [begin, end) of one plane of a window that lie in the image, and the image position of the
+// first.
+struct Inside {
+  HYPERCONV_INLINE Inside(int64_t base, int64_t step, int64_t size, int64_t length)
+      : end(smaller(steps_below(size, base, step), length)),
+        begin(smaller(steps_below(0, base, step), end)),
+        first(base + begin * step) {}
+  int64_t end, begin, first;
+};
+
+// One plane of one channel. Everything that is not a row of the image is zero, to the last element of the plane.
+template <typename S>
+void pack_plane(Sum<S>* line, const Window& window, const Inside& rows, const Inside& columns, SourceRow<S> source,
+                int64_t row_stride, int64_t mask_row_stride, Sum<S> slope) {
+  const int64_t count = columns.end - columns.begin, gap = window.pitch - count;
+  Sum<S>* const end = line + window.rows * window.pitch;
+  if (rows.begin == rows.end || count == 0) return fill_zero(line, end - line);
+  const int64_t before = rows.begin * window.pitch + columns.begin;
+  fill_zero(line, before);
+  line += before;
+  for (int64_t row = rows.begin; row < rows.end - 1; ++row) {
+    copy_row<S>(line, source, slope, count);
+    fill_zero(line + count, gap);
+    line += window.pitch;
+    source.data += row_stride;
+    if (source.mask) source.mask += mask_row_stride;
   }
+  copy_row<S>(line, source, slope, count);
+  fill_zero(line + count, end - line - count);
 }
 
-// `rows` rows of every plane of the channels first_channel, first_channel + 1, ... of one sample, for the output rows
-// from first_row on, into `target` ([channel][plane][row][pitch]); zeros outside the image.
+// `rows` rows of every plane of `channels` channels from first_channel on of one sample, for the output rows from
+// first_row on, into `target` ([channel][plane][row][pitch]). Zeros outside the image and behind the rows: tiles read
+// there for results that are never stored, and stale memory could hold denormal numbers, which are slow, or a NaN.
 template <typename S>
 void pack_window(Sum<S>* target, const Window& window, const Image& image, const Image& mask, int64_t sample,
                  int64_t first_channel, int64_t channels, int64_t first_row, int64_t rows, Sum<S> slope) {
   const S* data = static_cast<const S*>(image.data) + sample * image.stride[0] + first_channel * image.stride[1];
   const S* mask_data = static_cast<const S*>(mask.data);
   if (mask_data) mask_data += sample * mask.stride[0] + first_channel * mask.stride[1];
+  const int64_t planes = window.row_planes * window.column_planes, plane_elements = window.rows * window.pitch;
 
-  for (int64_t plane = 0; plane < window.row_planes * window.column_planes; ++plane) {
-    const int64_t row_base = window.row_base[plane / window.column_planes] + first_row * window.row_step;
-    const int64_t base = window.column_base[plane % window.column_planes], step = window.column_step;
-    const int64_t end = smaller(steps_below(image.size[3], base, step), window.pitch);
-    const int64_t begin = smaller(steps_below(0, base, step), end), x = base + begin * step;
-
-    const auto pack_row = [&](int64_t channel, int64_t row) __attribute__((always_inline)) {
-      Sum<S>* line = target + channel * window.channel_stride + (plane * window.rows + row) * window.pitch;
-      const int64_t y = row_base + row * window.row_step;
-      if (y < 0 || y >= image.size[2] || begin == end) return fill_zero(line, window.pitch);
-      SourceRow<S> source{data + channel * image.stride[1] + y * image.stride[2] + x * image.stride[3],
-                          step * image.stride[3], nullptr, 0};
+  for (int64_t channel = 0; channel < channels; ++channel, target += window.channel_stride) {
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      const Inside y(window.row_base[plane / window.column_planes] + first_row * window.row_step, window.row_step,
+                     image.size[2], rows);
+      const Inside x(window.column_base[plane % window.column_planes], window.column_step, image.size[3],
+                     window.pitch);
+      SourceRow<S> source{data + channel * image.stride[1] + y.first * image.stride[2] + x.first * image.stride[3],
+                          window.column_step * image.stride[3], nullptr, 0};
       if (mask_data) {
-        source.mask = mask_data + channel * mask.stride[1] + y * mask.stride[2] + x * mask.stride[3];
-        source.mask_stride = step * mask.stride[3];
+        source.mask = mask_data + channel * mask.stride[1] + y.first * mask.stride[2] + x.first * mask.stride[3];
+        source.mask_stride = window.column_step * mask.stride[3];
       }
-      fill_zero(line, begin);
-      copy_row<S>(line + begin, source, slope, end - begin);
-      fill_zero(line + end, window.pitch - end);
-    };
-
-    if (image.stride[1] < image.stride[3]) {  // channels_last: finish a row in all channels while it is cached
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t channel = 0; channel < channels; ++channel) pack_row(channel, row);
-    } else {
-      for (int64_t channel = 0; channel < channels; ++channel)
-        for (int64_t row = 0; row < rows; ++row) pack_row(channel, row);
+      pack_plane<S>(target + plane * plane_elements, window, y, x, source, window.row_step * image.stride[2],
+                    window.row_step * mask.stride[2], slope);
     }
+    fill_zero(target + planes * plane_elements, window.channel_stride - planes * plane_elements);
   }
-  clear_rest(target, window, channels, rows);
 }
 
 // One panel of `width` output channels: its biases, then [input channel][tap][width] weights.
