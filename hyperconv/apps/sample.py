@@ -19,7 +19,7 @@ from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 
 AT_ONCE = 8  # samples in one batch
-SHOWN = 24  # samples of one photo on a sheet
+SHEET_PHOTOS, SHEET_SAMPLES = 24, 24  # most photos, and samples of each, on a sheet
 
 
 def sample(model: Model, name: str | int, count: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None,
@@ -87,13 +87,16 @@ def reconstruct(photo_model: PhotoModel) -> Tensor:
 
 def write_samples(model: Model, names: Sequence[str], folder: str | PathLike, count: int, *, seed: int = 0,
                   size: tuple[int, int] | None = None, start_scale: int = 0) -> Path:
-    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of all; returns the sheet's path."""
-    folder, rows = Path(folder), []
+    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones; returns the sheet's path."""
+    folder, drawn = Path(folder), []
     for name in (model.names[model.index(name)] for name in names):
         images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
         write_images(images, folder, name)
-        rows += photo_rows(name, model.photo(name), reconstruct(model.photo_model(name)), images[:SHOWN])
-    contact_sheet(rows, PHOTO_HEADINGS, folder / "sheet.png")
+        if len(drawn) < SHEET_PHOTOS:
+            drawn.append((name, images[:SHEET_SAMPLES]))
+    lines = [line for name, images in drawn
+             for line in photo_rows(name, model.photo(name), reconstruct(model.photo_model(name)), images)]
+    contact_sheet(lines, PHOTO_HEADINGS, folder / "sheet.png")
     return folder / "sheet.png"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from os import PathLike
@@ -90,16 +91,14 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
 
 def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint, curves if wanted."""
-    curves = _curves(trainer) if tensorboard else None
-    for progress in trainer.train():
-        if progress.saved:
-            write_training_sheet(trainer)
-        if curves is not None and progress.losses is not None:
-            for name, value in progress.losses.items():
-                curves.add_scalar(name, value, _overall_step(trainer))
-        yield progress
-    if curves is not None:
-        curves.close()
+    with _curves(trainer) if tensorboard else nullcontext() as curves:
+        for progress in trainer.train():
+            if progress.saved:
+                write_training_sheet(trainer)
+            if curves is not None and progress.losses is not None:
+                for name, value in progress.losses.items():
+                    curves.add_scalar(name, value, _overall_step(trainer))
+            yield progress
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import typer
 
 from hyperconv.cli.apply import adapt, interpolate, sample
 from hyperconv.cli.demo import demo
+from hyperconv.cli.info import report
 from hyperconv.cli.train import Interrupted, train
 from hyperconv.errors import InputError, TrainingDiverged
 from hyperconv.version import __version__
@@ -58,7 +59,6 @@ def info() -> None:
       hyperconv info
       HYPERCONV_BACKEND=reference hyperconv info    on plain PyTorch
     """
-    from hyperconv.cli.info import report
     print(report())
 
 
@@ -76,9 +76,6 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(str(error), INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
     except Exception as error:
         if os.environ.get("HYPERCONV_TRACEBACK") == "1":
             raise

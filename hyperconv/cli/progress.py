@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
@@ -50,26 +51,23 @@ def show(trainer: Trainer, steps: Iterator[Taken]) -> None:
 
 def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
     with bars(console) as progress:
-        here = progress.add_task(_scale_title(trainer, trainer.scale), total=1, left="")
-        overall = progress.add_task("overall", total=1.0, left="")
+        here = progress.add_task(_scale_title(trainer, trainer.scale), total=1)
+        overall = progress.add_task("overall", total=1)
+        error = ""
         for taken in steps:
+            error = _reconstruction(taken) or error
             seconds_here, seconds = clock.tick(taken.scale, taken.step)
-            title = _scale_title(trainer, taken.scale)
-            if taken.losses:
-                title += f"  reconstruction {taken.losses['reconstruction']:.4f}"
-                progress.update(here, description=title)
-            progress.update(here, total=clock.iterations[taken.scale], completed=taken.step,
-                            left=_duration(seconds_here))
-            progress.update(overall, completed=clock.done(taken.scale, taken.step), left=_duration(seconds))
+            progress.update(here, description=_scale_title(trainer, taken.scale) + error, left=_left(seconds_here),
+                            total=clock.iterations[taken.scale], completed=taken.step)
+            progress.update(overall, completed=clock.done(taken.scale, taken.step), left=_left(seconds))
 
 
 def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
     for taken in steps:
         _, seconds = clock.tick(taken.scale, taken.step)
         if taken.saved:
-            losses = "" if not taken.losses else f"  reconstruction {taken.losses['reconstruction']:.4f}"
-            print(f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}{losses}  "
-                  f"{_duration(seconds)} left", flush=True)
+            print(f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}"
+                  f"{_reconstruction(taken)}  {_left(seconds)}", flush=True)
 
 
 @contextmanager
@@ -80,19 +78,30 @@ def counted(title: str) -> Iterator:
         yield None
         return
     with bars(console) as progress:
-        task = progress.add_task(title, total=None, left="")
+        task = progress.add_task(title, total=None)
         started = time.monotonic()
 
         def move(taken: int, all_steps: int) -> None:
             left = (time.monotonic() - started) / taken * (all_steps - taken)
-            progress.update(task, completed=taken, total=all_steps, left=_duration(left))
+            progress.update(task, completed=taken, total=all_steps, left=_left(left))
 
         yield move
 
 
 def bars(console: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-                    TextColumn("{task.fields[left]} left"), console=console)
+    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), LeftColumn(""),
+                    console=console)
+
+
+class LeftColumn(TextColumn):
+    """The time left, once there is an estimate."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("left", ""))
+
+
+def _reconstruction(taken: Taken) -> str:
+    return f"  reconstruction {taken.losses['reconstruction']:.4f}" if taken.losses else ""
 
 
 def _scale_title(trainer: Trainer, scale: int) -> str:
@@ -100,7 +109,7 @@ def _scale_title(trainer: Trainer, scale: int) -> str:
     return f"scale {scale + 1}/{trainer.config.scale_count} ({max(height, width)} px)"
 
 
-def _duration(seconds: float) -> str:
+def _left(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"

@@ -74,3 +74,11 @@ def test_file_numbers_sort(tmp_path):
 
 def test_the_reconstruction_has_the_photos_shape(model):
     assert reconstruct(model.photo_model("astronaut")).shape == model.photo("astronaut").shape
+
+
+def test_a_sheet_shows_no_more_than_the_first_photos(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(write_samples.__globals__, "SHEET_PHOTOS", 1)
+    alone = read_photo(write_samples(model, ["china"], tmp_path / "a", 1)).pixels
+    first = read_photo(write_samples(model, ["china", "coffee"], tmp_path / "b", 1)).pixels
+    assert torch.equal(alone, first)
+    assert (tmp_path / "b" / "coffee_01.png").is_file()

@@ -1,0 +1,69 @@
+"""Training that is stopped, gently or not, goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+STEPS = ["--preset", "tiny", "--max-size", "24", "--min-size", "16", "--scale-count", "2", "--batch-size", "2",
+         "--device", "cpu"]
+
+
+def start(photos, run, *options):
+    command = "import torch; torch.set_num_threads(1); from hyperconv.cli.main import main; main()"
+    return subprocess.Popen([sys.executable, "-c", command, "train", str(photos), "--out", str(run), *STEPS, *options],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def last_record(run):
+    try:
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    except (FileNotFoundError, IndexError, json.JSONDecodeError):
+        return -1, 0
+    return last["scale"], last["step"]
+
+
+def wait_for(process, run, scale, step):
+    deadline = time.monotonic() + 120
+    while last_record(run) < (scale, step):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
+    steps = ["--iterations", "70,5"]  # a checkpoint after step 50 of the first scale
+    whole = start(photos, tmp_path / "whole", *steps)
+    killed = start(photos, tmp_path / "killed", *steps)
+    wait_for(killed, tmp_path / "killed", 0, 60)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    again = start(photos, tmp_path / "killed", "--resume", *steps)
+    out, error = again.communicate(timeout=120)
+    assert again.returncode == 0, error
+    assert "continued from scale 1, step " in out
+    assert whole.wait(timeout=120) == 0
+    for name in ("model", "training_state"):
+        one, other = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "killed"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert last_record(tmp_path / "killed") == last_record(tmp_path / "whole") == (0, 70)
+    records = [[{**json.loads(line), "seconds": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
+               for run in ("whole", "killed")]
+    assert records[0] == records[1]
+
+
+def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path):
+    process = start(photos, tmp_path / "run", "--iterations", "5,5000")
+    wait_for(process, tmp_path / "run", 1, 10)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.startswith("hyperconv: interrupted at scale 2, step ") and error.count("\n") == 1
+    assert "the last checkpoint is of scale 1, step 5;" in error
+    assert f"hyperconv train --resume --out {tmp_path / 'run'}" in error

@@ -1,0 +1,117 @@
+"""Every verb, end to end, on real photos."""
+
+import json
+import re
+
+import pytest
+from conftest import QUICK
+from PIL import Image
+
+from hyperconv.gan import presets
+from hyperconv.version import __version__
+
+
+def files(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_train_writes_a_run_and_says_where(hyperconv, photos, tmp_path):
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK, "--iterations", "10,2", "--seed", 3,
+                       "--tensorboard")
+    assert answer.code == 0 and answer.error == ""
+    assert "3 photos, 2 scales up to 24 px, 12 steps" in answer.out
+    assert f"run: {tmp_path / 'run'}" in answer.out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["seed"], config["max_size"], config["iterations"]) == (3, 24, [10, 2])
+    assert files(tmp_path / "run") == ["config.json", "metrics.jsonl", "model.safetensors", "photos.safetensors",
+                                       "samples", "tensorboard", "training_state.safetensors"]
+
+
+def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, photos, tmp_path):
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK, "--iterations", "10,2")
+    assert re.search(r"^scale 1/2 \(16 px\)  step 10/10  reconstruction [\d.]+  \d+:\d\d left$", answer.out, re.MULTILINE)
+    assert re.search(r"^scale 2/2 \(24 px\)  step 2/2  0:00 left$", answer.out, re.MULTILINE)
+    assert "\x1b" not in answer.out
+
+
+def test_on_a_terminal_there_are_bars(hyperconv, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK)
+    assert answer.code == 0 and "\x1b[" in answer.out
+    assert "overall" in answer.out and "scale 2/2 (24 px)" in answer.out and "100%" in answer.out
+
+
+def test_train_on_the_bundled_examples(hyperconv, tmp_path):
+    answer = hyperconv("train", "--examples", "--out", tmp_path / "run", *QUICK, "--iterations", 1)
+    assert answer.code == 0 and "10 photos" in answer.out
+
+
+def test_resuming_a_finished_run_changes_nothing(hyperconv, run):
+    before = (run / "model.safetensors").read_bytes()
+    answer = hyperconv("train", "--resume", "--out", run)
+    assert answer.code == 0 and "continued from scale 2, step 1" in answer.out
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_sample_draws_every_photo(hyperconv, run):
+    answer = hyperconv("sample", run, "--count", 2)
+    assert answer.code == 0 and f"6 samples in {run / 'samples'}" in answer.out
+    assert {f"{name}_0{i}.png" for name in ("astronaut", "china", "coffee") for i in (1, 2)} < set(files(run / "samples"))
+
+
+def test_sample_takes_names_sizes_and_scales(hyperconv, run, tmp_path):
+    answer = hyperconv("sample", run, "--image", "coffee.png", "-i", "chi", "-n", 1, "--size", "20x48",
+                       "--start-scale", 1, "--seed", 5, "--out", tmp_path)
+    assert answer.code == 0
+    assert files(tmp_path) == ["china_01.png", "coffee_01.png", "sheet.png"]
+    assert Image.open(tmp_path / "china_01.png").size == (48, 20)
+
+
+def test_sampling_twice_writes_the_same_images(hyperconv, run, tmp_path):
+    for folder in ("a", "b"):
+        hyperconv("sample", run, "-i", "china", "-n", 2, "--out", tmp_path / folder)
+    assert (tmp_path / "a" / "china_02.png").read_bytes() == (tmp_path / "b" / "china_02.png").read_bytes()
+    assert (tmp_path / "a" / "china_01.png").read_bytes() != (tmp_path / "a" / "china_02.png").read_bytes()
+
+
+@pytest.mark.parametrize("space", ["embedding", "weights"])
+def test_interpolate(hyperconv, run, photos, tmp_path, space):
+    answer = hyperconv("interpolate", run, "china", photos.parent / "flower.png", "--steps", 3, "--space", space,
+                       "--out", tmp_path)
+    assert answer.code == 0 and str(tmp_path / "china-flower.png") in answer.out
+    assert files(tmp_path) == ["china-flower.png"] + [f"china-flower_0{i}.png" for i in (1, 2, 3)]
+
+
+def test_adapt(hyperconv, run, photos):
+    answer = hyperconv("adapt", run, photos.parent / "flower.png", "--count", 1, "--tune-steps", 2)
+    folder = run / "adapted" / "flower"
+    assert answer.code == 0 and str(folder / "sheet.png") in answer.out
+    assert files(folder) == ["reconstruction.png", "sample_01.png", "sheet.png"]
+
+
+def test_demo(hyperconv, tmp_path, monkeypatch):
+    quick = presets.preset("tiny", max_size=24, min_size=16, scale_count=2, iterations=(1,))
+    monkeypatch.setitem(presets.PRESETS, "tiny", quick)
+    answer = hyperconv("demo", "--out", tmp_path / "demo", "--device", "cpu")
+    assert answer.code == 0
+    pictures = re.findall(r"\S+\.png", answer.out)
+    assert len(pictures) == 3
+    assert all(Image.open(picture).width > 100 for picture in pictures)
+
+
+def test_info(hyperconv):
+    answer = hyperconv("info")
+    assert answer.code == 0 and "native" in answer.out
+
+
+def test_version(hyperconv):
+    assert hyperconv("--version").out == f"hyperconv {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", [(), ("train",), ("sample",), ("interpolate",), ("adapt",), ("demo",), ("info",)])
+def test_help_teaches_by_example(hyperconv, verb):
+    answer = hyperconv(*verb, "--help")
+    assert answer.code == 0
+    assert " ".join(["hyperconv", *verb]) in re.split("Examples?:|A first tour:", answer.out)[1]
