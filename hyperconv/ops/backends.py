@@ -122,26 +122,29 @@ def _fastest(operation: str, device_type: str, args: tuple) -> str:
 def cpu_choice(
     operation: str,
     dtype: torch.dtype,
+    sets: int,
+    groups: int,
     channels_in: int,
     channels_out: int,
     kernel_size: tuple[int, int],
     size: tuple[int, int],
 ) -> str:
-    """The measured rule where native runs: 'native' or 'reference'. `size` is the larger side's height and width."""
+    """The measured rule where native runs: 'native' or 'reference'. `size` is the input's height and width."""
     return "native"
 
 
 def _call_shape(operation: str, args: tuple) -> tuple:
-    """(dtype, channels_in, channels_out, kernel_size, size) of a call, whichever operator it is."""
+    """What `cpu_choice` looks at, from the arguments of whichever operator it is."""
     first = args[0]
     if operation == "bias_gradient":
-        return first.dtype, 0, first.shape[1], (1, 1), first.shape[2:]
-    if operation == "weight_gradient":
-        return first.dtype, args[1].shape[1], first.shape[1], args[4], args[1].shape[2:]
-    _, channels_out, channels, *kernel_size = args[1].shape
+        return first.dtype, args[2], 1, 0, first.shape[1], (1, 1), first.shape[2:]
     groups = args[-3] if operation == "conv2d" else args[-2]
+    if operation == "weight_gradient":
+        _, channels_in, *size = args[1].shape
+        return first.dtype, args[3], groups, channels_in, first.shape[1], args[4], size
+    sets, channels_out, channels, *kernel_size = args[1].shape
     size = args[3] if operation == "input_gradient" else first.shape[2:]
-    return first.dtype, channels * groups, channels_out, tuple(kernel_size), size
+    return first.dtype, sets, groups, channels * groups, channels_out, kernel_size, size
 
 
 @functools.cache

@@ -105,8 +105,13 @@ def _check_kind(input: Tensor, name: str, other: Tensor) -> None:
         raise ValueError(f"{name} is on {other.device} and input on {input.device}; move one of them")
     if input.dtype not in DTYPES or other.dtype not in DTYPES:
         raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; float32, 64, 16 and bfloat16 work")
-    if other.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
+    if other.dtype != input.dtype and not _autocast_unites(input, other):
         raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; convert one, or use autocast")
+
+
+def _autocast_unites(input: Tensor, other: Tensor) -> bool:
+    """Autocast takes every dtype but float64 to its own."""
+    return torch.is_autocast_enabled(input.device.type) and torch.float64 not in (input.dtype, other.dtype)
 
 
 def _pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, int]:

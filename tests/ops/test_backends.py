@@ -1,0 +1,165 @@
+"""Which backend runs, how it is asked for, and what is said where it cannot."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+import hyperconv
+from hyperconv import backends, hyper_conv2d, use_backend
+from hyperconv.ops import reference
+from hyperconv.ops.backends import choose, requested
+
+
+@pytest.fixture
+def reference_calls(monkeypatch):
+    """Names of the reference's functions, as they are called."""
+    calls = []
+    for name in ("conv2d", "input_gradient", "weight_gradient"):
+        compute = getattr(reference, name)
+        spy = lambda *args, name=name, compute=compute: calls.append(name) or compute(*args)
+        monkeypatch.setattr(reference, name, spy)
+    return calls
+
+
+def arguments(requires_grad=False):
+    return torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3, 3, requires_grad=requires_grad)
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", f"import torch, hyperconv\n{code}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_backends_says_what_runs_and_why_not():
+    found = backends()
+    assert list(found) == ["native", "triton", "reference"]
+    assert found["reference"]["cpu"] is None
+    assert "no Triton kernels" in found["triton"]["cuda"]
+    assert "reference  cpu   runs" in str(found)
+    assert "triton     cuda  does not run: " in str(found)
+    if not torch.cuda.is_available():
+        assert "no CUDA GPU" in found["reference"]["cuda"]
+        assert found["native"]["cuda"]
+
+
+def test_use_backend_nests_and_ends(reference_calls):
+    with use_backend("reference"):
+        with use_backend("auto"):
+            assert requested() == "auto"
+        assert requested() == "reference"
+        hyper_conv2d(*arguments())
+    assert reference_calls == ["conv2d"]
+    assert requested() == os.environ.get("HYPERCONV_BACKEND", "auto")
+
+
+def test_use_backend_holds_for_a_backward_pass_inside(reference_calls, native_backend):
+    input, weight = arguments(requires_grad=True)
+    output = hyper_conv2d(input, weight)
+    assert reference_calls == []
+    with use_backend("reference"):
+        output.sum().backward()
+    assert reference_calls == ["weight_gradient"]
+
+
+def test_use_backend_ends_with_an_error():
+    before = requested()
+    with pytest.raises(KeyError), use_backend("reference"):
+        raise KeyError
+    assert requested() == before
+
+
+def test_contexts_of_several_threads_end_in_any_order():
+    """The last entered of those still open decides, whoever leaves first."""
+    before = requested()
+    entered, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def other():
+        with use_backend("reference"):
+            entered.set()
+            leave.wait(10)
+        left.set()
+
+    thread = threading.Thread(target=other)
+    with use_backend("native"):
+        thread.start()
+        entered.wait(10)
+        assert requested() == "reference"
+        leave.set()
+        left.wait(10)
+        assert requested() == "native"
+    thread.join()
+    assert requested() == before
+
+
+def test_unknown_name():
+    with (
+        pytest.raises(ValueError, match="'fast'; choose one of native, triton, reference or auto"),
+        use_backend("fast"),
+    ):
+        pass
+
+
+def test_backend_that_cannot_run_says_why():
+    with (
+        use_backend("triton"),
+        pytest.raises(RuntimeError, match="'triton' cannot run conv2d on cpu: .*no Triton"),
+    ):
+        hyper_conv2d(*arguments())
+
+
+def test_environment_sets_the_default():
+    code = "print(hyperconv.ops.backends.requested())"
+    assert python(code, HYPERCONV_BACKEND="reference").stdout.strip() == "reference"
+    assert python(code, HYPERCONV_BACKEND="").stdout.strip() == "auto"
+
+
+def test_unknown_name_in_the_environment():
+    code = "hyperconv.hyper_conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 1, 1))"
+    failed = python(code, HYPERCONV_BACKEND="fast")
+    assert failed.returncode != 0
+    assert "HYPERCONV_BACKEND is 'fast'; choose one of native, triton, reference or auto" in failed.stderr
+
+
+def test_auto_takes_native_where_it_runs(native_backend):
+    with use_backend("auto"):
+        assert choose("bias_gradient", torch.zeros(2, 3, 4, 4), None, 1, 0.0) is hyperconv.ops.backends.native
+
+
+def test_choice_is_logged_once(caplog):
+    hyperconv.ops.backends._log.cache_clear()
+    with caplog.at_level(logging.DEBUG, "hyperconv.ops.backends"), use_backend("reference"):
+        hyper_conv2d(*arguments())
+        hyper_conv2d(*arguments())
+    assert [record.message for record in caplog.records] == ["conv2d on cpu: reference"]
+
+
+def test_import_is_cheap_and_finds_the_kernels():
+    code = (
+        "import sys, hyperconv.kernels\n"
+        "print(*{'skimage', 'sklearn', 'typer', 'rich', 'PIL', 'triton'} & set(sys.modules), hyperconv.kernels.__name__)"
+    )
+    ran = python(code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split()[-1] == "hyperconv.kernels"
+    assert ran.stdout.split()[:-1] in ([], ["triton"])  # torch itself may import triton
+
+
+def test_public_names():
+    assert set(hyperconv.__all__) >= {
+        "hyper_conv2d",
+        "HyperConv2d",
+        "WeightLayout",
+        "backends",
+        "use_backend",
+    }
+    assert all(hasattr(hyperconv, name) for name in hyperconv.__all__)

@@ -1,0 +1,54 @@
+"""bfloat16 and float16: the error against float64 is at most twice PyTorch's own for the same inputs."""
+
+import pytest
+import torch
+from sample_loop import ACTIVATE, Call, convolve_each
+
+from hyperconv import hyper_conv2d
+from hyperconv.ops.schema import operator
+
+GEOMETRY = ((1, 1), (1, 1), (1, 1), 1)
+dtypes = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+layers = pytest.mark.parametrize("channels", [(3, 32), (32, 32), (32, 3)], ids=str)
+
+
+def rounded(*shape, dtype, scale=1.0):
+    return (scale * torch.randn(shape)).to(dtype)
+
+
+def layer(channels, dtype):
+    channels_in, channels_out = channels
+    input = rounded(4, channels_in, 15, 14, dtype=dtype)
+    weight = rounded(2, channels_out, channels_in, 3, 3, dtype=dtype, scale=(channels_in * 9) ** -0.5)
+    return input, weight, rounded(2, channels_out, dtype=dtype)
+
+
+def assert_no_worse(ours, pytorchs, exact):
+    """By root mean square and by the largest error; half a last place of the largest value is no error."""
+    assert ours.dtype == pytorchs.dtype
+    smallest = torch.finfo(ours.dtype).eps / 2 * exact.abs().max()
+    ours, pytorchs = (ours.double() - exact).abs(), (pytorchs.double() - exact).abs()
+    assert ours.square().mean().sqrt() <= 2 * pytorchs.square().mean().sqrt()
+    assert ours.max() <= 2 * pytorchs.max().clamp(min=smallest)
+
+
+@dtypes
+@layers
+@pytest.mark.parametrize("activation", list(ACTIVATE))
+def test_forward(backend, dtype, channels, activation):
+    input, weight, bias = layer(channels, dtype)
+    ours = hyper_conv2d(input, weight, bias, padding=1, activation=activation, negative_slope=0.2)
+    pytorchs = ACTIVATE[activation](convolve_each(input, weight, bias, *GEOMETRY), 0.2)
+    exact = [t.double() for t in (input, weight, bias)]
+    assert_no_worse(ours, pytorchs, ACTIVATE[activation](convolve_each(*exact, *GEOMETRY), 0.2))
+
+
+@dtypes
+@layers
+@pytest.mark.parametrize("operation", ["masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"])
+def test_masked_and_gradients(backend, dtype, channels, operation):
+    input, weight, bias = layer(channels, dtype)
+    mask = hyper_conv2d(input, weight, bias, padding=1, activation="leaky_relu", negative_slope=0.2)
+    call = Call(input, weight, bias, GEOMETRY, rounded(*mask.shape, dtype=dtype), mask, 0.2)
+    ours = operator(operation)(*call.arguments(operation))
+    assert_no_worse(ours, call.expected(operation), call.to(torch.float64).expected(operation))
