@@ -1,1 +1,1 @@
-"""Measurements: the operator beside its peers, the training step beside the published one, and the machine's own limits."""
+"""Measurements: the operator beside its peers, a training step beside the published one, the machine."""

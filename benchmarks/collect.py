@@ -1,6 +1,6 @@
 """One results.json and one results.md from the files that the parts of benchmarks/gpu.sh left in a folder.
 
-    python -m benchmarks.collect FOLDER [--device cuda]
+python -m benchmarks.collect FOLDER [--device cuda]
 """
 
 from __future__ import annotations
@@ -26,17 +26,26 @@ def collect(folder: Path, device: str) -> dict:
         path = folder / f"{part}.json"
         if path.exists():
             results[part] = json.loads(path.read_text())
-    suites = [json.loads(path.read_text()) for path in sorted(folder.glob("operator-*.json"), key=lambda p: len(p.name))]
+    suites = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("operator-*.json"), key=lambda p: len(p.name))
+    ]
     found = [bench["extra_info"] for suite in suites for bench in suite["benchmarks"] if bench["extra_info"]]
     # A layer measured again with inductor, in a file with a longer name, stands for the first measurement.
-    results["operator"] = list({(r["precision"], r["phase"], *r["layer"].values()): r for r in found}.values())
+    results["operator"] = list(
+        {(r["precision"], r["phase"], *r["layer"].values()): r for r in found}.values()
+    )
     return results
 
 
 def verdicts(folder: Path) -> list[str]:
     """pytest's last line of every test run, from its log."""
     lines = [line for path in sorted(folder.glob("tests*.log")) for line in path.read_text().splitlines()]
-    return [line.strip("= ") for line in lines if re.search(r"\d+ (passed|failed|skipped|error).* in [\d.]+", line)]
+    return [
+        line.strip("= ")
+        for line in lines
+        if re.search(r"\d+ (passed|failed|skipped|error).* in [\d.]+", line)
+    ]
 
 
 def short(results: dict) -> list[str]:
@@ -45,7 +54,9 @@ def short(results: dict) -> list[str]:
     lines = [f"- tests: {verdict}" for verdict in results["tests"]] + [""]
     if "machine" in results:
         figures = results["machine"]["figures"]
-        lines += table(["limit", "measured"], [[name, readable(name, value)] for name, value in figures.items()])
+        lines += table(
+            ["limit", "measured"], [[name, readable(name, value)] for name, value in figures.items()]
+        )
     if "launches" in results:
         lines += penalty_table(results["launches"]["penalty"], device)
         if results["launches"]["steps"]:
@@ -58,7 +69,9 @@ def short(results: dict) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     arguments = parser.parse_args()

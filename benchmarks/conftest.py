@@ -8,6 +8,10 @@ import pytest
 import torch
 
 from benchmarks.environment import PRECISIONS, describe, set_precision
+from benchmarks.report import summary
+
+STARTED = pytest.StashKey[float]()
+RECORDS = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
@@ -17,13 +21,16 @@ def pytest_addoption(parser):
     group.addoption("--full", action="store_true", help="the whole list of layers; hours on a small CPU")
     group.addoption("--inductor", action="store_true", help="also torch.compile(mode='max-autotune')")
     group.addoption("--cell-seconds", type=float, default=None, help="timed seconds per layer and phase")
-    group.addoption("--deadline", type=float, default=None, help="skip what has not begun after so many seconds")
+    group.addoption(
+        "--deadline", type=float, default=None, help="skip what has not begun after so many seconds"
+    )
 
 
 def pytest_configure(config):
     if config.getoption("--device") == "cuda":
         torch.backends.cudnn.benchmark = True
-    config.benchmarks_started = time.monotonic()
+    config.stash[STARTED] = time.monotonic()
+    config.stash[RECORDS] = []
 
 
 @pytest.fixture
@@ -52,13 +59,25 @@ def cell_seconds(request, device) -> float:
     return given or (2.0 if device == "cpu" else 0.1)
 
 
+@pytest.fixture
+def records(request) -> list[dict]:
+    """What has been measured in this session."""
+    return request.config.stash[RECORDS]
+
+
 @pytest.fixture(autouse=True)
 def before_the_deadline(request):
     deadline = request.config.getoption("--deadline")
-    if deadline and time.monotonic() - request.config.benchmarks_started > deadline:
+    if deadline and time.monotonic() - request.config.stash[STARTED] > deadline:
         pytest.skip(f"the {deadline:g} seconds given for the run are spent")
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info.clear()
     machine_info.update(describe(config.getoption("--device")))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Speed-ups over the best peer, last."""
+    if config.stash[RECORDS]:
+        terminalreporter.write_line("\n".join(["", *summary(config.stash[RECORDS])]))

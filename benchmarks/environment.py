@@ -20,7 +20,7 @@ PRECISIONS = {
 
 
 def set_precision(name: str) -> torch.dtype:
-    """The dtype of a precision; float32 products on a GPU run as TF32 in 'tf32' only, in convolutions and matmuls."""
+    """The dtype of a precision; only in 'tf32' do a GPU's float32 convolutions and matmuls run as TF32."""
     if torch.cuda.is_available():
         torch.backends.cudnn.allow_tf32 = name == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"

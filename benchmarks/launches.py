@@ -2,10 +2,10 @@
 
     python -m benchmarks.launches [--device cpu|cuda] [--batch 16] [--scales 0 1 2] [--out launches.json]
 
-Two tables. How many kernels (GPU) or convolution calls (CPU) one gradient penalty takes as the batch grows, for
-one layer and for a critic of five. And the shares of the published training step per scale (plain PyTorch): weight
-generation, convolutions, gradient penalty, optimizer and, on a GPU, the time in which nothing runs; this package's
-step beside it, as a whole.
+Two tables. How many kernels (GPU) or convolution calls (CPU) one gradient penalty takes as the batch grows,
+for one layer and for a critic of five. And the shares of the published training step (plain PyTorch) at every
+scale: weight generation, convolutions, gradient penalty, optimizer and, on a GPU, the time in which nothing
+runs; this package's step beside it, as a whole.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def profiled(function: Callable[[], object], device: str) -> list:
 
 
 def kernels(events: list) -> list:
-    """What ran on the GPU: kernels, copies and fills, without the shadows that named ranges of the host cast there."""
+    """What ran on the GPU: kernels, copies and fills, without the shadows of the host's named ranges."""
     ranges = {e.name for e in events if e.device_type == DeviceType.CPU}
     return [e for e in events if e.device_type == DeviceType.CUDA and e.name not in ranges]
 
@@ -68,7 +68,7 @@ def launched(events: list, device: str) -> int:
 
 
 def critic_penalty(apply: Apply, first: Problem, inner: Problem) -> tuple[Tensor, ...]:
-    """The penalty of a critic of five layers, one of `first` and four of `inner`, and its weights' gradients."""
+    """Gradients of a penalty by the weights of a critic of five layers: `first`, then four of `inner`."""
     x = apply(first.input, first.weight, first.bias)
     for _ in range(DEPTH - 1):
         x = apply(x, inner.weight, inner.bias)
@@ -83,20 +83,24 @@ def penalty_launches(device: str) -> list[dict]:
         for batch in BATCHES[device]:
             first = problem(Layer(3, 64, SIDE, SIDE, batch), torch.float32, device)
             inner = problem(Layer(64, 64, SIDE, SIDE, batch), torch.float32, device)
-            rows.append({
-                "rival": name,
-                "batch": batch,
-                "layer": launched(profiled(partial(penalty, apply, inner), device), device),
-                "critic": launched(profiled(partial(critic_penalty, apply, first, inner), device), device),
-            })
+            rows.append(
+                {
+                    "rival": name,
+                    "batch": batch,
+                    "layer": launched(profiled(partial(penalty, apply, inner), device), device),
+                    "critic": launched(
+                        profiled(partial(critic_penalty, apply, first, inner), device), device
+                    ),
+                }
+            )
     return rows
 
 
 class RangedStep(PlainStep):
     """The plain step with its parts named for the profiler.
 
-    Each backward is cut at the generated weights: first the nets that use them, then, from their gradients, the
-    hypernetwork; the same kernels run as in one piece.
+    Each backward is cut at the generated weights: first the nets that use them, then, from their gradients,
+    the hypernetwork; the same kernels run as in one piece.
     """
 
     part = "convolutions"
@@ -140,7 +144,8 @@ def part_seconds(events: list, device: str) -> Counter:
     """Seconds of each part: GPU time of the kernels launched in it, or CPU time spent in it."""
     ranges = sorted(
         (e.time_range.start, e.time_range.end, e.name)
-        for e in events if e.name in PARTS and e.device_type == DeviceType.CPU
+        for e in events
+        if e.name in PARTS and e.device_type == DeviceType.CPU
     )
     starts = [start for start, _, _ in ranges]
     totals: Counter = Counter()
@@ -150,7 +155,9 @@ def part_seconds(events: list, device: str) -> Counter:
         now = event.time_range.start
         around = [r for r in ranges[: bisect.bisect_right(starts, now)] if r[1] >= now]
         part = around[-1][2] if around else "convolutions"
-        gpu_time = sum(k.duration for k in event.kernels if k.name != event.name)  # a range casts its own shadow
+        gpu_time = sum(
+            k.duration for k in event.kernels if k.name != event.name
+        )  # a range casts its own shadow
         totals[part] += (gpu_time if device == "cuda" else event.self_cpu_time_total) / 1e6
     return totals
 
@@ -164,7 +171,13 @@ def plain_row(device: str, batch: int, scale: int) -> dict:
     shares = {part: parts[part] / whole for part in PARTS}
     if device == "cuda":
         shares["idle"] = 1 - sum(parts.values()) / whole
-    return {"rival": "plain", "scale": scale, "seconds": wall, "launched": launched(events, device), "shares": shares}
+    return {
+        "rival": "plain",
+        "scale": scale,
+        "seconds": wall,
+        "launched": launched(events, device),
+        "shares": shares,
+    }
 
 
 def own_row(own: Trainer, device: str, scale: int) -> dict:
@@ -174,7 +187,13 @@ def own_row(own: Trainer, device: str, scale: int) -> dict:
     events = profiled(own.take_step, device)
     busy = sum(kernel.time_range.elapsed_us() for kernel in kernels(events)) / 1e6
     shares = {"idle": max(0.0, 1 - busy / wall)} if device == "cuda" else {}
-    return {"rival": OURS, "scale": scale, "seconds": wall, "launched": launched(events, device), "shares": shares}
+    return {
+        "rival": OURS,
+        "scale": scale,
+        "seconds": wall,
+        "launched": launched(events, device),
+        "shares": shares,
+    }
 
 
 def steady_seconds(step: Callable[[], object], device: str) -> float:
@@ -192,22 +211,37 @@ def penalty_table(rows: list[dict], device: str) -> list[str]:
 def share_table(rows: list[dict], device: str) -> list[str]:
     names = [*PARTS, "idle"] if device == "cuda" else list(PARTS)
     header = ["step", "scale", "seconds", "kernels" if device == "cuda" else "convolution calls", *names]
-    return table(header, [
-        [r["rival"], str(r["scale"]), f"{r['seconds']:.3g}", str(r["launched"]),
-         *(f"{r['shares'][name]:.0%}" if name in r["shares"] else "" for name in names)]
-        for r in rows
-    ])
+    return table(
+        header,
+        [
+            [
+                r["rival"],
+                str(r["scale"]),
+                f"{r['seconds']:.3g}",
+                str(r["launched"]),
+                *(f"{r['shares'][name]:.0%}" if name in r["shares"] else "" for name in names),
+            ]
+            for r in rows
+        ],
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scales", type=int, nargs="*", default=list(range(7)))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     device = arguments.device
-    result = {"environment": describe(device), "penalty": penalty_launches(device), "batch": arguments.batch, "steps": []}
+    result = {
+        "environment": describe(device),
+        "penalty": penalty_launches(device),
+        "batch": arguments.batch,
+        "steps": [],
+    }
     print("\n".join(penalty_table(result["penalty"], device)))
     with tempfile.TemporaryDirectory() as folder:
         own = trainer(Path(folder) / "run", arguments.batch, device, "every scale")

@@ -20,8 +20,10 @@ from benchmarks.environment import describe, set_precision
 from benchmarks.timing import captured, rotating, seconds
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
-MATMUL_SIDE = {"cpu": {"fp32": 1536, "bf16": 2048, "fp64": 1024},
-               "cuda": {"fp32": 4096, "tf32": 8192, "bf16": 8192, "fp64": 4096}}
+MATMUL_SIDE = {
+    "cpu": {"fp32": 1536, "bf16": 2048, "fp64": 1024},
+    "cuda": {"fp32": 4096, "tf32": 8192, "bf16": 8192, "fp64": 4096},
+}
 ROUNDS = 7
 
 
@@ -86,7 +88,9 @@ def readable(name: str, value: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

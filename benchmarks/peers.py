@@ -1,6 +1,6 @@
 """Every way to give each sample its own convolution weights with PyTorch alone.
 
-All of them compute leaky_relu(conv2d(input[n], weight[n], bias[n])) for each sample n, and have one signature:
+All of them compute leaky_relu(conv2d(input[n], weight[n], bias[n])) for each sample n, with one signature:
 input (N, C_in, H, W), weight (N, C_out, C_in, 3, 3), bias (N, C_out) -> (N, C_out, H, W).
 """
 

@@ -52,7 +52,7 @@ TOLERANCE = {"fp64": 1e-10, "fp32": 1e-4, "tf32": 5e-3, "fp16": 5e-3, "bf16": 4e
 
 
 def errors(phase: str, results: Results, problem: Problem) -> dict[str, float]:
-    """Relative error of every result against a float64 loop of F.conv2d, on the first, a middle and the last sample.
+    """Relative error of every result against a float64 loop of F.conv2d, on three samples of the batch.
 
     The exact result takes the side of the leaky ReLU from the output under test: where rounding decides the
     side, one flipped pixel would otherwise count as an error of the gradient.

@@ -1,9 +1,9 @@
 """One training step of Meta Internal Learning (Bensadoun et al., NeurIPS 2021) composed from plain PyTorch.
 
 What the published implementation does in a step, in the same order and as often: per-sample weights through
-grouped convolution, weights generated anew for every call of a network (four times for the critic, twice for the
-generator), gradients through all scales into the generator's backbone, and through the critic's parameters in
-the generator's step too. It shares no code with hyperconv, so that the package can be measured against it.
+grouped convolution, weights generated anew for every call of a network (four times for the critic, twice for
+the generator), gradients through all scales into the generator's backbone, and of the critic's parameters in the
+generator's step too. It shares no code with hyperconv, so that the package can be measured against it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,13 @@ class Block(nn.Module):
 
 
 def resnet(blocks: tuple[int, ...] = (3, 4, 6, 3)) -> nn.Sequential:
-    """ResNet-34 up to its pooled features: image (B, 3, 128, 128) -> (B, 512); batch statistics throughout."""
-    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    """ResNet-34 up to its pooled features: image (B, 3, 128, 128) -> (B, 512); batch statistics always."""
+    stem = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     body, channels = [], 64
     for stage, count in enumerate(blocks):
         for i in range(count):
@@ -75,7 +80,9 @@ class HeadSet(nn.Module):
         generated = []
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:])):
             gain = self.tail_gain if i == DEPTH - 1 else math.sqrt(2 / (1 + SLOPE**2))
-            weight = self.weights[i](features).view(-1, fan_out, fan_in, 3, 3) * (gain / math.sqrt(fan_in * 9))
+            weight = self.weights[i](features).view(-1, fan_out, fan_in, 3, 3) * (
+                gain / math.sqrt(fan_in * 9)
+            )
             generated.append((weight, self.biases[i](features) / math.sqrt(fan_in)))
         return generated
 
@@ -111,18 +118,27 @@ class PlainStep:
     """The published step at one scale, on random photos; `step()` runs it once.
 
     scale: index into `sizes` ((height, width) per scale, coarse to fine); batch: photos per step;
-    hidden, blocks: width of the generated nets and blocks per stage of the backbone, published values by default.
+    hidden: width of the generated nets; blocks: per stage of the backbone; published values by default.
     """
 
-    def __init__(self, scale: int, batch: int, device: str, sizes=SIZES, hidden: int = HIDDEN,
-                 blocks: tuple[int, ...] = (3, 4, 6, 3)) -> None:
+    def __init__(
+        self,
+        scale: int,
+        batch: int,
+        device: str,
+        sizes=SIZES,
+        hidden: int = HIDDEN,
+        blocks: tuple[int, ...] = (3, 4, 6, 3),
+    ) -> None:
         self.sizes = sizes[: scale + 1]
         self.batch = batch
         with torch.device(device):
             self.generator = HyperNetwork("generator", scale + 1, hidden, blocks)
             self.critic = HyperNetwork("critic", 1, hidden, blocks)
         self.optimizers = {
-            network: torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=5e-5, betas=(0.5, 0.999))
+            network: torch.optim.Adam(
+                [p for p in network.parameters() if p.requires_grad], lr=5e-5, betas=(0.5, 0.999)
+            )
             for network in (self.generator, self.critic)
         }
         self.photos = torch.rand(batch, 3, *sizes[scale], device=device) * 2 - 1

@@ -1,6 +1,6 @@
 """Tables from the operator suite's JSON: this package against the best peer of each layer, in Markdown.
 
-    python -m benchmarks.report operator.json [more.json ...] [--machine machine.json] [--out operator.md] [--least]
+    python -m benchmarks.report operator.json [...] [--machine machine.json] [--least] [--out operator.md]
 
 Medians, unless `--least` asks for the least time of every rival: steadier beside a busy neighbour.
 """
@@ -49,7 +49,7 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def summary(found: list[dict]) -> list[str]:
-    """Per precision and phase: the geometric mean of the speed-ups, the smallest, and how many layers lose."""
+    """Per precision and phase: geometric mean and range of the speed-ups, and how many layers lose."""
     rows = []
     for precision in sorted({r["precision"] for r in found}):
         for phase, phase_title in PHASE_TITLES.items():
@@ -59,9 +59,28 @@ def summary(found: list[dict]) -> list[str]:
                 if ratios:
                     lost = sum(ratio < 1 for ratio in ratios)
                     mean, least = geometric_mean(ratios), min(ratios)
-                    rows.append([phase_title, precision, title, str(len(ratios)), f"{mean:.2f}",
-                                 f"{least:.2f}", f"{max(ratios):.2f}", str(lost)])
-    header = ["phase", "precision", "timed", "layers", "geometric mean", "least", "most", "slower than the best peer"]
+                    rows.append(
+                        [
+                            phase_title,
+                            precision,
+                            title,
+                            str(len(ratios)),
+                            f"{mean:.2f}",
+                            f"{least:.2f}",
+                            f"{max(ratios):.2f}",
+                            str(lost),
+                        ]
+                    )
+    header = [
+        "phase",
+        "precision",
+        "timed",
+        "layers",
+        "geometric mean",
+        "least",
+        "most",
+        "slower than the best peer",
+    ]
     return table(header, rows)
 
 
@@ -78,9 +97,14 @@ def details(found: list[dict], rates: dict) -> list[str]:
     rows = []
     for r in found:
         layer, ratio, graph_ratio = r["layer"], speed_up(r["seconds"]), speed_up(r["graph_seconds"])
-        row = [f"{layer['in_channels']}->{layer['out_channels']}", f"{layer['height']}x{layer['width']}",
-               str(layer["batch"]), *(milliseconds(r["seconds"].get(name)) for name in names),
-               best_peer(r["seconds"]) or "none", f"{ratio:.2f}" if ratio else ""]
+        row = [
+            f"{layer['in_channels']}->{layer['out_channels']}",
+            f"{layer['height']}x{layer['width']}",
+            str(layer["batch"]),
+            *(milliseconds(r["seconds"].get(name)) for name in names),
+            best_peer(r["seconds"]) or "none",
+            f"{ratio:.2f}" if ratio else "",
+        ]
         row += [f"{graph_ratio:.2f}" if graph_ratio else ""] * with_graphs
         if rates:
             row.append(f"{roofline_share(r, rates):.0%}")
@@ -119,9 +143,13 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("results", nargs="+", type=Path, help="JSON files of benchmarks/test_operator.py")
-    parser.add_argument("--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline")
+    parser.add_argument(
+        "--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline"
+    )
     parser.add_argument("--out", type=Path, help="write the whole report here and print the summary only")
     parser.add_argument("--least", action="store_true", help="the least times in place of the medians")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Who takes part: every peer, and this package by its own choice of backend and by each backend that runs here."""
+"""Who takes part: every peer, and this package by its own choice and by each backend that runs here."""
 
 from __future__ import annotations
 
@@ -55,10 +55,16 @@ def check(
     for name, run in runs.items():
         try:
             found = errors(phase, run(problem), problem)
-        except (RuntimeError, TypeError, ValueError) as error:  # one that cannot run here loses its column only
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # one that cannot run here loses its column only
             wrong[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
         worst = max(found, key=lambda result: math.inf if math.isnan(found[result]) else found[result])
         if not found[worst] <= TOLERANCE[precision]:
-            wrong[name] = f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
+            wrong[name] = (
+                f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
+            )
     return {name: run for name, run in runs.items() if name not in wrong}, wrong

@@ -1,11 +1,11 @@
 """A whole training step of Meta Internal Learning: this package beside the published step in plain PyTorch.
 
-    python -m benchmarks.step [--device cpu|cuda] [--batch 4] [--scales 0 3 6] [--seconds 10] [--out step.json]
+    python -m benchmarks.step [--device cpu|cuda] [--batch 4] [--scales 0 3 6] [--seconds 10] [--out FILE]
 
-Both take a batch of photos of 187x250 pixels through one critic and one generator step at the published settings.
-This package runs twice: with the generator's embedding trained at every scale, as published, and in its default
-setting, which trains it at the first scale only and then keeps the photos' contexts. In both, finished scales are
-left out of the backward pass, which the published step takes through all of them.
+Both take a batch of photos of 187x250 pixels through one critic and one generator step at the published
+settings. This package runs twice: with the generator's embedding trained at every scale, as published, and in
+its default setting, which trains it at the first scale only and then keeps the photos' contexts. In both,
+finished scales are left out of the backward pass, which the published step takes through all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from hyperconv.gan.trainer import Trainer
 
 PLAIN = "plain PyTorch, as published"
 SETTINGS = {"hyperconv, embedding as published": "every scale", "hyperconv": "first scale"}
-DEFAULTS = {"cpu": {"batch": 4, "scales": [0, 3, 6]}, "cuda": {"batch": 16, "scales": list(range(len(SIZES)))}}
+DEFAULTS = {
+    "cpu": {"batch": 4, "scales": [0, 3, 6]},
+    "cuda": {"batch": 16, "scales": list(range(len(SIZES)))},
+}
 
 
 def trainer(folder: Path, batch: int, device: str, embedding_trains: str) -> Trainer:
@@ -61,33 +64,68 @@ def measure(trainers: dict[str, Trainer], scale: int, batch: int, device: str, b
     """Median seconds per step of every rival at one scale, timed in turn."""
     for own in trainers.values():
         go_to_scale(own, scale)
-    steps = {PLAIN: PlainStep(scale, batch, device).step, **{name: own.take_step for name, own in trainers.items()}}
+    steps = {
+        PLAIN: PlainStep(scale, batch, device).step,
+        **{name: own.take_step for name, own in trainers.items()},
+    }
     for name, step in steps.items():
         check_losses(name, step())
     race = Race(steps, device, budget, stays=PLAIN, left_behind=math.inf)
-    return {"scale": scale, "batch": batch, "size": SIZES[scale], "rounds": race.rounds, "seconds": race.run()}
+    return {
+        "scale": scale,
+        "batch": batch,
+        "size": SIZES[scale],
+        "rounds": race.rounds,
+        "seconds": race.run(),
+    }
 
 
 def step_table(rows: list[dict]) -> list[str]:
     names = list(rows[0]["seconds"])
-    header = ["scale", "size", "B", *(f"{name}, s/step" for name in names), *(f"{name}, times" for name in names[1:])]
+    header = [
+        "scale",
+        "size",
+        "B",
+        *(f"{name}, s/step" for name in names),
+        *(f"{name}, times" for name in names[1:]),
+    ]
     lines = []
     for r in rows:
         times = [r["seconds"][name] for name in names]
-        lines.append([str(r["scale"]), "x".join(map(str, r["size"])), str(r["batch"]),
-                      *(f"{time:.4g}" for time in times), *(f"{times[0] / time:.2f}" for time in times[1:])])
+        lines.append(
+            [
+                str(r["scale"]),
+                "x".join(map(str, r["size"])),
+                str(r["batch"]),
+                *(f"{time:.4g}" for time in times),
+                *(f"{times[0] / time:.2f}" for time in times[1:]),
+            ]
+        )
     means = [geometric_mean(r["seconds"][names[0]] / r["seconds"][name] for r in rows) for name in names[1:]]
     totals = [sum(r["seconds"][name] for r in rows) for name in names]
     lines.append(["geometric mean", "", "", *[""] * len(names), *(f"{mean:.2f}" for mean in means)])
-    lines.append(["all scales", "", "", *(f"{total:.4g}" for total in totals),
-                  *(f"{totals[0] / total:.2f}" for total in totals[1:])])
+    lines.append(
+        [
+            "all scales",
+            "",
+            "",
+            *(f"{total:.4g}" for total in totals),
+            *(f"{totals[0] / total:.2f}" for total in totals[1:]),
+        ]
+    )
     return table(header, lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--batch", type=int, help="photos per step; 4 on a CPU and 16, as published, on a GPU")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda")
+    )
+    parser.add_argument(
+        "--batch", type=int, help="photos per step; 4 on a CPU and 16, as published, on a GPU"
+    )
     parser.add_argument("--scales", type=int, nargs="+")
     parser.add_argument("--seconds", type=float, default=10.0, help="timed seconds per scale")
     parser.add_argument("--out", type=Path)

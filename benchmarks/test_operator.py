@@ -23,7 +23,9 @@ from benchmarks.timing import Race, captured, rotating, seconds
 
 pytestmark = pytest.mark.timeout(0)  # the largest layers take minutes on a CPU
 
-GRAPH_LIMIT = 64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
+GRAPH_LIMIT = (
+    64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
+)
 
 
 def pytest_generate_tests(metafunc):
@@ -33,7 +35,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("phase", PHASES)
 
 
-def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell_seconds):
+def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell_seconds, records):
     problems = [problem(layer, dtype, device, seed) for seed in range(problem_sets(layer, dtype, device))]
     right, wrong = check(rivals(phase, device, inductor), phase, problems[0], precision)
     assert OURS in right, f"{OURS} is not to be timed: {wrong[OURS]}"
@@ -60,6 +62,7 @@ def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell
         graph_seconds=graph_times(calls, layer) if device == "cuda" else {},
         not_timed=wrong,
     )
+    records.append(dict(benchmark.extra_info))
 
 
 def problem_sets(layer: Layer, dtype: torch.dtype, device: str) -> int:

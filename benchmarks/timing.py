@@ -28,7 +28,7 @@ def seconds(function: Function, device: str, repeats: int = 1) -> float:
 
 
 def rotating(functions: Sequence[Function]) -> Function:
-    """One function that calls the given ones in turn: with inputs of their own they do not sit in the cache."""
+    """One function that calls the given ones in turn: inputs of their own do not sit in the cache."""
     turn = 0
 
     def call() -> object:
@@ -55,14 +55,19 @@ def captured(functions: Sequence[Function]) -> Function:
 
 
 class Race:
-    """Rivals timed in turn, round after round, so that a change of the machine's pace meets all of them alike.
+    """Rivals timed in turn, round after round, so that a change of the machine's pace meets all alike.
 
     A rival that needs more than `left_behind` times the quickest one's time keeps the time of its warm-up and
     runs no further: it is nobody's best. `stays` names the one that is timed in any case.
     """
 
     def __init__(
-        self, rivals: Mapping[str, Function], device: str, budget: float, stays: str = "", left_behind: float = 4.0
+        self,
+        rivals: Mapping[str, Function],
+        device: str,
+        budget: float,
+        stays: str = "",
+        left_behind: float = 4.0,
     ) -> None:
         self.device = device
         self.rivals = dict(rivals)

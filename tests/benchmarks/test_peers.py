@@ -36,7 +36,10 @@ def test_every_rival_is_right_in_float32(phase):
 
 def test_a_wrong_rival_is_not_timed():
     p = problem(Layer(3, 8, 9, 7, 4), torch.float32, "cpu")
-    runs = {"grouped": partial(PHASES["forward"], grouped), "wrong": partial(PHASES["forward"], swapped_weights)}
+    runs = {
+        "grouped": partial(PHASES["forward"], grouped),
+        "wrong": partial(PHASES["forward"], swapped_weights),
+    }
     right, wrong = check(runs, "forward", p, "fp32")
     assert set(right) == {"grouped"}
     assert "relative error" in wrong["wrong"] and "'output'" in wrong["wrong"]

@@ -14,8 +14,19 @@ SECONDS = {"grouped": 4.0, "loop": 2.0, "hyperconv": 1.0, "hyperconv-native": 0.
 
 def record(phase="forward", seconds=SECONDS, **changes):
     layer = {"in_channels": 3, "out_channels": 64, "height": 25, "width": 25, "batch": 4}
-    return {"phase": phase, "device": "cpu", "precision": "fp32", "layer": layer, "seconds": seconds, "least_seconds": {"loop": 3.0, "hyperconv": 1.0},
-            "graph_seconds": {}, "not_timed": {}, "operations": 1e9, "bytes": 1e6, **changes}
+    return {
+        "phase": phase,
+        "device": "cpu",
+        "precision": "fp32",
+        "layer": layer,
+        "seconds": seconds,
+        "least_seconds": {"loop": 3.0, "hyperconv": 1.0},
+        "graph_seconds": {},
+        "not_timed": {},
+        "operations": 1e9,
+        "bytes": 1e6,
+        **changes,
+    }
 
 
 def written(tmp_path, records):
@@ -78,7 +89,9 @@ def test_race_times_every_rival_in_every_round_and_leaves_slow_ones_behind():
 
         return run
 
-    race = Race({"a": rival("a", 0.01), "b": rival("b", 0.012), "slow": rival("slow", 0.1)}, "cpu", budget=0.1)
+    race = Race(
+        {"a": rival("a", 0.01), "b": rival("b", 0.012), "slow": rival("slow", 0.1)}, "cpu", budget=0.1
+    )
     assert race.rounds == pytest.approx(4, abs=1)
     calls.clear()
     medians = race.run()

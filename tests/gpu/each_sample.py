@@ -47,8 +47,15 @@ def relative_error(result: Tensor, exact: Tensor) -> float:
 
 
 def random_layer(
-    device: str, sets: int = 3, share: int = 2, channels: tuple[int, int] = (3, 8), size: tuple[int, int] = (13, 17),
-    kernel: tuple[int, int] = (3, 3), groups: int = 1, dtype: torch.dtype = torch.float64, seed: int = 0,
+    device: str,
+    sets: int = 3,
+    share: int = 2,
+    channels: tuple[int, int] = (3, 8),
+    size: tuple[int, int] = (13, 17),
+    kernel: tuple[int, int] = (3, 3),
+    groups: int = 1,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Standard normal input (sets * share, C_in, H, W), weight (sets, C_out, C_in / groups, kH, kW), bias."""
     generator = torch.Generator(device).manual_seed(seed)

@@ -14,7 +14,7 @@ def ours(input, weight, bias):
 
 
 def test_runs_on_the_current_stream(device, backend):
-    """Behind slow work on a side stream: on any other stream the operator would read the tensors too early."""
+    """Behind slow work on a side stream: on any other stream it would read the tensors too early."""
     input, weight, bias = random_layer(device, 4, 2, (8, 8), (64, 64))
     exact = each_sample(2 * input, weight, bias, OPTIONS)
     slow = torch.randn(4096, 4096, device=device)
@@ -71,7 +71,7 @@ def test_penalty_in_a_cuda_graph(device):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(device, dtype):
-    """The region computes in the low precision, first and second derivatives included; gradients are float32."""
+    """The region computes in the low precision, derivatives included; gradients are float32."""
     variables = [t.requires_grad_() for t in random_layer(device, 2, 2, (8, 8), dtype=torch.float32)]
     input, weight, _ = variables
     with torch.autocast(device, dtype):

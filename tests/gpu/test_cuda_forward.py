@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hyperconv import hyper_conv2d
 
 EPSILON = {torch.float64: 2e-16, torch.float32: 1e-7, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-every_backend = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+every_backend = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 two = st.tuples(st.integers(1, 2), st.integers(1, 2))
 
 
@@ -79,7 +81,9 @@ def test_weights_in_a_flat_buffer_and_expanded(device, backend):
     assert not view.is_contiguous()
     torch.testing.assert_close(hyper_conv2d(input, view, bias), each_sample(input, weight, bias, Settings()))
     shared = weight[:1].expand_as(weight)
-    torch.testing.assert_close(hyper_conv2d(input, shared, bias), each_sample(input, shared, bias, Settings()))
+    torch.testing.assert_close(
+        hyper_conv2d(input, shared, bias), each_sample(input, shared, bias, Settings())
+    )
 
 
 def test_input_with_gaps(device, backend):
