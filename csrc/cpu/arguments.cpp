@@ -2,7 +2,13 @@
 
 #include <torch/csrc/stable/ops.h>
 
+#include <cstddef>
 #include <string>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 namespace hyperconv {
 namespace {
@@ -34,9 +40,25 @@ bool is_channels_last(const Tensor& tensor) {
          !dense_in_order(tensor, {0, 1, 2, 3});
 }
 
+// Beyond this size the C library maps fresh pages for every tensor, and touching them one small page at a time takes
+// longer than a thin layer takes to compute: ask for huge ones.
+constexpr size_t fresh_bytes = size_t(32) << 20;
+
+void ask_for_huge_pages([[maybe_unused]] const Tensor& tensor, [[maybe_unused]] size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  if (bytes < fresh_bytes) return;
+  const uintptr_t page = sysconf(_SC_PAGESIZE);
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(tensor.data_ptr()) + page - 1) / page * page;
+  madvise(reinterpret_cast<void*>(begin), bytes - page, MADV_HUGEPAGE);  // only advice: a refusal changes nothing
+#endif
+}
+
 Tensor new_tensor(const Tensor& like, const Ints& shape, MemoryFormat format) {
-  return torch::stable::empty(shape, like.scalar_type(), std::nullopt,
-                              torch::stable::Device(torch::headeronly::DeviceType::CPU), std::nullopt, format);
+  const Tensor tensor =
+      torch::stable::empty(shape, like.scalar_type(), std::nullopt,
+                           torch::stable::Device(torch::headeronly::DeviceType::CPU), std::nullopt, format);
+  ask_for_huge_pages(tensor, tensor.numel() * tensor.element_size());
+  return tensor;
 }
 
 }  // namespace
