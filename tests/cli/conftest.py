@@ -39,6 +39,12 @@ def hyperconv(capsys):
 
 
 @pytest.fixture(scope="session")
+def quick():
+    """Options of a training that takes a second."""
+    return list(QUICK)
+
+
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A folder with china.png, coffee.png and astronaut.png; flower.png lies beside it."""
     folder = tmp_path_factory.mktemp("photos") / "set"

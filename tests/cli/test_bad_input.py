@@ -4,7 +4,6 @@ import errno
 import shutil
 
 import pytest
-from conftest import QUICK
 from PIL import Image
 
 from hyperconv.errors import TrainingDiverged
@@ -25,18 +24,18 @@ def broken(tmp_path):
 
 @pytest.mark.parametrize("name, told", [("absent.jpg", "no such file"), ("text.jpg", "not an image"), ("dot.png", "5x5"),
                                         ("half.png", "cannot be read"), ("empty", "no images")])
-def test_photos_that_cannot_be_used(hyperconv, broken, run, tmp_path, name, told):
-    assert hyperconv("train", broken / name, "--out", tmp_path / "run", *QUICK).complains(name, told)
+def test_photos_that_cannot_be_used(hyperconv, quick, broken, run, tmp_path, name, told):
+    assert hyperconv("train", broken / name, "--out", tmp_path / "run", *quick).complains(name, told)
     assert not (tmp_path / "run").exists()
     if name != "empty":
         assert hyperconv("adapt", run, broken / name).complains(name, told)
 
 
-def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(hyperconv, photos, broken, tmp_path):
+def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(hyperconv, quick, photos, broken, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     for name in ("text.jpg", "dot.png", "half.png"):
         shutil.copy(broken / name, folder)
-    answer = hyperconv("train", folder, "--out", tmp_path / "run", *QUICK)
+    answer = hyperconv("train", folder, "--out", tmp_path / "run", *quick)
     assert answer.code == 0 and "3 photos" in answer.out
     lines = answer.error.splitlines()
     assert len(lines) == 3
@@ -44,21 +43,21 @@ def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(hyperconv,
         assert sum(name in line for line in lines) == 1
 
 
-def test_alpha_is_composited_with_a_word(hyperconv, photos, tmp_path):
+def test_alpha_is_composited_with_a_word(hyperconv, quick, photos, tmp_path):
     image = Image.open(photos / "coffee.png").convert("RGBA")
     image.putalpha(128)
     image.save(tmp_path / "glass.png")
-    answer = hyperconv("train", photos, tmp_path / "glass.png", "--out", tmp_path / "run", *QUICK)
+    answer = hyperconv("train", photos, tmp_path / "glass.png", "--out", tmp_path / "run", *quick)
     assert answer.code == 0 and "4 photos" in answer.out
     assert answer.error == "glass: alpha composited over white\n"
 
 
-def test_grey_photos_train_with_one_channel(hyperconv, photos, tmp_path):
+def test_grey_photos_train_with_one_channel(hyperconv, quick, photos, tmp_path):
     folder = tmp_path / "grey"
     folder.mkdir()
     for name in ("coffee", "china"):
         Image.open(photos / f"{name}.png").convert("L").save(folder / f"{name}.png")
-    assert hyperconv("train", folder, "--out", tmp_path / "run", *QUICK).code == 0
+    assert hyperconv("train", folder, "--out", tmp_path / "run", *quick).code == 0
     assert hyperconv("sample", tmp_path / "run", "-n", 1, "--out", tmp_path / "out").code == 0
     assert Image.open(tmp_path / "out" / "china_01.png").mode == "L"
     assert hyperconv("adapt", tmp_path / "run", photos.parent / "flower.png", "-n", 1).code == 0
@@ -121,12 +120,12 @@ def test_train(hyperconv, tmp_path, arguments, told):
     assert not (tmp_path / "run").exists()
 
 
-def test_where_a_run_cannot_go(hyperconv, photos, run, tmp_path):
+def test_where_a_run_cannot_go(hyperconv, quick, photos, run, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert hyperconv("train", photos, *QUICK).complains("--out")
-    assert hyperconv("train", photos, "--out", run, *QUICK).complains(str(run), "--resume")
-    assert hyperconv("train", photos, "--out", tmp_path / "file", *QUICK).complains("file")
-    assert hyperconv("train", photos, "--out", tmp_path / "file" / "run", *QUICK).complains("file")
+    assert hyperconv("train", photos, *quick).complains("--out")
+    assert hyperconv("train", photos, "--out", run, *quick).complains(str(run), "--resume")
+    assert hyperconv("train", photos, "--out", tmp_path / "file", *quick).complains("file")
+    assert hyperconv("train", photos, "--out", tmp_path / "file" / "run", *quick).complains("file")
     assert hyperconv("sample", run, "--out", tmp_path / "file").complains("file")
 
 

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from conftest import QUICK
 from PIL import Image
 
 from hyperconv.gan import presets
@@ -15,8 +14,8 @@ def files(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_train_writes_a_run_and_says_where(hyperconv, photos, tmp_path):
-    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK, "--iterations", "10,2", "--seed", 3,
+def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick, "--iterations", "10,2", "--seed", 3,
                        "--tensorboard")
     assert answer.code == 0 and answer.error == ""
     assert "3 photos, 2 scales up to 24 px, 12 steps" in answer.out
@@ -27,24 +26,24 @@ def test_train_writes_a_run_and_says_where(hyperconv, photos, tmp_path):
                                        "samples", "tensorboard", "training_state.safetensors"]
 
 
-def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, photos, tmp_path):
-    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK, "--iterations", "10,2")
+def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, quick, photos, tmp_path):
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick, "--iterations", "10,2")
     assert re.search(r"^scale 1/2 \(16 px\)  step 10/10  reconstruction [\d.]+  \d+:\d\d left$", answer.out, re.MULTILINE)
     assert re.search(r"^scale 2/2 \(24 px\)  step 2/2  0:00 left$", answer.out, re.MULTILINE)
     assert "\x1b" not in answer.out
 
 
-def test_on_a_terminal_there_are_bars(hyperconv, photos, tmp_path, monkeypatch):
+def test_on_a_terminal_there_are_bars(hyperconv, quick, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    answer = hyperconv("train", photos, "--out", tmp_path / "run", *QUICK)
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick)
     assert answer.code == 0 and "\x1b[" in answer.out
     assert "overall" in answer.out and "scale 2/2 (24 px)" in answer.out and "100%" in answer.out
 
 
-def test_train_on_the_bundled_examples(hyperconv, tmp_path):
-    answer = hyperconv("train", "--examples", "--out", tmp_path / "run", *QUICK, "--iterations", 1)
+def test_train_on_the_bundled_examples(hyperconv, quick, tmp_path):
+    answer = hyperconv("train", "--examples", "--out", tmp_path / "run", *quick, "--iterations", 1)
     assert answer.code == 0 and "10 photos" in answer.out
 
 
