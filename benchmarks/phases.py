@@ -25,7 +25,7 @@ def backward(apply: Apply, problem: Problem) -> Results:
     inputs = (problem.input, problem.weight, problem.bias)
     output = apply(*inputs)
     gradients = torch.autograd.grad(output, inputs, problem.cotangent)
-    return {"output": output, **dict(zip(("input", "weight", "bias"), gradients))}
+    return {"output": output.detach(), **dict(zip(("input", "weight", "bias"), gradients))}
 
 
 def penalty(apply: Apply, problem: Problem) -> Results:
@@ -38,7 +38,11 @@ def penalty(apply: Apply, problem: Problem) -> Results:
     (slope,) = torch.autograd.grad(output, problem.input, problem.cotangent, create_graph=True)
     value = (slope.float() if slope.element_size() < 4 else slope).norm(2, dim=1).sub(1).square().sum()
     gradients = torch.autograd.grad(value, (problem.weight, problem.cotangent))
-    return {"output": output, "slope": slope, **dict(zip(("weight", "cotangent"), gradients))}
+    return {
+        "output": output.detach(),
+        "slope": slope.detach(),
+        **dict(zip(("weight", "cotangent"), gradients)),
+    }
 
 
 PHASES: dict[str, Callable[[Apply, Problem], Results]] = {

@@ -2,8 +2,8 @@
 
 What the published implementation does in a step, in the same order and as often: per-sample weights through
 grouped convolution, weights generated anew for every call of a network (four times for the critic, twice for
-the generator), gradients through all scales into the generator's backbone, and of the critic's parameters in the
-generator's step too. It shares no code with hyperconv, so that the package can be measured against it.
+the generator), gradients through all scales into the generator's backbone, and of the critic's parameters in
+the generator's step too. It shares no code with hyperconv, so that the package can be measured against it.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ PHASE_TITLES = {
     "backward": "Forward and backward",
     "penalty": "Gradient penalty (double backward)",
 }
+TIMED = {"seconds": "eager", "graph_seconds": "CUDA graph"}
 MACHINE_RATES = {"fp64": "matmul_fp64", "fp32": "matmul_fp32", "tf32": "matmul_tf32", "bf16": "matmul_bf16"}
 
 
@@ -37,10 +38,10 @@ def best_peer(seconds: dict[str, float]) -> str | None:
     return min(peers, key=seconds.__getitem__) if peers else None
 
 
-def speed_up(seconds: dict[str, float]) -> float | None:
+def speed_up(seconds: dict[str, float], own: str = OURS) -> float | None:
     """Best peer's time over this package's: above 1 is quicker than every peer."""
     peer = best_peer(seconds)
-    return seconds[peer] / seconds[OURS] if peer and OURS in seconds else None
+    return seconds[peer] / seconds[own] if peer and own in seconds else None
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -49,39 +50,21 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def summary(found: list[dict]) -> list[str]:
-    """Per precision and phase: geometric mean and range of the speed-ups, and how many layers lose."""
+    """Speed-ups of this package and of each backend: geometric mean, range, and how many layers lose."""
+    ratios: dict[tuple, list[float]] = {}
+    for r in found:
+        for timed, key in enumerate(TIMED):
+            for own in (name for name in r[key] if name.startswith(OURS)):
+                if ratio := speed_up(r[key], own):
+                    case = (r["precision"], list(PHASE_TITLES).index(r["phase"]), timed, own)
+                    ratios.setdefault(case, []).append(ratio)
     rows = []
-    for precision in sorted({r["precision"] for r in found}):
-        for phase, phase_title in PHASE_TITLES.items():
-            cells = [r for r in found if (r["precision"], r["phase"]) == (precision, phase)]
-            for title, key in (("eager", "seconds"), ("in a CUDA graph", "graph_seconds")):
-                ratios = [ratio for r in cells if (ratio := speed_up(r[key]))]
-                if ratios:
-                    lost = sum(ratio < 1 for ratio in ratios)
-                    mean, least = geometric_mean(ratios), min(ratios)
-                    rows.append(
-                        [
-                            phase_title,
-                            precision,
-                            title,
-                            str(len(ratios)),
-                            f"{mean:.2f}",
-                            f"{least:.2f}",
-                            f"{max(ratios):.2f}",
-                            str(lost),
-                        ]
-                    )
-    header = [
-        "phase",
-        "precision",
-        "timed",
-        "layers",
-        "geometric mean",
-        "least",
-        "most",
-        "slower than the best peer",
-    ]
-    return table(header, rows)
+    for (precision, phase, timed, own), values in sorted(ratios.items()):
+        figures = [f"{x:.2f}" for x in (geometric_mean(values), min(values), max(values))]
+        case = [list(PHASE_TITLES.values())[phase], precision, list(TIMED.values())[timed], own]
+        rows.append([*case, str(len(values)), *figures, str(sum(value < 1 for value in values))])
+    header = ["phase", "precision", "timed", "by", "layers", "geometric mean", "least", "most", "below 1"]
+    return ["Speed-up over the best peer of each layer:", "", *table(header, rows)]
 
 
 def milliseconds(value: float | None) -> str:
@@ -113,9 +96,10 @@ def details(found: list[dict], rates: dict) -> list[str]:
 
 
 def roofline_share(record: dict, rates: dict) -> float:
-    """Forward only: the time that arithmetic or memory traffic must take, over the measured time."""
+    """Forward only: the time that arithmetic or memory traffic must take, over this package's shortest time."""
     ideal = max(record["operations"] / rates["operations"], record["bytes"] / rates["bytes"])
-    return ideal / min(record["seconds"][OURS], record["graph_seconds"].get(OURS, float("inf")))
+    times = [*record["seconds"].items(), *record["graph_seconds"].items()]
+    return ideal / min(time for name, time in times if name.startswith(OURS))
 
 
 def operator_sections(found: list[dict], limits: dict) -> list[str]:
