@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hyperconv.version import __version__
 
-# Installed, the Triton kernels are the package hyperconv.kernels; in the source tree they lie beside this folder.
+# Installed, the Triton kernels are hyperconv.kernels; in the source tree they lie beside this folder.
 _source = Path(__file__).resolve().parent.parent
 if not (_source / "hyperconv" / "kernels").exists() and (_source / "kernels" / "__init__.py").exists():
     __path__.append(str(_source))

@@ -1,7 +1,7 @@
 """Who computes the operators: which backends run here, which one a call gets, and why the others do not run.
 
-`reference` is plain PyTorch and runs everywhere; `native` is csrc/ on CPU and CUDA; `triton` is kernels/. Each is a
-module (or object) with the five functions of `hyperconv.ops.schema`. `auto` takes the fastest measured for the call.
+`reference` is plain PyTorch and runs everywhere; `native` is csrc/ on CPU and CUDA; `triton` is kernels/.
+Each is a module with the five functions of `hyperconv.ops.schema`. `auto` takes the fastest for the call.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Backends(dict[str, dict[str, str | None]]):
 
 
 def backends() -> Backends:
-    """What runs here, and for each that does not, why: `print(backends())`, or `backends()['native']['cpu']`."""
+    """What runs here, and for each that does not, why: print it, or look at `backends()['native']['cpu']`."""
     return Backends({name: {device: _status(name, device) for device in DEVICES} for name in NAMES})
 
 
@@ -65,11 +65,12 @@ _open: list[_Request] = []
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Compute with 'native', 'triton', 'reference' or 'auto' inside, backward passes that run inside included.
+    """Compute with 'native', 'triton', 'reference' or 'auto' inside, backward passes too.
 
-    The choice is made when a kernel runs, for the whole process: on CUDA a backward pass runs in threads of its own.
-    Of several open contexts, nested or in other threads, the one entered last decides. Outside of any, the
-    environment variable HYPERCONV_BACKEND does, or else 'auto'. A call that the backend cannot run raises.
+    The choice is made when a kernel runs, for the whole process: on CUDA a backward pass runs in threads of
+    its own. Of several open contexts, nested or in other threads, the one entered last decides. Outside of
+    any, the environment variable HYPERCONV_BACKEND does, or else 'auto'. A call that the backend cannot run
+    raises.
     """
     request = _Request(_known(name, "use_backend(name)"))
     _open.append(request)
@@ -99,7 +100,7 @@ def _known(name: str, source: str) -> str:
 
 
 def choose(operation: str, *args: object) -> ModuleType:
-    """The backend for a call of this operator with these arguments: the one requested, or the fastest measured.
+    """The backend for a call of this operator with these arguments: as requested, or the fastest measured.
 
     Raises RuntimeError, with the reason, where the requested backend cannot run the call.
     """
@@ -129,7 +130,7 @@ def cpu_choice(
     kernel_size: tuple[int, int],
     size: tuple[int, int],
 ) -> str:
-    """The measured rule where native runs: 'native' or 'reference'. `size` is the input's height and width."""
+    """The measured rule where native runs: 'native' or 'reference'; `size` is the input's (height, width)."""
     return "native"
 
 
@@ -162,7 +163,9 @@ def _log(operation: str, device_type: str, name: str) -> None:
     _logger.debug("%s on %s: %s", operation, device_type, name)
 
 
-def _implementation(operation: str):
+def implementation(operation: str):
+    """The operator as it runs below autograd: the chosen backend's function."""
+
     def run(*args):
         return getattr(choose(operation, *args), operation)(*args)
 
@@ -171,4 +174,4 @@ def _implementation(operation: str):
 
 for _name in OPERATIONS:
     for _key in ("CPU", "CUDA"):
-        public.impl(_name, _implementation(_name), _key)
+        public.impl(_name, implementation(_name), _key)

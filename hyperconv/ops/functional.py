@@ -1,4 +1,4 @@
-"""`hyper_conv2d`: the convolution with its own weights for every sample, checked and ready to differentiate."""
+"""`hyper_conv2d`: the convolution with its own weights for every sample, its arguments checked."""
 
 from collections.abc import Sequence
 
@@ -30,16 +30,18 @@ def hyper_conv2d(
 
     Args:
         input: (N, C_in, H, W), contiguous or channels_last; the output has the same memory format.
-        weight: (B, C_out, C_in/groups, kH, kW), N a multiple of B: sample n uses weight set n // (N // B). A strided
-            view into a flat (B, P) buffer or a weight expanded with stride 0 is read in place. A 4-D weight
-            (C_out, C_in/groups, kH, kW) is shared by all samples: plain convolution, and the input may be (C_in, H, W).
+        weight: (B, C_out, C_in/groups, kH, kW), N a multiple of B: sample n uses weight set n // (N // B). A
+            strided view into a flat (B, P) buffer or a weight expanded with stride 0 is read in place. A 4-D
+            weight (C_out, C_in/groups, kH, kW) is shared by all samples: plain convolution, and the input may
+            be (C_in, H, W).
         bias: (B, C_out), with a 4-D weight (C_out,).
-        stride, padding, dilation: one int or (vertical, horizontal); padding also 'valid' and, at stride 1, 'same'.
+        stride, padding, dilation: one int or (vertical, horizontal); padding also 'valid' and, with stride 1,
+            'same'.
         activation: None, 'relu', 'leaky_relu' (with `negative_slope`) or 'tanh', fused with the convolution.
 
     Returns:
-        (N, C_out, H_out, W_out), in the dtype of the input: float32, float64, bfloat16 or float16 (accumulated in
-        float32). Differentiable to any order; works under torch.compile, torch.func and autocast.
+        (N, C_out, H_out, W_out), in the dtype of the input: float32, float64, bfloat16 or float16 (these two
+        accumulate in float32). Any order of derivative; works under torch.compile, torch.func and autocast.
 
     Raises:
         ValueError: shapes, devices or settings that do not fit together, with the numbers.
@@ -78,7 +80,7 @@ def _shared(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry, **opt
 def _check_tensors(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
     if weight.dim() != 5:
         raise ValueError(
-            f"weight must be (B, C_out, C_in/groups, kH, kW), or 4-D to be shared by all, got {_shape(weight)}"
+            f"weight must be (B, C_out, C_in/groups, kH, kW), or 4-D and shared by all, got {_shape(weight)}"
         )
     if input.dim() != 4:
         raise ValueError(f"input must be (N, C_in, H, W) for a 5-D weight, got {_shape(input)}")
@@ -90,8 +92,8 @@ def _check_tensors(input: Tensor, weight: Tensor, bias: Tensor | None, groups: i
         raise ValueError(f"groups = {groups} does not divide C_in = {channels_in} and C_out = {channels_out}")
     if channels * groups != channels_in or 0 in weight.shape[1:]:
         raise ValueError(
-            f"input {_shape(input)} and weight {_shape(weight)} do not fit: with groups = {groups} this weight takes "
-            f"{channels * groups} channels, the input has {channels_in} (and no size may be 0 but N and B)"
+            f"input {_shape(input)} and weight {_shape(weight)} do not fit: with groups = {groups} this "
+            f"weight takes {channels * groups} channels, the input has {channels_in}; only N and B may be 0"
         )
     if bias is not None and bias.shape != weight.shape[:2]:
         raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out}), got {_shape(bias)}")
@@ -122,7 +124,7 @@ def _pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, in
 
 
 def _named_padding(input, weight, stride, padding, dilation) -> tuple[Tensor, tuple[int, int]]:
-    """Padding for 'same' or 'valid'; where 'same' is uneven, the odd pixel goes below and to the right, as in PyTorch."""
+    """Padding for 'same' or 'valid'; an odd pixel of 'same' goes below and to the right, as in PyTorch."""
     if padding == "valid":
         return input, (0, 0)
     if padding != "same":
@@ -136,11 +138,15 @@ def _named_padding(input, weight, stride, padding, dilation) -> tuple[Tensor, tu
 
 
 def _check_output(input, weight, stride, padding, dilation) -> None:
-    sizes = zip(input.shape[2:], weight.shape[3:], stride, padding, dilation, strict=True)
-    if any(output_size(*axis) < 1 for axis in sizes):
+    _, _, height, width = input.shape
+    _, _, _, kernel_height, kernel_width = weight.shape
+    if (
+        output_size(height, kernel_height, stride[0], padding[0], dilation[0]) < 1
+        or output_size(width, kernel_width, stride[1], padding[1], dilation[1]) < 1
+    ):
         raise ValueError(
-            f"no output pixel is left: input {tuple(input.shape[2:])} with padding {padding} is smaller than "
-            f"kernel {tuple(weight.shape[3:])} with dilation {dilation}"
+            f"no output pixel is left: input {(height, width)} with padding {padding} is smaller than "
+            f"kernel {(kernel_height, kernel_width)} with dilation {dilation}"
         )
 
 

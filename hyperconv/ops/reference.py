@@ -1,8 +1,8 @@
 """The definition of right: the five operators as grouped convolution in plain PyTorch.
 
-One call of PyTorch's convolution with groups = B * groups serves all weight sets; samples that share a set go along
-the batch axis. Everything here is differentiable PyTorch code, so it also stands in for the operators under
-forward-mode differentiation and `torch.func` transforms. Arguments and shapes: `hyperconv.ops.schema`.
+One call of PyTorch's convolution with groups = B * groups serves all weight sets; samples that share a set go
+along the batch axis. Everything here is differentiable PyTorch code, so it also stands in for the operators
+under forward-mode differentiation and `torch.func` transforms. Arguments and shapes: `hyperconv.ops.schema`.
 """
 
 import torch

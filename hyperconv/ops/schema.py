@@ -1,12 +1,12 @@
 """The five operators of per-sample convolution, defined once in two namespaces.
 
-`hyperconv` is the public family, with derivatives, vmap, autocast and fake tensors; `hyperconv_native` has the same
-schemas, and the binaries in csrc/ add kernels to it.
+`hyperconv` is the public family, with derivatives, vmap, autocast and fake tensors; `hyperconv_native` has
+the same schemas, and the binaries in csrc/ add kernels to it.
 
-Shapes: input (N, C_in, H, W); weight (B, C_out, C_in/groups, kH, kW), N a multiple of B, and sample n uses weight
-set n // (N // B); bias (B, C_out); grad and mask (N, C_out, H_out, W_out). `mask` is the output y of a ReLU or
-LeakyReLU layer and stands for m = 1 where y > 0 and `negative_slope` elsewhere (1 everywhere without a mask).
-With C the convolution:
+Shapes: input (N, C_in, H, W); weight (B, C_out, C_in/groups, kH, kW), N a multiple of B, and sample n uses
+weight set n // (N // B); bias (B, C_out); grad and mask (N, C_out, H_out, W_out). `mask` is the output y of a
+ReLU or LeakyReLU layer and stands for m = 1 where y > 0 and `negative_slope` elsewhere (1 everywhere without
+a mask). With C the convolution:
 
     conv2d          = activation(C(input, weight) + bias)
     masked_conv2d   = m * (C(input, weight) + bias)
@@ -37,7 +37,7 @@ SCHEMAS = {
 }
 OPERATIONS = tuple(SCHEMAS)
 
-# needs_exact_strides: a compiler hands the kernels the strides it traced, flat-buffer views and expansions included.
+# needs_exact_strides: a compiler hands the kernels the strides it traced, those of views and expansions too.
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 public = torch.library.Library("hyperconv", "DEF")
@@ -58,7 +58,7 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 
 def layout(tensor: Tensor) -> torch.memory_format:
-    """The memory format an operator gives its output for this input: channels_last only where it is unambiguous."""
+    """The memory format an operator gives its output for this input: channels_last where unambiguous."""
     channels_last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     return torch.channels_last if channels_last else torch.contiguous_format
 

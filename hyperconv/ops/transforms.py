@@ -44,8 +44,8 @@ def _fold(tensor: Tensor, dim: int | None, count: int) -> Tensor:
 def _autocast_rule(name: str, device_type: str):
     """Run in the region's dtype, as PyTorch's own convolution does; float64 is left alone.
 
-    Tensors that are in a low precision already decide it: a backward pass has only such tensors, and it may run in a
-    thread that does not know the region's dtype.
+    In the gradients, tensors that have a low precision already decide it: a backward pass may run in a thread
+    that does not know the region's dtype.
     """
     op = operator(name)
 

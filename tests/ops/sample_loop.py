@@ -1,4 +1,4 @@
-"""The meaning of the operators, sample by sample: a loop of `F.conv2d`, and random calls to compare with it."""
+"""The meaning of the operators, sample by sample: a loop of `F.conv2d`, and random calls to compare."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""torch.compile: no graph break, the operators stay whole in the graph, the same numbers and strides as eager."""
+"""torch.compile: no graph break, the operators whole in the graph, the same numbers and strides as eager."""
 
 import pytest
 import torch

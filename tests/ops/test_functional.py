@@ -1,4 +1,4 @@
-"""hyper_conv2d as a drop-in for F.conv2d: shared weights, named padding, unbatched input, tensors read in place."""
+"""hyper_conv2d as a drop-in for F.conv2d: shared weights, named padding, layouts, tensors read in place."""
 
 import pytest
 import torch

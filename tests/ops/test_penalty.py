@@ -108,6 +108,18 @@ def test_weight_that_was_asked_for_is_computed():
     assert gradient.abs().sum() > 0
 
 
+def test_without_the_private_function_of_torch(monkeypatch):
+    """A torch that cannot say what a backward pass will read costs work, not correctness."""
+    contexts, weights = generated_weights()
+    images = torch.randn(4, 3, 9, 9, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for _ in range(2):
+        value = penalty(hyper_conv2d, images, weights)[-1]
+        gradients += torch.autograd.grad(value, contexts, retain_graph=True)
+        monkeypatch.delattr(torch._C, "_will_engine_execute_node", raising=False)
+    torch.testing.assert_close(*gradients)
+
+
 def test_images_without_gradient_cost_no_input_gradient():
     images, weight = torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3, 3, requires_grad=True)
     bias = torch.randn(2, 4, requires_grad=True)

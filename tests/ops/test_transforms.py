@@ -74,8 +74,10 @@ def test_vmap_of_the_family(backend, name, batched):
 def test_vmap_over_one_image_and_one_weight_each(backend):
     images, weights = torch.randn(5, 2, 7, 7, **DOUBLE), torch.randn(5, 3, 2, 3, 3, **DOUBLE)
     torch.testing.assert_close(vmap(hyper_conv2d)(images, weights), vmap(F.conv2d)(images, weights))
-    shared = weights[0]
-    torch.testing.assert_close(vmap(hyper_conv2d, (0, None))(images, shared), F.conv2d(images, shared))
+    shared = weights[0].requires_grad_()
+    outputs = [vmap(hyper_conv2d, (0, None))(images, shared), F.conv2d(images, shared)]
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(torch.autograd.grad(output.pow(2).sum(), shared) for output in outputs))
 
 
 def test_nested_vmap(backend):
@@ -175,6 +177,14 @@ def test_autocast_follows_the_dtype_of_the_region(backend):
         assert hyper_conv2d(input, weight).dtype == torch.float32
 
 
+def test_autocast_keeps_the_low_precision_of_a_backward_pass(backend):
+    """A backward thread may know another default than the region of the forward pass."""
+    grad, weight = torch.randn(4, 3, 5, 6).bfloat16(), torch.randn(2, 3, 2, 3, 3).bfloat16()
+    with torch.autocast("cpu", dtype=torch.float16):
+        result = operator("input_gradient")(grad, weight, None, (5, 6), *GEOMETRY, 0.0)
+    assert result.dtype == torch.bfloat16
+
+
 def test_autocast_leaves_float64_alone(backend):
     arguments = tensors()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -183,7 +193,7 @@ def test_autocast_leaves_float64_alone(backend):
 
 
 def test_penalty_inside_an_autocast_region(backend):
-    """Both backward passes run in the region; gradients of float32 tensors are float32 and near the exact ones."""
+    """Both backward passes run in the region; gradients of float32 tensors are float32 and near the exact."""
 
     def penalty(autocast):
         torch.manual_seed(1)
