@@ -84,10 +84,10 @@ PRESETS = {
     "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
     "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
                      batch_size=8, learning_rate=2e-4, context_norm="unit", head_init="hyperfan", penalty_weight=1.0,
-                     noise_factor=0.5),
-    "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", features=64,
-                    iterations=(600, 300, 200), batch_size=6, learning_rate=5e-4, context_norm="unit",
-                    head_init="hyperfan", penalty_weight=1.0, noise_factor=0.5),
+                     noise_factor=0.25),
+    "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
+                    features=64, iterations=(800, 500, 400, 300), batch_size=6, learning_rate=1e-3,
+                    context_norm="unit", head_init="hyperfan", penalty_weight=1.0, noise_factor=0.25),
 }
 
 
