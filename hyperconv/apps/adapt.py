@@ -13,28 +13,42 @@ from hyperconv.data.images import Photo, read_photo, save_png
 from hyperconv.gan.photo_model import PhotoModel
 
 
-def adapt(model: Model, photo: Photo | str | PathLike, tune_steps: int = 0, *,
-          on_step: Callable[[int, int], None] | None = None) -> PhotoModel:
-    """The generators of one unseen photo: photo -> context -> weights, noise amplitudes from its reconstruction.
+def adapt(
+    model: Model,
+    photo: Photo | str | PathLike,
+    tune_steps: int = 0,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> PhotoModel:
+    """The generators of one unseen photo: photo -> context -> weights; amplitudes from its reconstruction.
 
-    tune_steps: training steps per scale on the photo's own weight sets, started from what the hypernetwork gives.
-    on_step(taken, all) is called after each of them. InputError for a file that is no photo or is too small.
+    tune_steps: training steps per scale on the photo's own weight sets, started from what the hypernetwork
+    gives. on_step(taken, all) is called after each of them. InputError for a file that is no photo or is too
+    small.
     """
     return model.adapt(_read(photo), tune_steps, on_step)
 
 
-def write_adaptation(model: Model, photo: Photo | str | PathLike, folder: str | PathLike, count: int = 6, *,
-                     tune_steps: int = 0, seed: int = 0,
-                     on_step: Callable[[int, int], None] | None = None) -> Path:
-    """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet, whose path is returned."""
+def write_adaptation(
+    model: Model,
+    photo: Photo | str | PathLike,
+    folder: str | PathLike,
+    count: int = 6,
+    *,
+    tune_steps: int = 0,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Path:
+    """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet (returned)."""
     photo, folder = _read(photo), Path(folder)
     seen = model.with_photos([photo])
     photo_model = seen.tuned(0, tune_steps, on_step)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)
     save_png(reconstruction, folder / "reconstruction.png")
     write_images(samples, folder, "sample")
-    contact_sheet(photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS,
-                  folder / "sheet.png")
+    contact_sheet(
+        photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png"
+    )
     return folder / "sheet.png"
 
 

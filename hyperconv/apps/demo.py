@@ -35,7 +35,7 @@ def demo(out: str | PathLike, config: Config | None = None, *, device: str = "au
 
 
 def demo_trainer(out: str | PathLike, config: Config | None = None, *, device: str = "auto") -> Trainer:
-    """The demo's trainer, where an earlier demo in `out` stopped if there was one; config: the tiny preset if None."""
+    """The demo's trainer, where an earlier demo in `out` stopped if there was one; config None is tiny."""
     run = Path(out) / "run"
     if (run / "config.json").is_file():
         return resume(run, device=device)
@@ -44,10 +44,10 @@ def demo_trainer(out: str | PathLike, config: Config | None = None, *, device: s
 
 
 def draw_pictures(out: str | PathLike, *, device: str = "auto") -> DemoPictures:
-    """Samples of every photo, a walk between two of them and the model of a held-out one, from the run in OUT/run."""
+    """Samples of every photo, a walk between two and the model of a held-out one, from OUT/run."""
     out = Path(out)
     model = Model.open(out / "run", device)
-    held_out, = load_examples(HELD_OUT[:1])
+    (held_out,) = load_examples(HELD_OUT[:1])
     return DemoPictures(
         samples=write_samples(model, model.names, out / "samples", count=4),
         interpolation=write_interpolation(model, *WALK, out / "interpolation"),

@@ -20,21 +20,30 @@ from hyperconv.nn.layout import WeightSet
 
 
 @torch.no_grad()
-def interpolate(model: Model, a: str | PathLike, b: str | PathLike, steps: int = 8, *,
-                space: Literal["embedding", "weights"] = "embedding", seed: int | None = None) -> list[Tensor]:
-    """`steps` frames (C, H, W) in [-1, 1] from photo a to photo b, each a name in the run or the path of a photo.
+def interpolate(
+    model: Model,
+    a: str | PathLike,
+    b: str | PathLike,
+    steps: int = 8,
+    *,
+    space: Literal["embedding", "weights"] = "embedding",
+    seed: int | None = None,
+) -> list[Tensor]:
+    """`steps` frames (C, H, W) in [-1, 1] from photo a to photo b, each a name in the run or a file.
 
-    space: 'embedding' blends the photos' contexts, and the hypernetwork makes a model for every point between;
-    'weights' blends the two generated weight sets. (Behind a projection that is linear, as in the meta-GAN, the two
-    are the same walk.) seed None holds the noise that reconstructs, so the walk goes from
-    one photo to the other; a number holds a random noise instead. Noise amplitudes and image sizes are blended too:
-    between a wide photo and an upright one the frames turn from wide to upright.
+    space: 'embedding' blends the photos' contexts, and the hypernetwork makes a model for every point
+    between; 'weights' blends the two generated weight sets. (Behind a projection that is linear, as in the
+    meta-GAN, the two are the same walk.) seed None holds the noise that reconstructs, so the walk goes from
+    one photo to the other; a number holds a random noise instead. Noise amplitudes and image sizes are
+    blended too: between a wide photo and an upright one the frames turn from wide to upright.
     """
     if steps < 2:
         raise ValueError(f"steps is {steps}: a walk needs at least its 2 ends")
     if space not in ("embedding", "weights"):
         raise ValueError(f"space is {space!r}: choose 'embedding' or 'weights'")
-    between = _blend(model, model.find(a), model.find(b), torch.linspace(0, 1, steps, device=model.device), space)
+    between = _blend(
+        model, model.find(a), model.find(b), torch.linspace(0, 1, steps, device=model.device), space
+    )
     if seed is None:
         frames = between.climb(between.z_fixed(), no_noise)
     else:
@@ -52,8 +61,10 @@ def interpolate(model: Model, a: str | PathLike, b: str | PathLike, steps: int =
 def _blend(model: Model, a: tuple[Model, int], b: tuple[Model, int], t: Tensor, space: str) -> PhotoModel:
     """The models at the points t (T,) as one batch."""
     ends = [holder.photo_model(index) for holder, index in (a, b)]
-    sizes = [torch.lerp(first.double(), last.double(), t[:, None].double()).round().long()
-             for first, last in zip(ends[0].sizes, ends[1].sizes)]
+    sizes = [
+        torch.lerp(first.double(), last.double(), t[:, None].double()).round().long()
+        for first, last in zip(ends[0].sizes, ends[1].sizes)
+    ]
     amplitudes = torch.lerp(ends[0].amplitudes, ends[1].amplitudes, t[:, None])
     if space == "embedding":
         contexts = [holder.contexts(index) for holder, index in (a, b)]
@@ -62,9 +73,17 @@ def _blend(model: Model, a: tuple[Model, int], b: tuple[Model, int], t: Tensor, 
     return PhotoModel(ends[0].generator, weights, amplitudes, sizes, ends[0].z_star)
 
 
-def write_interpolation(model: Model, a: str, b: str, folder: str | PathLike, steps: int = 8, *,
-                        space: Literal["embedding", "weights"] = "embedding", seed: int | None = None) -> Path:
-    """`interpolate` into files: FOLDER/A-B_01.png ... and the strip FOLDER/A-B.png, whose path is returned."""
+def write_interpolation(
+    model: Model,
+    a: str,
+    b: str,
+    folder: str | PathLike,
+    steps: int = 8,
+    *,
+    space: Literal["embedding", "weights"] = "embedding",
+    seed: int | None = None,
+) -> Path:
+    """`interpolate` into files: FOLDER/A-B_01.png ... and the strip FOLDER/A-B.png (returned)."""
     frames = interpolate(model, a, b, steps, space=space, seed=seed)
     names = [holder.names[index] for holder, index in (model.find(a), model.find(b))]
     stem = "-".join(names)

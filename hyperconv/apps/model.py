@@ -45,9 +45,11 @@ class Model:
         if amplitudes is None:
             self.amplitudes = torch.zeros(len(collection), self.scales, device=self.device)
             everyone = range(len(collection))
-            measured = self.photo_model(*everyone).with_amplitudes(self.pyramid(everyone), self.config.noise_factor)
+            measured = self.photo_model(*everyone).with_amplitudes(
+                self.pyramid(everyone), self.config.noise_factor
+            )
             amplitudes = measured.amplitudes
-        self.amplitudes = amplitudes[:, :self.scales]
+        self.amplitudes = amplitudes[:, : self.scales]
 
     @classmethod
     def open(cls, path: str | PathLike, device: str = "auto") -> Model:
@@ -56,8 +58,10 @@ class Model:
         system, amplitudes, _, _ = load_system(run, device=resolve_device(device))
         collection = run.collection()
         if amplitudes.shape[0] != len(collection):
-            raise InputError(f"{path}: model.safetensors knows {amplitudes.shape[0]} photos and photos.safetensors "
-                             f"holds {len(collection)}: they are not of one run")
+            raise InputError(
+                f"{path}: model.safetensors knows {amplitudes.shape[0]} photos and photos.safetensors "
+                f"holds {len(collection)}: they are not of one run"
+            )
         return cls(system, collection, amplitudes)
 
     @property
@@ -69,7 +73,7 @@ class Model:
         return self.collection.names
 
     def index(self, name: str) -> int:
-        """Place of a photo, by its name, its file name, or a beginning that fits no other; InputError otherwise."""
+        """Place of a photo by its name, its file name, or a beginning that fits no other, else InputError."""
         wanted = name.casefold(), Path(name).stem.casefold()
         folded = [own.casefold() for own in self.names]
         for form in wanted:
@@ -85,7 +89,7 @@ class Model:
     def photo_model(self, *photos: str | int) -> PhotoModel:
         """The generators of some photos, named or numbered, as one batch."""
         indices = self._indices(photos)
-        sizes = self.collection.sizes_of(indices)[:self.scales]
+        sizes = self.collection.sizes_of(indices)[: self.scales]
         return self.system.photo_model(self.contexts(*photos), sizes, self.amplitudes[indices])
 
     def contexts(self, *photos: str | int) -> Tensor:
@@ -106,17 +110,20 @@ class Model:
         return Model(self.system, Collection(photos, self.config.pyramid(), self.system.channels))
 
     def find(self, reference: str | PathLike) -> tuple[Model, int]:
-        """A photo by its name in this run or by the path of its file: the model that holds it, and its place there."""
+        """A photo by its name here or by its file: the model that holds it, and its place there."""
         if str(reference) not in self.names and Path(reference).is_file():
             return self.with_photos([read_photo(reference)]), 0
         return self, self.index(str(reference))
 
-    def adapt(self, photo: Photo, tune_steps: int = 0, on_step: Callable[[int, int], None] | None = None
-              ) -> PhotoModel:
+    def adapt(
+        self, photo: Photo, tune_steps: int = 0, on_step: Callable[[int, int], None] | None = None
+    ) -> PhotoModel:
         """The generators of a photo the system never saw; see `hyperconv.apps.adapt.adapt`."""
         return self.with_photos([photo]).tuned(0, tune_steps, on_step)
 
-    def tuned(self, photo: str | int, steps: int, on_step: Callable[[int, int], None] | None = None) -> PhotoModel:
+    def tuned(
+        self, photo: str | int, steps: int, on_step: Callable[[int, int], None] | None = None
+    ) -> PhotoModel:
         """The generators of one photo after `steps` steps of training per scale on its own weight sets.
 
         on_step(taken, all) is called after every step. 0 steps: what the hypernetwork gives.
@@ -126,7 +133,9 @@ class Model:
             return photo_model
         critic, pyramid = self.system.discriminator, self.pyramid([photo])
         critic_weights = critic.weights(critic.embed(self._embedding_inputs([photo])), 0)
-        stages = tune(photo_model, self.system.discriminator_template, critic_weights, pyramid, steps, self.config)
+        stages = tune(
+            photo_model, self.system.discriminator_template, critic_weights, pyramid, steps, self.config
+        )
         for taken, photo_model in stages:
             if on_step is not None:
                 on_step(taken, steps * self.scales)

@@ -22,17 +22,26 @@ AT_ONCE = 8  # samples in one batch
 SHEET_PHOTOS, SHEET_SAMPLES = 24, 24  # most photos, and samples of each, on a sheet
 
 
-def sample(model: Model, name: str | int, count: int = 1, *, seed: int = 0, size: tuple[int, int] | None = None,
-           start_scale: int = 0) -> list[Tensor]:
+def sample(
+    model: Model,
+    name: str | int,
+    count: int = 1,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    start_scale: int = 0,
+) -> list[Tensor]:
     """`count` random images (C, H, W) in [-1, 1] of one photo of the model.
 
-    size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps the photo itself below
-    scale K and draws the scales from K on; 0 draws everything. InputError for an unknown name, a size or a scale
-    that cannot be.
+    size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps the photo
+    itself below scale K and draws the scales from K on; 0 draws everything. InputError for an unknown name,
+    a size or a scale that cannot be.
     """
     photo_model = model.photo_model(name)
     if not 0 <= start_scale < photo_model.scales:
-        raise InputError(f"start scale {start_scale} is not among the scales 0 to {photo_model.scales - 1} of this run")
+        raise InputError(
+            f"start scale {start_scale} is not among the scales 0 to {photo_model.scales - 1} of this run"
+        )
     if size is not None:
         photo_model = retarget(photo_model, size)
     start = None
@@ -45,7 +54,9 @@ def sample(model: Model, name: str | int, count: int = 1, *, seed: int = 0, size
 def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
     """The model of one photo asked for images of `size` (height, width): every scale is stretched alike."""
     if min(size) < MIN_SIDE:
-        raise InputError(f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}")
+        raise InputError(
+            f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}"
+        )
     finest = photo_model.sizes[-1]
     target = finest.new_tensor([size])
     stretched = [(sizes * target / finest).round().long().clamp(min=1) for sizes in photo_model.sizes]
@@ -53,9 +64,10 @@ def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
 
 
 @torch.no_grad()
-def draw(photo_model: PhotoModel, count: int, *, seed: int = 0, start_scale: int = 0,
-         start: Tensor | None = None) -> list[Tensor]:
-    """`count` images (C, H, W) of the model of one photo; image i depends on the seed and i, not on the count.
+def draw(
+    photo_model: PhotoModel, count: int, *, seed: int = 0, start_scale: int = 0, start: Tensor | None = None
+) -> list[Tensor]:
+    """`count` images (C, H, W) of the model of one photo; image i depends on the seed and i alone.
 
     start: the image of start_scale - 1 (C, h, w) to begin from, where start_scale is not 0.
     """
@@ -67,8 +79,11 @@ def draw(photo_model: PhotoModel, count: int, *, seed: int = 0, start_scale: int
     return images
 
 
-def _draw(photo_model: PhotoModel, sources: list[torch.Generator], start_scale: int, start: Tensor | None) -> Tensor:
+def _draw(
+    photo_model: PhotoModel, sources: list[torch.Generator], start_scale: int, start: Tensor | None
+) -> Tensor:
     """One image per source of noise (N, C, H, W)."""
+
     def noise(shape: tuple[int, ...]) -> Tensor:
         return torch.cat([white((1, *shape[1:]), source) for source in sources])
 
@@ -85,17 +100,28 @@ def reconstruct(photo_model: PhotoModel) -> Tensor:
     return photo_model.reconstruct()[0].clamp(-1, 1)
 
 
-def write_samples(model: Model, names: Sequence[str], folder: str | PathLike, count: int, *, seed: int = 0,
-                  size: tuple[int, int] | None = None, start_scale: int = 0) -> Path:
-    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones; returns the sheet's path."""
+def write_samples(
+    model: Model,
+    names: Sequence[str],
+    folder: str | PathLike,
+    count: int,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    start_scale: int = 0,
+) -> Path:
+    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned)."""
     folder, drawn = Path(folder), []
     for name in (model.names[model.index(name)] for name in names):
         images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
         write_images(images, folder, name)
         if len(drawn) < SHEET_PHOTOS:
             drawn.append((name, images[:SHEET_SAMPLES]))
-    lines = [line for name, images in drawn
-             for line in photo_rows(name, model.photo(name), reconstruct(model.photo_model(name)), images)]
+    lines = [
+        line
+        for name, images in drawn
+        for line in photo_rows(name, model.photo(name), reconstruct(model.photo_model(name)), images)
+    ]
     contact_sheet(lines, PHOTO_HEADINGS, folder / "sheet.png")
     return folder / "sheet.png"
 

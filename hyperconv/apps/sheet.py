@@ -10,38 +10,46 @@ from torch import Tensor
 
 from hyperconv.data.images import save_png, to_uint8
 
-GAP = 12                # px between cells and around the sheet
-FONT_SIZE = 12          # px
-LINE = 18               # px: height of one line of caption
+GAP = 12  # px between cells and around the sheet
+FONT_SIZE = 12  # px
+LINE = 18  # px: height of one line of caption
 GREY = (110, 110, 110)
-COMFORTABLE = 160       # px: images smaller than this are enlarged by one whole factor for the eye
+COMFORTABLE = 160  # px: images smaller than this are enlarged by one whole factor for the eye
 
 Row = tuple[str, Sequence[Tensor | None]]
 
 
-def contact_sheet(rows: Sequence[Row], headings: Sequence[str] = (),
-                  path: str | PathLike | None = None) -> Tensor:
+def contact_sheet(
+    rows: Sequence[Row], headings: Sequence[str] = (), path: str | PathLike | None = None
+) -> Tensor:
     """Lay out rows of images under column headings, a small caption under the first image of each row.
 
     rows: (caption, images) each; an image is (1 or 3, H, W) float in [-1, 1], or None for an empty cell.
     headings: one short text per column, '' where a column has none.
     Returns the sheet, (3, H, W) float32 in [-1, 1], and writes it to `path` as a PNG when one is given.
     """
-    cells = [[(image, caption if column == 0 else "") for column, image in enumerate(images)]
-             for caption, images in rows]
+    cells = [
+        [(image, caption if column == 0 else "") for column, image in enumerate(images)]
+        for caption, images in rows
+    ]
     return _finish(_lay_out(cells, headings), path)
 
 
-def strip(frames: Sequence[Tensor], captions: Sequence[str] = (), path: str | PathLike | None = None) -> Tensor:
-    """Lay out frames from left to right, each over its caption; arguments and result as for `contact_sheet`."""
+def strip(
+    frames: Sequence[Tensor], captions: Sequence[str] = (), path: str | PathLike | None = None
+) -> Tensor:
+    """Lay out frames from left to right, each over its caption; the rest as for `contact_sheet`."""
     captions = list(captions) + [""] * (len(frames) - len(captions))
     return _finish(_lay_out([list(zip(frames, captions))], ()), path)
 
 
-def photo_rows(name: str, photo: Tensor, reconstruction: Tensor, samples: Sequence[Tensor],
-               samples_per_row: int = 6) -> list[Row]:
-    """Rows for one photo, `photo | reconstruction | samples...`; further samples continue below the first ones."""
-    chunks = [samples[start:start + samples_per_row] for start in range(0, len(samples), samples_per_row)] or [()]
+def photo_rows(
+    name: str, photo: Tensor, reconstruction: Tensor, samples: Sequence[Tensor], samples_per_row: int = 6
+) -> list[Row]:
+    """Rows for one photo, `photo | reconstruction | samples...`; further samples go on below."""
+    chunks = [
+        samples[start : start + samples_per_row] for start in range(0, len(samples), samples_per_row)
+    ] or [()]
     rows: list[Row] = [(name, [photo, reconstruction, *chunks[0]])]
     rows += [("", [None, None, *chunk]) for chunk in chunks[1:]]
     return rows
@@ -64,14 +72,21 @@ def _lay_out(cells: list[list[tuple[Tensor | None, str]]], headings: Sequence[st
     shown = [[_enlarge(image, factor) for image in row] for row in shown]
 
     column_count = max((len(row) for row in shown), default=0)
-    widths = [max((row[column].width for row in shown if column < len(row) and row[column]), default=0)
-              for column in range(column_count)]
+    widths = [
+        max((row[column].width for row in shown if column < len(row) and row[column]), default=0)
+        for column in range(column_count)
+    ]
     heights = [max((image.height for image in row if image), default=0) for row in shown]
     captioned = [any(caption for _, caption in row) for row in cells]
     top = GAP + (LINE if any(headings) else 0)
-    sheet = Image.new("RGB", (GAP + sum(width + GAP for width in widths),
-                              top + sum(height + GAP + LINE * has for height, has in zip(heights, captioned))),
-                      "white")
+    sheet = Image.new(
+        "RGB",
+        (
+            GAP + sum(width + GAP for width in widths),
+            top + sum(height + GAP + LINE * has for height, has in zip(heights, captioned)),
+        ),
+        "white",
+    )
     draw = ImageDraw.Draw(sheet)
     lefts = [GAP + sum(width + GAP for width in widths[:column]) for column in range(column_count)]
 
@@ -114,7 +129,7 @@ def shorten(text: str, fits) -> str:
     if fits(text):
         return text
     for kept in range(len(text) - 1, 1, -1):
-        form = f"{text[:(kept + 1) // 2]}…{text[len(text) - kept // 2:]}"
+        form = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
         if fits(form):
             return form
     return ""

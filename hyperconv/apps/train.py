@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
@@ -30,13 +31,20 @@ SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
 MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 
 
-def train(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, preset_name: str = "tiny", *,
-          device: str = "auto", tensorboard: bool = False, **changes: Any) -> Run:
+def train(
+    images: Sequence[str | PathLike] | Sequence[Photo],
+    out: str | PathLike,
+    preset_name: str = "tiny",
+    *,
+    device: str = "auto",
+    tensorboard: bool = False,
+    **changes: Any,
+) -> Run:
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
-    changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError for
-    anything in them, the images or `out` that cannot be used; images that cannot be, among others that can, are left
-    out (their reasons: `start`).
+    changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
+    for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
+    (`start` tells which, and why).
     """
     trainer, _ = start(images, out, preset(preset_name, **changes), device=device)
     for _ in follow(trainer, tensorboard=tensorboard):
@@ -44,9 +52,14 @@ def train(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLik
     return trainer.run
 
 
-def start(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, *,
-          device: str = "auto") -> tuple[Trainer, list[str]]:
-    """A trainer at its first step in a new run folder, and one line for each image left out or read with a remark."""
+def start(
+    images: Sequence[str | PathLike] | Sequence[Photo],
+    out: str | PathLike,
+    config: Config,
+    *,
+    device: str = "auto",
+) -> tuple[Trainer, list[str]]:
+    """A trainer at its first step in a new run folder, and one line for each image with a problem."""
     where = resolve_device(device)
     photos, problems = _photos(images)
     shape, fitting = config.pyramid(), []
@@ -72,12 +85,15 @@ def start(images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLik
 def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto") -> Trainer:
     """The trainer of an existing run where it stopped.
 
-    wanted: settings by name; only the learning rate may differ from the run's own, InputError names any other.
+    wanted: settings by name; only the learning rate may differ from the run's own, else InputError.
     """
     run = Run.open(out)
     changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name)}
-    fixed = [f"{name} is {getattr(run.config, name)}, not {value}" for name, value in changed.items()
-             if name not in MAY_CHANGE]
+    fixed = [
+        f"{name} is {getattr(run.config, name)}, not {value}"
+        for name, value in changed.items()
+        if name not in MAY_CHANGE
+    ]
     if fixed:
         raise InputError(f"a resumed run keeps its settings; in {out} {'; '.join(fixed)}: leave that out")
     if changed:
@@ -90,7 +106,7 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
 
 
 def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
-    """Train to the end, yielding after every step; a contact sheet with every checkpoint, curves if wanted."""
+    """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
     with _curves(trainer) if tensorboard else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved:
@@ -99,6 +115,15 @@ def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]
                 for name, value in progress.losses.items():
                     curves.add_scalar(name, value, _overall_step(trainer))
             yield progress
+
+
+def last_checkpoint(run: Run) -> tuple[int, int] | None:
+    """(scale, step) of the checkpoint that a resumed run would start from; None if there is none."""
+    if not run.has("training_state"):
+        return None
+    with safe_open(run.path / "training_state.safetensors", framework="pt") as file:
+        where = file.metadata()
+    return int(where["scale"]), int(where["step"])
 
 
 @torch.no_grad()
@@ -111,9 +136,13 @@ def write_training_sheet(trainer: Trainer) -> Path:
     reconstructions = canvas.crop(model.reconstruct(), model.sizes[scale])
     samples = model.sample(SHEET_SAMPLES, source)
     samples = canvas.crop(samples, model.sizes_at(scale, samples))
-    rows = [(trainer.collection.names[i], [photos[i], reconstructions[i],
-                                           *samples[SHEET_SAMPLES * i:SHEET_SAMPLES * (i + 1)]])
-            for i in range(len(chosen))]
+    rows = [
+        (
+            trainer.collection.names[i],
+            [photos[i], reconstructions[i], *samples[SHEET_SAMPLES * i : SHEET_SAMPLES * (i + 1)]],
+        )
+        for i in range(len(chosen))
+    ]
     path = trainer.run.path / "samples" / f"scale_{scale}_step_{trainer.step:05}.png"
     contact_sheet(rows, PHOTO_HEADINGS, path)
     return path
@@ -141,4 +170,5 @@ def check_tensorboard() -> None:
 def _curves(trainer: Trainer):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(trainer.run.path / "tensorboard", purge_step=_overall_step(trainer) + 1)

@@ -10,10 +10,14 @@ from hyperconv.apps.train import follow
 from hyperconv.cli.progress import show
 
 
-def demo(out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the run and pictures go.")
-                        ] = Path("demo"),
-         device: Annotated[str, typer.Option(
-             metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")] = "auto") -> None:
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the run and pictures go.")
+    ] = Path("demo"),
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
+    ] = "auto",
+) -> None:
     """Train on bundled photos, then draw, walk between two, and model one never seen.
 
     Takes the tiny preset: a few minutes on two CPU cores. A demo that was
@@ -27,6 +31,8 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help
     print(f"training on {', '.join(trainer.collection.names)}, on {trainer.device}")
     show(trainer, follow(trainer))
     pictures = draw_pictures(out, device=device)
-    print(f"samples of every photo      {pictures.samples}\n"
-          f"from one photo to another   {pictures.interpolation}\n"
-          f"a photo it never saw        {pictures.unseen}")
+    print(
+        f"samples of every photo      {pictures.samples}\n"
+        f"from one photo to another   {pictures.interpolation}\n"
+        f"a photo it never saw        {pictures.unseen}"
+    )

@@ -31,8 +31,12 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def about(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True,
-                                                help="Print the version and leave.")] = False) -> None:
+def about(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
     """Generative models of single photos, many photos at once.
 
     One hypernetwork learns from a set of photos and turns each of them,
@@ -67,7 +71,7 @@ for verb in (train, sample, interpolate, adapt, demo, info):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 2 bad input, 130 interrupted, 1 anything else."""
+    """Run the command line and leave with 0 done, 2 bad input, 130 interrupted or 1 anything else."""
     try:
         code = app(args=arguments, prog_name="hyperconv", standalone_mode=False)
         if code == INTERRUPTED:
@@ -95,17 +99,26 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, TrainingDiverged):
         return _one_line(error), FAILED
     if isinstance(error, UsageError):
-        if not error.format_message():          # a bare `hyperconv`: the help has been printed
+        if not error.format_message():  # a bare `hyperconv`: the help has been printed
             return "name a verb, for example: hyperconv demo --out demo", BAD_INPUT
         where = error.ctx.command_path if error.ctx else "hyperconv"
         return f"{_one_line(error.format_message())} ({where} --help shows how)", BAD_INPUT
     if getattr(error, "errno", None) in FULL_DISK or "No space left" in str(error):
         return f"the disk is full: {_one_line(error)}; free some space, then run again", FAILED
     if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot use {error.filename}: {error.strerror}; choose another path or mend its permissions", BAD_INPUT
+        return (
+            f"cannot use {error.filename}: {error.strerror}; choose another path or mend its permissions",
+            BAD_INPUT,
+        )
     if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
-        return "out of memory; use a smaller --batch-size or --max-size, or a smaller --size of samples", FAILED
-    return f"{type(error).__name__}: {_one_line(error)} (unexpected; the full log is in {_write_log()})", FAILED
+        return (
+            "out of memory; use a smaller --batch-size or --max-size, or a smaller --size of samples",
+            FAILED,
+        )
+    return (
+        f"{type(error).__name__}: {_one_line(error)} (unexpected; the full log is in {_write_log()})",
+        FAILED,
+    )
 
 
 def _one_line(text: object) -> str:

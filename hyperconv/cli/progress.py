@@ -35,7 +35,7 @@ class Clock:
             self._begin(scale, step - 1)
         per_step = (time.monotonic() - self.started) / (step - self.first)
         here = per_step * (self.iterations[scale] - step)
-        return here, here + per_step / self.cost[scale] * sum(self.work[scale + 1:])
+        return here, here + per_step / self.cost[scale] * sum(self.work[scale + 1 :])
 
     def done(self, scale: int, step: int) -> float:
         """Share of all the work that is done, 0 to 1."""
@@ -57,8 +57,13 @@ def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator
         for taken in steps:
             error = _reconstruction(taken) or error
             seconds_here, seconds = clock.tick(taken.scale, taken.step)
-            progress.update(here, description=_scale_title(trainer, taken.scale) + error, left=_left(seconds_here),
-                            total=clock.iterations[taken.scale], completed=taken.step)
+            progress.update(
+                here,
+                description=_scale_title(trainer, taken.scale) + error,
+                left=_left(seconds_here),
+                total=clock.iterations[taken.scale],
+                completed=taken.step,
+            )
             progress.update(overall, completed=clock.done(taken.scale, taken.step), left=_left(seconds))
 
 
@@ -66,8 +71,11 @@ def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterato
     for taken in steps:
         _, seconds = clock.tick(taken.scale, taken.step)
         if taken.saved:
-            print(f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}"
-                  f"{_reconstruction(taken)}  {_left(seconds)}", flush=True)
+            print(
+                f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}"
+                f"{_reconstruction(taken)}  {_left(seconds)}",
+                flush=True,
+            )
 
 
 @contextmanager
@@ -89,8 +97,9 @@ def counted(title: str) -> Iterator:
 
 
 def bars(console: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), LeftColumn(""),
-                    console=console)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), LeftColumn(""), console=console
+    )
 
 
 class LeftColumn(TextColumn):

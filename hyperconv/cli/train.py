@@ -1,12 +1,13 @@
 """`hyperconv train`: photos in, a run folder out."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.train import check_tensorboard, follow, start
+from hyperconv.apps.train import check_tensorboard, follow, last_checkpoint, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import show
 from hyperconv.data.examples import load_examples
@@ -17,54 +18,98 @@ from hyperconv.gan.trainer import Trainer
 
 PRESET = "Preset's settings, where you want others"
 OURS = "(default: the preset's)"
+setting = partial(typer.Option, show_default=False, rich_help_panel=PRESET)
 
 
 class Interrupted(Exception):
     """Training was stopped from the keyboard; the message says how to go on."""
 
 
-def train(images: Annotated[list[Path] | None, typer.Argument(
-              metavar="IMAGES...", show_default=False,
-              help="Image files and folders of images: anything Pillow opens. Grey photos alone train a grey model.")] = None,
-          out: Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", show_default=False,
-                                                      help="Folder of the run, new or empty.")] = None,
-          examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos.")] = False,
-          system: Annotated[Literal["meta"], typer.Option(
-              help="What is trained. meta: one hypernetwork that makes a pyramid GAN of every photo.")] = "meta",
-          preset: Annotated[Literal["tiny", "small", "paper", "paper-places"] | None, typer.Option(
-              show_default=False,
-              help="tiny (default): 64 px, minutes on a CPU. small: 128 px, for a GPU or an evening. paper: 250 px with "
-                   "the published settings, for a GPU. paper-places: the same as published for Places-50.")] = None,
-          resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN where it stopped.")] = False,
-          device: Annotated[str, typer.Option(
-              metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")] = "auto",
-          tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write curves to RUN/tensorboard.")] = False,
-          seed: Annotated[int | None, typer.Option(
-              metavar="NUMBER", show_default=False, rich_help_panel=PRESET,
-              help="Same seed, same machine: same run (default: 0).")] = None,
-          iterations: Annotated[str | None, typer.Option(
-              metavar="STEPS", show_default=False, rich_help_panel=PRESET,
-              help=f"Training steps of each scale from the coarsest on, as 600 or 600,300,200 {OURS}; the last number "
-                   "serves all scales that follow.")] = None,
-          batch_size: Annotated[int | None, typer.Option(
-              min=1, metavar="PHOTOS", show_default=False, rich_help_panel=PRESET,
-              help=f"Photos per step {OURS}; fewer photos than that are all used.")] = None,
-          max_size: Annotated[int | None, typer.Option(
-              min=11, metavar="PIXELS", show_default=False, rich_help_panel=PRESET,
-              help=f"Long side of the finished images {OURS}.")] = None,
-          min_size: Annotated[int | None, typer.Option(
-              min=11, metavar="PIXELS", show_default=False, rich_help_panel=PRESET,
-              help=f"Long side at the coarsest scale {OURS}.")] = None,
-          scale_count: Annotated[int | None, typer.Option(
-              min=1, metavar="NUMBER", show_default=False, rich_help_panel=PRESET,
-              help=f"Scales of the pyramid {OURS}.")] = None,
-          learning_rate: Annotated[float | None, typer.Option(
-              min=0, metavar="RATE", show_default=False, rich_help_panel=PRESET,
-              help=f"Of both optimizers {OURS}; the one setting a resumed run may change.")] = None,
-          backbone_weights: Annotated[Path | None, typer.Option(
-              metavar="FILE", show_default=False, rich_help_panel=PRESET,
-              help="Start the ResNet embeddings from torchvision's published weights, a .pth or .safetensors file "
-                   "(default: random).")] = None) -> None:
+def train(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGES...",
+            show_default=False,
+            help="Image files and folders of images: anything Pillow opens. "
+            "Grey photos alone train a grey model.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="RUN", show_default=False, help="Folder of the run, new or empty."
+        ),
+    ] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos.")] = False,
+    system: Annotated[
+        Literal["meta"],
+        typer.Option(help="What is trained. meta: one hypernetwork that makes a pyramid GAN of every photo."),
+    ] = "meta",
+    preset: Annotated[
+        Literal["tiny", "small", "paper", "paper-places"] | None,
+        typer.Option(
+            show_default=False,
+            help="tiny (default): 64 px, minutes on a CPU. small: 128 px, for a GPU or an evening. "
+            "paper: 250 px with the published settings, for a GPU. paper-places: those of Places-50.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in RUN, with the photos it has.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
+    ] = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write curves to RUN/tensorboard.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        setting(metavar="NUMBER", help="Same seed, same machine: same run (default: 0)."),
+    ] = None,
+    iterations: Annotated[
+        str | None,
+        setting(
+            metavar="STEPS",
+            help=f"Training steps of each scale from the coarsest on, as 600 or 600,300,200 {OURS}; "
+            "the last number serves all scales that follow.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        setting(
+            min=1, metavar="PHOTOS", help=f"Photos per step {OURS}; fewer photos than that are all used."
+        ),
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        setting(min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}."),
+    ] = None,
+    min_size: Annotated[
+        int | None,
+        setting(min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}."),
+    ] = None,
+    scale_count: Annotated[
+        int | None,
+        setting(min=1, metavar="NUMBER", help=f"Scales of the pyramid {OURS}."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        setting(
+            min=0,
+            metavar="RATE",
+            help=f"Of both optimizers {OURS}; the one setting a resumed run may change.",
+        ),
+    ] = None,
+    backbone_weights: Annotated[
+        Path | None,
+        setting(
+            metavar="FILE",
+            help="Start the ResNet embeddings from torchvision's published weights, "
+            "a .pth or .safetensors file (default: random).",
+        ),
+    ] = None,
+) -> None:
     """Train a model of photos.
 
     Goes through the scales from coarse to fine. RUN then holds the model,
@@ -82,21 +127,34 @@ def train(images: Annotated[list[Path] | None, typer.Argument(
         raise InputError("say where the run goes: --out RUN")
     if tensorboard:
         check_tensorboard()
-    changes = {"seed": seed, "iterations": _parse_steps(iterations), "batch_size": batch_size, "max_size": max_size,
-               "min_size": min_size, "scale_count": scale_count, "learning_rate": learning_rate,
-               "backbone_weights": None if backbone_weights is None else str(backbone_weights)}
+    changes = {
+        "seed": seed,
+        "iterations": _parse_steps(iterations),
+        "batch_size": batch_size,
+        "max_size": max_size,
+        "min_size": min_size,
+        "scale_count": scale_count,
+        "learning_rate": learning_rate,
+        "backbone_weights": None if backbone_weights is None else str(backbone_weights),
+    }
     changes = {name: value for name, value in changes.items() if value is not None}
-    trainer = _resumed(out, preset, changes, device) if resume else \
-        _started(images or [], examples, out, preset or "tiny", {"system": system, **changes}, device)
+    trainer = (
+        _resumed(out, preset, changes, device)
+        if resume
+        else _started(images or [], examples, out, preset or "tiny", {"system": system, **changes}, device)
+    )
     try:
         show(trainer, follow(trainer, tensorboard=tensorboard))
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_last_checkpoint(out)}"
-                          ) from None
+        raise Interrupted(
+            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
+        ) from None
     print(f"run: {out}\nsheets: {out / 'samples'}\nnext: hyperconv sample {out}")
 
 
-def _started(images: list[Path], examples: bool, out: Path, preset: str, changes: dict, device: str) -> Trainer:
+def _started(
+    images: list[Path], examples: bool, out: Path, preset: str, changes: dict, device: str
+) -> Trainer:
     if examples and images:
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
@@ -105,25 +163,28 @@ def _started(images: list[Path], examples: bool, out: Path, preset: str, changes
     trainer, remarks = start(load_examples() if examples else images, out, config, device=device)
     for remark in remarks:
         print(remark, file=sys.stderr)
-    print(f"{len(trainer.collection)} photos, {config.scale_count} scales up to {config.max_size} px, "
-          f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}")
+    print(
+        f"{len(trainer.collection)} photos, {config.scale_count} scales up to {config.max_size} px, "
+        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}"
+    )
     return trainer
 
 
 def _resumed(out: Path, preset: str | None, changes: dict, device: str) -> Trainer:
     wanted = changes if preset is None else {**named_preset(preset).to_json(), **changes}
     trainer = continue_run(out, wanted, device=device)
-    print(f"{out} with {len(trainer.collection)} photos, continued from scale {trainer.scale + 1}, step {trainer.step}")
+    where = f"scale {trainer.scale + 1}, step {trainer.step}"
+    print(f"{out} with {len(trainer.collection)} photos, continued from {where}")
     return trainer
 
 
-def _last_checkpoint(out: Path) -> str:
-    run = Run.open(out)
-    if not run.has("training_state"):
-        return f"there is no checkpoint yet, start again with: hyperconv train --resume --out {out}"
-    _, where = run.load("training_state")
-    return (f"the last checkpoint is of scale {where['scale'] + 1}, step {where['step']}; go on with: "
-            f"hyperconv train --resume --out {out}")
+def _how_to_go_on(run: Run) -> str:
+    command = f"hyperconv train --resume --out {run.path}"
+    checkpoint = last_checkpoint(run)
+    if checkpoint is None:
+        return f"there is no checkpoint yet, start again with: {command}"
+    scale, step = checkpoint
+    return f"the last checkpoint is of scale {scale + 1}, step {step}; go on with: {command}"
 
 
 def _parse_steps(text: str | None) -> tuple[int, ...] | None:
@@ -132,5 +193,7 @@ def _parse_steps(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = text.split(",")
     if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--iterations {text!r} is not a number of steps; write 600, or 600,300,200 for the scales")
+        raise InputError(
+            f"--iterations {text!r} is not a number of steps; write 600, or 600,300,200 for the scales"
+        )
     return tuple(int(part) for part in parts)

@@ -6,8 +6,15 @@ from hyperconv.apps.model import Model
 from hyperconv.apps.train import train
 from hyperconv.data.examples import load_examples
 
-QUICK = {"max_size": 32, "min_size": 16, "scale_count": 3, "hidden": 8, "features": 8, "embedding_size": 32,
-         "iterations": (12, 4)}
+QUICK = {
+    "max_size": 32,
+    "min_size": 16,
+    "scale_count": 3,
+    "hidden": 8,
+    "features": 8,
+    "embedding_size": 32,
+    "iterations": (12, 4),
+}
 
 
 @pytest.fixture(scope="session")
@@ -31,5 +38,5 @@ def model(trained):
 @pytest.fixture(scope="session")
 def flower():
     """A photo the run never saw."""
-    photo, = load_examples(["flower"])
+    (photo,) = load_examples(["flower"])
     return photo

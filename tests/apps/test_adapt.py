@@ -16,7 +16,7 @@ def test_feed_forward(model, flower, tmp_path):
     photo_model = adapt(model, tmp_path / "flower.png")
     assert photo_model.amplitudes.shape == (1, 3)
     assert photo_model.amplitudes[0, 0] == 1 and (photo_model.amplitudes > 0).all()
-    image, = draw(photo_model, 1)
+    (image,) = draw(photo_model, 1)
     assert image.shape == model.with_photos([flower]).photo(0).shape
     assert torch.equal(adapt(model, flower).weights[-1].flat, photo_model.weights[-1].flat)
 
@@ -45,5 +45,9 @@ def test_a_photo_that_cannot_be(model, tmp_path):
 
 def test_writing(model, flower, tmp_path):
     sheet = write_adaptation(model, flower, tmp_path / "adapted", 2)
-    assert sorted(file.name for file in sheet.parent.iterdir()) == \
-        ["reconstruction.png", "sample_01.png", "sample_02.png", "sheet.png"]
+    assert sorted(file.name for file in sheet.parent.iterdir()) == [
+        "reconstruction.png",
+        "sample_01.png",
+        "sample_02.png",
+        "sheet.png",
+    ]

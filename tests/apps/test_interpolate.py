@@ -50,5 +50,6 @@ def test_misuse(model):
 def test_writing(model, tmp_path):
     path = write_interpolation(model, "chin", "coffee.png", tmp_path / "walk", 3)
     assert path == tmp_path / "walk" / "china-coffee.png"
-    assert sorted(file.name for file in path.parent.iterdir()) == \
-        ["china-coffee.png"] + [f"china-coffee_0{i}.png" for i in (1, 2, 3)]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["china-coffee.png"] + [
+        f"china-coffee_0{i}.png" for i in (1, 2, 3)
+    ]

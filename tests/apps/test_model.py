@@ -23,8 +23,15 @@ def test_photos_are_found_by_name_file_name_and_beginning(model, name):
     assert model.index(name) == 1
 
 
-@pytest.mark.parametrize("name, hint", [("coffe_", "coffee"), ("c", "china, coffee"), ("zebra", "china, coffee, astronaut"),
-                                        ("", "china, coffee, astronaut")])
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("coffe_", "coffee"),
+        ("c", "china, coffee"),
+        ("zebra", "china, coffee, astronaut"),
+        ("", "china, coffee, astronaut"),
+    ],
+)
 def test_unknown_and_ambiguous_names_list_what_is_there(model, name, hint):
     with pytest.raises(InputError, match=hint) as caught:
         model.index(name)
@@ -70,7 +77,9 @@ def test_a_run_still_in_training_opens_with_the_scales_it_has(trained, tmp_path,
     from hyperconv.apps.train import start
     from hyperconv.gan.presets import preset
 
-    trainer, _ = start(load_examples(["china", "coffee"]), tmp_path / "run", preset("tiny", **quick), device="cpu")
+    trainer, _ = start(
+        load_examples(["china", "coffee"]), tmp_path / "run", preset("tiny", **quick), device="cpu"
+    )
     for progress in trainer.train():
         if (progress.scale, progress.saved) == (1, True):
             break
@@ -86,7 +95,7 @@ def test_damaged_runs_are_refused_in_one_line(trained, tmp_path):
 
     truncated = copy("truncated")
     content = (truncated / "model.safetensors").read_bytes()
-    (truncated / "model.safetensors").write_bytes(content[:len(content) // 2])
+    (truncated / "model.safetensors").write_bytes(content[: len(content) // 2])
     unreadable = copy("unreadable")
     (unreadable / "config.json").write_text('{"max_size": 64')
     foreign = copy("foreign")
@@ -98,9 +107,15 @@ def test_damaged_runs_are_refused_in_one_line(trained, tmp_path):
     photoless = copy("photoless")
     (photoless / "photos.safetensors").unlink()
     (tmp_path / "empty").mkdir()
-    for name, told in [("truncated", "model.safetensors"), ("unreadable", "config.json"), ("foreign", "config.json"),
-                       ("mixed", "3 photos.*1"), ("photoless", "photos.safetensors"), ("empty", "config.json"),
-                       ("absent", "absent")]:
+    for name, told in [
+        ("truncated", "model.safetensors"),
+        ("unreadable", "config.json"),
+        ("foreign", "config.json"),
+        ("mixed", "3 photos.*1"),
+        ("photoless", "photos.safetensors"),
+        ("empty", "config.json"),
+        ("absent", "absent"),
+    ]:
         with pytest.raises(InputError, match=told) as caught:
             Model.open(tmp_path / name, "cpu")
         assert "\n" not in str(caught.value), name

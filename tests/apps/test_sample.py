@@ -24,7 +24,7 @@ def test_image_i_depends_on_the_seed_and_i_alone(model):
 
 @pytest.mark.parametrize("size", [(22, 96), (64, 11), (21, 32)])
 def test_any_size(model, size):
-    image, = sample(model, "china", size=size)
+    (image,) = sample(model, "china", size=size)
     assert image.shape == (3, *size)
 
 
@@ -35,8 +35,9 @@ def test_the_photos_own_size_changes_nothing(model):
 def test_retargeting_stretches_every_scale_alike(model):
     photo_model = model.photo_model("china")
     wide = retarget(photo_model, (21, 64))
-    assert [tuple(sizes[0].tolist()) for sizes in wide.sizes] == \
-        [(h, 2 * w) for h, w in (sizes[0].tolist() for sizes in photo_model.sizes)]
+    assert [tuple(sizes[0].tolist()) for sizes in wide.sizes] == [
+        (h, 2 * w) for h, w in (sizes[0].tolist() for sizes in photo_model.sizes)
+    ]
 
 
 def test_a_later_start_stays_closer_to_the_photo(model):
@@ -50,8 +51,15 @@ def test_a_later_start_stays_closer_to_the_photo(model):
     assert sample(model, "china", size=(30, 60), start_scale=1)[0].shape == (3, 30, 60)
 
 
-@pytest.mark.parametrize("arguments, told", [({"start_scale": 3}, "0 to 2"), ({"start_scale": -1}, "0 to 2"),
-                                             ({"size": (10, 50)}, "10x50"), ({"size": (0, 0)}, "0x0")])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ({"start_scale": 3}, "0 to 2"),
+        ({"start_scale": -1}, "0 to 2"),
+        ({"size": (10, 50)}, "10x50"),
+        ({"size": (0, 0)}, "0x0"),
+    ],
+)
 def test_impossible_wishes(model, arguments, told):
     with pytest.raises(InputError, match=told):
         sample(model, "china", **arguments)

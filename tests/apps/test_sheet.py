@@ -17,18 +17,20 @@ def test_images_keep_their_pixels_and_stand_a_gap_apart():
     sheet = contact_sheet([("", [plain(-1.0, 200, 180), image])])
     assert sheet.shape == (3, GAP + 200 + GAP, GAP + 180 + GAP + 170 + GAP)
     left = GAP + 180 + GAP
-    assert (sheet[:, GAP:GAP + 200, left:left + 170] - image).abs().max() < 1 / 127
-    assert (sheet[:, GAP:GAP + 200, GAP:GAP + 180] == -1).all()
-    assert (sheet[:, :, GAP + 180:left] == 1).all() and (sheet[:, :GAP] == 1).all()
+    assert (sheet[:, GAP : GAP + 200, left : left + 170] - image).abs().max() < 1 / 127
+    assert (sheet[:, GAP : GAP + 200, GAP : GAP + 180] == -1).all()
+    assert (sheet[:, :, GAP + 180 : left] == 1).all() and (sheet[:, :GAP] == 1).all()
 
 
 def test_columns_are_as_wide_as_their_widest_image_and_empty_cells_stay_white():
-    sheet = contact_sheet([("a", [plain(-1.0, 160, 100), plain(-1.0, 50, 50)]), ("", [None, plain(-1.0, 90, 120)])])
+    sheet = contact_sheet(
+        [("a", [plain(-1.0, 160, 100), plain(-1.0, 50, 50)]), ("", [None, plain(-1.0, 90, 120)])]
+    )
     assert sheet.shape[2] == GAP + 100 + GAP + 120 + GAP
     assert sheet.shape[1] == GAP + 160 + LINE + GAP + 90 + GAP
     second = GAP + 160 + LINE + GAP
-    assert (sheet[:, second:, :GAP + 100 + GAP] == 1).all()
-    assert (sheet[:, second:second + 90, GAP + 100 + GAP:-GAP] == -1).all()
+    assert (sheet[:, second:, : GAP + 100 + GAP] == 1).all()
+    assert (sheet[:, second : second + 90, GAP + 100 + GAP : -GAP] == -1).all()
 
 
 def test_headings_and_captions_are_written_in_grey():
@@ -36,7 +38,7 @@ def test_headings_and_captions_are_written_in_grey():
     worded = contact_sheet([("a lake", [plain(1.0, 160, 160)])], ["photo"])
     assert worded.shape[1] == bare.shape[1] + 2 * LINE
     ink = (worded < 0.9).all(dim=0)
-    assert ink[:GAP + LINE].any() and ink[-GAP - LINE:].any()
+    assert ink[: GAP + LINE].any() and ink[-GAP - LINE :].any()
     assert worded.min() > -0.3
     assert torch.equal(worded[0], worded[1])
 
@@ -58,7 +60,7 @@ def test_a_strip_has_a_caption_under_every_frame(tmp_path):
     ink = (sheet < 0.9).all(dim=0)
     for column in range(3):
         left = GAP + column * (160 + GAP)
-        assert ink[GAP + 160:, left:left + 160].any()
+        assert ink[GAP + 160 :, left : left + 160].any()
     assert Image.open(tmp_path / "strip.png").size == (sheet.shape[2], sheet.shape[1])
 
 
@@ -84,11 +86,11 @@ def test_shortened_text_fits_and_keeps_both_ends(text, room):
         assert short == text
     elif room >= 3:
         assert len(short) == room
-        assert text.startswith(short[:room // 2]) and text.endswith(short[room // 2 + 1:])
+        assert text.startswith(short[: room // 2]) and text.endswith(short[room // 2 + 1 :])
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "Ünïcode 山 lake"])
 def test_long_and_foreign_names_draw_inside_their_column(name):
     sheet = contact_sheet([(name, [plain(1.0, 160, 160)])])
     assert sheet.shape[2] == 2 * GAP + 160
-    assert (sheet[:, :, -GAP + 1:] == 1).all()
+    assert (sheet[:, :, -GAP + 1 :] == 1).all()

@@ -21,10 +21,18 @@ def photos():
 
 def test_a_run_has_its_files_and_a_sheet_for_every_checkpoint(trained):
     assert {file.name for file in trained.iterdir()} == {
-        "config.json", "photos.safetensors", "model.safetensors", "training_state.safetensors", "metrics.jsonl",
-        "samples"}
-    assert sorted(file.name for file in (trained / "samples").iterdir()) == \
-        ["scale_0_step_00012.png", "scale_1_step_00004.png", "scale_2_step_00004.png"]
+        "config.json",
+        "photos.safetensors",
+        "model.safetensors",
+        "training_state.safetensors",
+        "metrics.jsonl",
+        "samples",
+    }
+    assert sorted(file.name for file in (trained / "samples").iterdir()) == [
+        "scale_0_step_00012.png",
+        "scale_1_step_00004.png",
+        "scale_2_step_00004.png",
+    ]
     assert [json.loads(line)["step"] for line in (trained / "metrics.jsonl").read_text().splitlines()] == [10]
 
 
@@ -36,7 +44,9 @@ def test_photos_that_cannot_be_used_are_left_out_with_a_reason(tmp_path, quick):
     Image.new("RGB", (5, 5)).save(tmp_path / "dot.png")
     trainer, remarks = start([tmp_path], tmp_path / "run", preset("tiny", **quick), device="cpu")
     assert trainer.collection.names == ["china", "coffee"]
-    assert len(remarks) == 2 and "broken.jpg" in remarks[0] and "dot.png" in remarks[1] and "5x5" in remarks[1]
+    assert (
+        len(remarks) == 2 and "broken.jpg" in remarks[0] and "dot.png" in remarks[1] and "5x5" in remarks[1]
+    )
 
 
 def test_no_photo_that_can_be_used(tmp_path, quick):
@@ -50,7 +60,13 @@ def test_no_photo_that_can_be_used(tmp_path, quick):
 
 def test_a_failed_start_leaves_no_run_behind(tmp_path, photos, quick):
     with pytest.raises(InputError, match="absent.pth"):
-        train(photos, tmp_path / "run", embedding="resnet18", backbone_weights=str(tmp_path / "absent.pth"), **quick)
+        train(
+            photos,
+            tmp_path / "run",
+            embedding="resnet18",
+            backbone_weights=str(tmp_path / "absent.pth"),
+            **quick,
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -81,12 +97,15 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, quick, 
         next(steps)
     for _ in follow(resume(tmp_path / "run", device="cpu")):
         pass
-    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [10]
+    assert [
+        json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ] == [10]
 
 
 def test_tensorboard(tmp_path, quick, photos):
     train(photos, tmp_path / "run", device="cpu", tensorboard=True, **quick)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("reconstruction")] == [10]

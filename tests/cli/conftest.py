@@ -8,8 +8,20 @@ from hyperconv.cli.main import main
 from hyperconv.data.examples import load_examples
 from hyperconv.data.images import save_png
 
-QUICK = ["--preset", "tiny", "--max-size", "24", "--min-size", "16", "--scale-count", "2", "--iterations", "2,1",
-         "--device", "cpu"]
+QUICK = [
+    "--preset",
+    "tiny",
+    "--max-size",
+    "24",
+    "--min-size",
+    "16",
+    "--scale-count",
+    "2",
+    "--iterations",
+    "2,1",
+    "--device",
+    "cpu",
+]
 
 
 @dataclass
@@ -21,13 +33,19 @@ class Answer:
     def complains(self, *words: str) -> bool:
         """Bad input: exit code 2 and one line on stderr with these words, never a traceback."""
         lines = self.error.splitlines()
-        return (self.code == 2 and len(lines) == 1 and lines[0].startswith("hyperconv: ")
-                and "Traceback" not in self.out and all(word in lines[0] for word in words))
+        return (
+            self.code == 2
+            and len(lines) == 1
+            and lines[0].startswith("hyperconv: ")
+            and "Traceback" not in self.out
+            and all(word in lines[0] for word in words)
+        )
 
 
 @pytest.fixture
 def hyperconv(capsys):
     """hyperconv("sample", run, ...) -> Answer."""
+
     def call(*arguments) -> Answer:
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:

@@ -17,13 +17,21 @@ def broken(tmp_path):
     Image.new("RGB", (200, 200)).save(tmp_path / "whole.png")
     whole = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "whole.png").unlink()
-    (tmp_path / "half.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty").mkdir()
     return tmp_path
 
 
-@pytest.mark.parametrize("name, told", [("absent.jpg", "no such file"), ("text.jpg", "not an image"), ("dot.png", "5x5"),
-                                        ("half.png", "cannot be read"), ("empty", "no images")])
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("absent.jpg", "no such file"),
+        ("text.jpg", "not an image"),
+        ("dot.png", "5x5"),
+        ("half.png", "cannot be read"),
+        ("empty", "no images"),
+    ],
+)
 def test_photos_that_cannot_be_used(hyperconv, quick, broken, run, tmp_path, name, told):
     assert hyperconv("train", broken / name, "--out", tmp_path / "run", *quick).complains(name, told)
     assert not (tmp_path / "run").exists()
@@ -31,7 +39,9 @@ def test_photos_that_cannot_be_used(hyperconv, quick, broken, run, tmp_path, nam
         assert hyperconv("adapt", run, broken / name).complains(name, told)
 
 
-def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(hyperconv, quick, photos, broken, tmp_path):
+def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(
+    hyperconv, quick, photos, broken, tmp_path
+):
     folder = shutil.copytree(photos, tmp_path / "photos")
     for name in ("text.jpg", "dot.png", "half.png"):
         shutil.copy(broken / name, folder)
@@ -63,27 +73,35 @@ def test_grey_photos_train_with_one_channel(hyperconv, quick, photos, tmp_path):
     assert hyperconv("adapt", tmp_path / "run", photos.parent / "flower.png", "-n", 1).code == 0
 
 
-@pytest.mark.parametrize("arguments, told", [
-    (["--image", "zebra"], ["'zebra'", "astronaut, china, coffee"]),
-    (["--image", "c"], ["'c'", "china, coffee"]),
-    (["--size", "big"], ["'big'", "128x192"]),
-    (["--size", "64"], ["'64'"]),
-    (["--size", "-5x20"], ["'-5x20'"]),
-    (["--size", "4x20"], ["4x20", "11"]),
-    (["--start-scale", "2"], ["2", "0 to 1"]),
-    (["--count", "0"], ["--count"]),
-    (["--seed", "red"], ["--seed"]),
-    (["--device", "abacus"], ["abacus", "--device cpu"]),
-    (["--colour"], ["--colour", "sample --help"]),
-])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--image", "zebra"], ["'zebra'", "astronaut, china, coffee"]),
+        (["--image", "c"], ["'c'", "china, coffee"]),
+        (["--size", "big"], ["'big'", "128x192"]),
+        (["--size", "64"], ["'64'"]),
+        (["--size", "-5x20"], ["'-5x20'"]),
+        (["--size", "4x20"], ["4x20", "11"]),
+        (["--start-scale", "2"], ["2", "0 to 1"]),
+        (["--count", "0"], ["--count"]),
+        (["--seed", "red"], ["--seed"]),
+        (["--device", "abacus"], ["abacus", "--device cpu"]),
+        (["--colour"], ["--colour", "sample --help"]),
+    ],
+)
 def test_sample(hyperconv, run, arguments, told):
     assert hyperconv("sample", run, *arguments).complains(*told)
 
 
-@pytest.mark.parametrize("arguments, told", [
-    (["china", "zebra"], ["zebra"]), (["china"], ["B"]), (["china", "coffee", "--steps", "1"], ["--steps"]),
-    (["china", "coffee", "--space", "outer"], ["outer", "weights"]),
-])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["china", "zebra"], ["zebra"]),
+        (["china"], ["B"]),
+        (["china", "coffee", "--steps", "1"], ["--steps"]),
+        (["china", "coffee", "--space", "outer"], ["outer", "weights"]),
+    ],
+)
 def test_interpolate(hyperconv, run, arguments, told):
     assert hyperconv("interpolate", run, *arguments).complains(*told)
 
@@ -106,15 +124,22 @@ def test_runs_that_are_none(hyperconv, run, photos, tmp_path):
     assert hyperconv("train", "--resume", "--out", tmp_path / "absent").complains("absent")
 
 
-@pytest.mark.parametrize("arguments, told", [
-    ([], ["no photos given"]), (["--examples", "photos"], ["--examples"]), (["--preset", "huge"], ["huge"]),
-    (["--examples", "--iterations", "0"], ["--iterations"]), (["--examples", "--iterations", "5,x"], ["5,x"]),
-    (["--examples", "--max-size", "20", "--min-size", "30"], ["min_size 30", "max_size 20"]),
-    (["--examples", "--batch-size", "0"], ["--batch-size"]), (["--examples", "--device", "abacus"], ["abacus"]),
-    (["--examples", "--system", "magic"], ["magic"]),
-    (["--examples", "--preset", "small", "--max-size", "24", "--backbone-weights", "no.pth"], ["no.pth"]),
-    (["--examples", "--backbone-weights", "no.pth"], ["conv"]),
-])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ([], ["no photos given"]),
+        (["--examples", "photos"], ["--examples"]),
+        (["--preset", "huge"], ["huge"]),
+        (["--examples", "--iterations", "0"], ["--iterations"]),
+        (["--examples", "--iterations", "5,x"], ["5,x"]),
+        (["--examples", "--max-size", "20", "--min-size", "30"], ["min_size 30", "max_size 20"]),
+        (["--examples", "--batch-size", "0"], ["--batch-size"]),
+        (["--examples", "--device", "abacus"], ["abacus"]),
+        (["--examples", "--system", "magic"], ["magic"]),
+        (["--examples", "--preset", "small", "--max-size", "24", "--backbone-weights", "no.pth"], ["no.pth"]),
+        (["--examples", "--backbone-weights", "no.pth"], ["conv"]),
+    ],
+)
 def test_train(hyperconv, tmp_path, arguments, told):
     assert hyperconv("train", "--out", tmp_path / "run", *arguments).complains(*told)
     assert not (tmp_path / "run").exists()
@@ -140,13 +165,24 @@ def test_unknown_verbs(hyperconv):
     assert answer.code == 2 and answer.error.count("\n") == 1 and "Usage" in answer.out
 
 
-@pytest.mark.parametrize("error, code, told", [
-    (OSError(errno.ENOSPC, "No space left on device", "x"), 1, "the disk is full"),
-    (PermissionError(errno.EACCES, "Permission denied", "there"), 2, "cannot use there: Permission denied"),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory"),
-    (TrainingDiverged("training diverged at scale 0"), 1, "training diverged"),
-    (KeyboardInterrupt(), 130, "interrupted"),
-])
+@pytest.mark.parametrize(
+    "error, code, told",
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 1, "the disk is full"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "there"),
+            2,
+            "cannot use there: Permission denied",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            1,
+            "out of memory",
+        ),
+        (TrainingDiverged("training diverged at scale 0"), 1, "training diverged"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
 def test_what_can_happen_on_the_way(hyperconv, run, monkeypatch, error, code, told):
     def fail(*arguments, **options):
         raise error
@@ -164,9 +200,11 @@ def test_the_unexpected_goes_to_a_log(hyperconv, run, monkeypatch, tmp_path):
     monkeypatch.setattr("hyperconv.cli.apply.write_samples", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     answer = hyperconv("sample", run)
-    log, = tmp_path.glob("hyperconv-*.log")
+    (log,) = tmp_path.glob("hyperconv-*.log")
     assert answer.code == 1
-    assert answer.error == (f"hyperconv: ZeroDivisionError: quite unexpected (unexpected; the full log is in {log})\n")
+    assert answer.error == (
+        f"hyperconv: ZeroDivisionError: quite unexpected (unexpected; the full log is in {log})\n"
+    )
     assert "Traceback" in log.read_text() and "in fail" in log.read_text()
 
 

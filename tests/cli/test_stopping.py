@@ -10,14 +10,30 @@ import time
 import torch
 from safetensors.torch import load_file
 
-STEPS = ["--preset", "tiny", "--max-size", "24", "--min-size", "16", "--scale-count", "2", "--batch-size", "2",
-         "--device", "cpu"]
+STEPS = [
+    "--preset",
+    "tiny",
+    "--max-size",
+    "24",
+    "--min-size",
+    "16",
+    "--scale-count",
+    "2",
+    "--batch-size",
+    "2",
+    "--device",
+    "cpu",
+]
 
 
 def start(photos, run, *options):
     command = "import torch; torch.set_num_threads(1); from hyperconv.cli.main import main; main()"
-    return subprocess.Popen([sys.executable, "-c", command, "train", str(photos), "--out", str(run), *STEPS, *options],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", command, "train", str(photos), "--out", str(run), *STEPS, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def last_record(run):
@@ -53,8 +69,10 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
         assert one.keys() == other.keys()
         assert all(torch.equal(value, other[key]) for key, value in one.items())
     assert last_record(tmp_path / "killed") == last_record(tmp_path / "whole") == (0, 70)
-    records = [[{**json.loads(line), "seconds": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
-               for run in ("whole", "killed")]
+    records = [
+        [{**json.loads(line), "seconds": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
+        for run in ("whole", "killed")
+    ]
     assert records[0] == records[1]
 
 

@@ -15,20 +15,39 @@ def files(folder):
 
 
 def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
-    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick, "--iterations", "10,2", "--seed", 3,
-                       "--tensorboard")
+    answer = hyperconv(
+        "train",
+        photos,
+        "--out",
+        tmp_path / "run",
+        *quick,
+        "--iterations",
+        "10,2",
+        "--seed",
+        3,
+        "--tensorboard",
+    )
     assert answer.code == 0 and answer.error == ""
     assert "3 photos, 2 scales up to 24 px, 12 steps" in answer.out
     assert f"run: {tmp_path / 'run'}" in answer.out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["seed"], config["max_size"], config["iterations"]) == (3, 24, [10, 2])
-    assert files(tmp_path / "run") == ["config.json", "metrics.jsonl", "model.safetensors", "photos.safetensors",
-                                       "samples", "tensorboard", "training_state.safetensors"]
+    assert files(tmp_path / "run") == [
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "photos.safetensors",
+        "samples",
+        "tensorboard",
+        "training_state.safetensors",
+    ]
 
 
 def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, quick, photos, tmp_path):
     answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick, "--iterations", "10,2")
-    assert re.search(r"^scale 1/2 \(16 px\)  step 10/10  reconstruction [\d.]+  \d+:\d\d left$", answer.out, re.MULTILINE)
+    assert re.search(
+        r"^scale 1/2 \(16 px\)  step 10/10  reconstruction [\d.]+  \d+:\d\d left$", answer.out, re.MULTILINE
+    )
     assert re.search(r"^scale 2/2 \(24 px\)  step 2/2  0:00 left$", answer.out, re.MULTILINE)
     assert "\x1b" not in answer.out
 
@@ -57,12 +76,30 @@ def test_resuming_a_finished_run_changes_nothing(hyperconv, run):
 def test_sample_draws_every_photo(hyperconv, run):
     answer = hyperconv("sample", run, "--count", 2)
     assert answer.code == 0 and f"6 samples in {run / 'samples'}" in answer.out
-    assert {f"{name}_0{i}.png" for name in ("astronaut", "china", "coffee") for i in (1, 2)} < set(files(run / "samples"))
+    assert {f"{name}_0{i}.png" for name in ("astronaut", "china", "coffee") for i in (1, 2)} < set(
+        files(run / "samples")
+    )
 
 
 def test_sample_takes_names_sizes_and_scales(hyperconv, run, tmp_path):
-    answer = hyperconv("sample", run, "--image", "coffee.png", "-i", "chi", "-n", 1, "--size", "20x48",
-                       "--start-scale", 1, "--seed", 5, "--out", tmp_path)
+    answer = hyperconv(
+        "sample",
+        run,
+        "--image",
+        "coffee.png",
+        "-i",
+        "chi",
+        "-n",
+        1,
+        "--size",
+        "20x48",
+        "--start-scale",
+        1,
+        "--seed",
+        5,
+        "--out",
+        tmp_path,
+    )
     assert answer.code == 0
     assert files(tmp_path) == ["china_01.png", "coffee_01.png", "sheet.png"]
     assert Image.open(tmp_path / "china_01.png").size == (48, 20)
@@ -77,8 +114,18 @@ def test_sampling_twice_writes_the_same_images(hyperconv, run, tmp_path):
 
 @pytest.mark.parametrize("space", ["embedding", "weights"])
 def test_interpolate(hyperconv, run, photos, tmp_path, space):
-    answer = hyperconv("interpolate", run, "china", photos.parent / "flower.png", "--steps", 3, "--space", space,
-                       "--out", tmp_path)
+    answer = hyperconv(
+        "interpolate",
+        run,
+        "china",
+        photos.parent / "flower.png",
+        "--steps",
+        3,
+        "--space",
+        space,
+        "--out",
+        tmp_path,
+    )
     assert answer.code == 0 and str(tmp_path / "china-flower.png") in answer.out
     assert files(tmp_path) == ["china-flower.png"] + [f"china-flower_0{i}.png" for i in (1, 2, 3)]
 
@@ -109,7 +156,9 @@ def test_version(hyperconv):
     assert hyperconv("--version").out == f"hyperconv {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [(), ("train",), ("sample",), ("interpolate",), ("adapt",), ("demo",), ("info",)])
+@pytest.mark.parametrize(
+    "verb", [(), ("train",), ("sample",), ("interpolate",), ("adapt",), ("demo",), ("info",)]
+)
 def test_help_teaches_by_example(hyperconv, verb):
     answer = hyperconv(*verb, "--help")
     assert answer.code == 0
