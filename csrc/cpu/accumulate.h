@@ -128,7 +128,8 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
     const int64_t sample = set * samples_per_set + block / row_blocks;
     const int64_t first_row = block % row_blocks * problem.block_rows;
     const int64_t rows = smaller(problem.block_rows, height - first_row);
-    const int64_t pixels = (rows * window.pitch + lanes<T> - 1) / lanes<T> * lanes<T>;
+    const int64_t end = (rows - 1) * window.pitch + problem.fixed.size[3];
+    const int64_t pixels = (end + lanes<T> - 1) / lanes<T> * lanes<T>;
     pack_window<S>(fixed, plain, problem.fixed, problem.fixed_mask, sample, group * problem.fixed_channels,
                    problem.fixed_channels, first_row, rows, slope);
     pack_window<S>(shifted, window, problem.shifted, problem.shifted_mask, sample, group * problem.shifted_channels,

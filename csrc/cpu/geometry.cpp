@@ -63,9 +63,9 @@ Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows
   window.rows = block_rows + row.span;
   window.pitch = columns.outputs + column.span;
   const int64_t plane = window.rows * window.pitch;
-  // An odd number of cache lines: channels then spread over the cache sets whatever the image size.
-  window.channel_stride = (window.row_planes * window.column_planes * plane + 15) / 16 * 16;
-  if (window.channel_stride / 16 % 2 == 0) window.channel_stride += 16;
+  // At least a vector between channels, so that no tile of one reads another, and an odd number of cache lines in
+  // all, so that channels spread over the cache sets whatever the image size.
+  window.channel_stride = ((window.row_planes * window.column_planes * plane + 31) / 16 | 1) * 16;
 
   for (size_t i = 0; i < row.plane.size(); ++i) {
     for (size_t j = 0; j < column.plane.size(); ++j) {
