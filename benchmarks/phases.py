@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -55,6 +56,17 @@ PHASES: dict[str, Callable[[Apply, Problem], Results]] = {
 TOLERANCE = {"fp64": 1e-10, "fp32": 1e-4, "tf32": 5e-3, "fp16": 5e-3, "bf16": 4e-2}
 
 
+@contextmanager
+def no_algorithm_search() -> Iterator[None]:
+    """cuDNN chooses by rule: for one check in float64 its measurements cost more than they save."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 def errors(phase: str, results: Results, problem: Problem) -> dict[str, float]:
     """Relative error of every result against a float64 loop of F.conv2d, on three samples of the batch.
 
@@ -70,7 +82,8 @@ def errors(phase: str, results: Results, problem: Problem) -> dict[str, float]:
         linear = torch.cat(rows)
         return torch.where(positive, linear, NEGATIVE_SLOPE * linear)
 
-    exact = PHASES[phase](exact_layer, problem.of_samples(samples, torch.float64))
+    with no_algorithm_search():
+        exact = PHASES[phase](exact_layer, problem.of_samples(samples, torch.float64))
     return {
         name: ((results[name].detach()[samples].double() - value).norm() / value.norm()).item()
         for name, value in exact.items()

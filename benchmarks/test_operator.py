@@ -81,7 +81,10 @@ def graph_times(calls: dict[str, list[Callable]], layer: Layer) -> dict[str, flo
     for name, functions in calls.items():
         if name == "inductor":  # max-autotune captures its own graphs
             continue
-        replay = captured(functions)
+        try:
+            replay = captured(functions)
+        except RuntimeError:  # what cannot be captured has no time in a graph
+            continue
         seconds(replay, "cuda", 3)
         times[name] = min(seconds(replay, "cuda", 5) for _ in range(3)) / len(functions)
     return times

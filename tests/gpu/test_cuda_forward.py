@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hyperconv import hyper_conv2d
 
-EPSILON = {torch.float64: 2e-16, torch.float32: 1e-7, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+SLACK = {torch.float64: 1e-15, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 every_backend = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -32,11 +32,11 @@ def layers(draw):
     return sizes, Settings(draw(two), padding, draw(two), groups, activation, negative_slope=0.2)
 
 
-@pytest.mark.parametrize("dtype", EPSILON, ids=str)
+@pytest.mark.parametrize("dtype", SLACK, ids=str)
 @every_backend
 @given(layer=layers(), with_bias=st.booleans())
 def test_as_exact_as_pytorch(device, backend, dtype, layer, with_bias):
-    """At most twice the error of PyTorch's own convolution in the same dtype, plus a rounding."""
+    """At most twice the error of PyTorch's own convolution in the same dtype, plus the rounding of one algorithm."""
     sizes, options = layer
     input, weight, bias = random_layer(device, dtype=dtype, **sizes)
     bias = bias if with_bias else None
@@ -44,7 +44,7 @@ def test_as_exact_as_pytorch(device, backend, dtype, layer, with_bias):
     own = relative_error(each_sample(input, weight, bias, options), exact)
     output = hyper_conv2d(input, weight, bias, **options.arguments())
     assert output.dtype == dtype
-    assert relative_error(output, exact) <= 2 * own + 2 * EPSILON[dtype]
+    assert relative_error(output, exact) <= 2 * own + SLACK[dtype]
 
 
 @pytest.mark.parametrize("channels", [(3, 64), (64, 64), (64, 3), (32, 32), (64, 1), (17, 33)])

@@ -29,8 +29,9 @@ def test_first_and_second_derivatives(device, options):
     def layer(input, weight, bias):
         return hyper_conv2d(input, weight, bias, **options.arguments())
 
-    assert torch.autograd.gradcheck(layer, variables)
-    assert torch.autograd.gradgradcheck(layer, variables)
+    # cuDNN's backward may sum in any order.
+    assert torch.autograd.gradcheck(layer, variables, nondet_tol=1e-10)
+    assert torch.autograd.gradgradcheck(layer, variables, nondet_tol=1e-10)
 
 
 @settings(deadline=None, max_examples=40)
