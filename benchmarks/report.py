@@ -96,7 +96,7 @@ def details(found: list[dict], rates: dict) -> list[str]:
 
 
 def roofline_share(record: dict, rates: dict) -> float:
-    """Forward only: the time that arithmetic or memory traffic must take, over this package's shortest time."""
+    """Forward only: the time that arithmetic or memory traffic must take, over this package's least."""
     ideal = max(record["operations"] / rates["operations"], record["bytes"] / rates["bytes"])
     times = [*record["seconds"].items(), *record["graph_seconds"].items()]
     return ideal / min(time for name, time in times if name.startswith(OURS))

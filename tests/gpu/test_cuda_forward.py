@@ -36,7 +36,7 @@ def layers(draw):
 @every_backend
 @given(layer=layers(), with_bias=st.booleans())
 def test_as_exact_as_pytorch(device, backend, dtype, layer, with_bias):
-    """At most twice the error of PyTorch's own convolution in the same dtype, plus the rounding of one algorithm."""
+    """At most twice the error of PyTorch's own convolution in this dtype, plus one algorithm's rounding."""
     sizes, options = layer
     input, weight, bias = random_layer(device, dtype=dtype, **sizes)
     bias = bias if with_bias else None
