@@ -51,34 +51,23 @@ def measure(config, photos) -> dict:
     for scale, then in enumerate(finished):
         now, sizes = model.reconstruct(stop=scale + 1), model.sizes[scale]
         photos_here = collection.batch(everyone, scale).images
-        rows.append(
-            {
-                "scale": scale,
-                "finished": rmse(then - photos_here, sizes),
-                "end": rmse(now - photos_here, sizes),
-                "moved": rmse(now - then, sizes),
-            }
-        )
+        rows.append({"scale": scale, "finished": rmse(then - photos_here, sizes),
+                     "end": rmse(now - photos_here, sizes), "moved": rmse(now - then, sizes)})
     samples = model.sample(SAMPLES, seeded("cpu", 0, "drift"))
     samples = canvas.crop(samples, model.sizes_at(model.scales - 1, samples))
     real = canvas.crop(collection.batch(everyone, model.scales - 1).images, model.sizes[-1])
-    distances = [patch_swd(samples[SAMPLES * i : SAMPLES * (i + 1)], photo) for i, photo in enumerate(real)]
+    distances = [patch_swd(samples[SAMPLES * i:SAMPLES * (i + 1)], photo) for i, photo in enumerate(real)]
     return {"scales": rows, "patch_swd": sum(distances) / len(distances)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
     parser.add_argument("--photos", help="a folder of photos (default: the bundled examples)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
-    photos = (
-        read_photos([options.photos])[0]
-        if options.photos
-        else load_examples([name for name in example_names() if name not in HELD_OUT])
-    )
+    photos = (read_photos([options.photos])[0] if options.photos else
+              load_examples([name for name in example_names() if name not in HELD_OUT]))
     results = {}
     for choice in ("first scale", "every scale"):
         results[choice] = measure(replace(preset(options.preset), embedding_trains=choice), photos)
@@ -87,9 +76,7 @@ def main() -> None:
         for row in results[choice]["scales"]:
             print(f"{row['scale']:>5} {row['finished']:>20.4f} {row['end']:>17.4f} {row['moved']:>10.4f}")
     if options.out:
-        options.out.write_text(
-            json.dumps({"preset": options.preset, "photos": len(photos), **results}, indent=2)
-        )
+        options.out.write_text(json.dumps({"preset": options.preset, "photos": len(photos), **results}, indent=2))
 
 
 if __name__ == "__main__":
