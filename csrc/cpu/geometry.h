@@ -29,6 +29,7 @@ struct AxisTaps {
 struct Layout {
   Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows, int64_t weight_row_stride,
          int64_t weight_column_stride);
+  Layout(const Layout&) = delete;  // window and taps point into the tables below
 
   Window window;
   Taps taps;

@@ -63,25 +63,65 @@ struct Inside {
   int64_t end, begin, first;
 };
 
+// The source of one plane of all channels: row y.first, column x.first of the image, at channel 0.
+template <typename S>
+struct PlaneSource {
+  Inside y, x;
+  SourceRow<S> first;
+  int64_t channel_stride, row_stride, mask_channel_stride, mask_row_stride;
+
+  HYPERCONV_INLINE SourceRow<S> row(int64_t channel, int64_t index) const {
+    SourceRow<S> result = first;
+    result.data += channel * channel_stride + index * row_stride;
+    if (result.mask) result.mask += channel * mask_channel_stride + index * mask_row_stride;
+    return result;
+  }
+};
+
+template <typename S>
+PlaneSource<S> plane_source(const Window& window, int64_t plane, const Image& image, const Image& mask, int64_t sample,
+                            int64_t first_channel, int64_t first_row, int64_t rows) {
+  const Inside y(window.row_base[plane / window.column_planes] + first_row * window.row_step, window.row_step,
+                 image.size[2], rows);
+  const Inside x(window.column_base[plane % window.column_planes], window.column_step, image.size[3], window.pitch);
+  const auto position = [&](const int64_t* stride) {
+    return sample * stride[0] + first_channel * stride[1] + y.first * stride[2] + x.first * stride[3];
+  };
+  SourceRow<S> first{static_cast<const S*>(image.data) + position(image.stride), window.column_step * image.stride[3],
+                     nullptr, window.column_step * mask.stride[3]};
+  if (mask.data) first.mask = static_cast<const S*>(mask.data) + position(mask.stride);
+  return {y, x, first, image.stride[1], window.row_step * image.stride[2], mask.stride[1],
+          window.row_step * mask.stride[2]};
+}
+
 // One plane of one channel. Everything that is not a row of the image is zero, to the last element of the plane.
 template <typename S>
-void pack_plane(Sum<S>* line, const Window& window, const Inside& rows, const Inside& columns, SourceRow<S> source,
-                int64_t row_stride, int64_t mask_row_stride, Sum<S> slope) {
-  const int64_t count = columns.end - columns.begin, gap = window.pitch - count;
+void pack_plane(Sum<S>* line, const Window& window, const PlaneSource<S>& source, int64_t channel, Sum<S> slope) {
+  const int64_t count = source.x.end - source.x.begin, height = source.y.end - source.y.begin;
   Sum<S>* const end = line + window.rows * window.pitch;
-  if (rows.begin == rows.end || count == 0) return fill_zero(line, end - line);
-  const int64_t before = rows.begin * window.pitch + columns.begin;
+  if (height == 0 || count == 0) return fill_zero(line, end - line);
+  const int64_t before = source.y.begin * window.pitch + source.x.begin;
   fill_zero(line, before);
   line += before;
-  for (int64_t row = rows.begin; row < rows.end - 1; ++row) {
-    copy_row<S>(line, source, slope, count);
-    fill_zero(line + count, gap);
-    line += window.pitch;
-    source.data += row_stride;
-    if (source.mask) source.mask += mask_row_stride;
+  for (int64_t row = 0; row < height - 1; ++row, line += window.pitch) {
+    copy_row<S>(line, source.row(channel, row), slope, count);
+    fill_zero(line + count, window.pitch - count);
   }
-  copy_row<S>(line, source, slope, count);
+  copy_row<S>(line, source.row(channel, height - 1), slope, count);
   fill_zero(line + count, end - line - count);
+}
+
+// One plane, cleared before, of all channels of a channels_last image: a row is finished in all channels while it is
+// in the cache.
+template <typename S>
+void pack_interleaved_plane(Sum<S>* target, const Window& window, const PlaneSource<S>& source, int64_t channels,
+                            Sum<S> slope) {
+  const int64_t count = source.x.end - source.x.begin;
+  for (int64_t row = 0; row < source.y.end - source.y.begin; ++row) {
+    Sum<S>* line = target + (source.y.begin + row) * window.pitch + source.x.begin;
+    for (int64_t channel = 0; channel < channels; ++channel, line += window.channel_stride)
+      copy_row<S>(line, source.row(channel, row), slope, count);
+  }
 }
 
 // `rows` rows of every plane of `channels` channels from first_channel on of one sample, for the output rows from
@@ -90,28 +130,24 @@ void pack_plane(Sum<S>* line, const Window& window, const Inside& rows, const In
 template <typename S>
 void pack_window(Sum<S>* target, const Window& window, const Image& image, const Image& mask, int64_t sample,
                  int64_t first_channel, int64_t channels, int64_t first_row, int64_t rows, Sum<S> slope) {
-  const S* data = static_cast<const S*>(image.data) + sample * image.stride[0] + first_channel * image.stride[1];
-  const S* mask_data = static_cast<const S*>(mask.data);
-  if (mask_data) mask_data += sample * mask.stride[0] + first_channel * mask.stride[1];
   const int64_t planes = window.row_planes * window.column_planes, plane_elements = window.rows * window.pitch;
-
-  for (int64_t channel = 0; channel < channels; ++channel, target += window.channel_stride) {
-    for (int64_t plane = 0; plane < planes; ++plane) {
-      const Inside y(window.row_base[plane / window.column_planes] + first_row * window.row_step, window.row_step,
-                     image.size[2], rows);
-      const Inside x(window.column_base[plane % window.column_planes], window.column_step, image.size[3],
-                     window.pitch);
-      SourceRow<S> source{data + channel * image.stride[1] + y.first * image.stride[2] + x.first * image.stride[3],
-                          window.column_step * image.stride[3], nullptr, 0};
-      if (mask_data) {
-        source.mask = mask_data + channel * mask.stride[1] + y.first * mask.stride[2] + x.first * mask.stride[3];
-        source.mask_stride = window.column_step * mask.stride[3];
-      }
-      pack_plane<S>(target + plane * plane_elements, window, y, x, source, window.row_step * image.stride[2],
-                    window.row_step * mask.stride[2], slope);
+  const bool interleaved = image.stride[1] < image.stride[3];
+  if (interleaved) fill_zero(target, channels * window.channel_stride);
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    const PlaneSource<S> source =
+        plane_source<S>(window, plane, image, mask, sample, first_channel, first_row, rows);
+    Sum<S>* first = target + plane * plane_elements;
+    if (interleaved) {
+      pack_interleaved_plane<S>(first, window, source, channels, slope);
+    } else {
+      for (int64_t channel = 0; channel < channels; ++channel)
+        pack_plane<S>(first + channel * window.channel_stride, window, source, channel, slope);
     }
-    fill_zero(target + planes * plane_elements, window.channel_stride - planes * plane_elements);
   }
+  if (interleaved) return;
+  for (int64_t channel = 0; channel < channels; ++channel)
+    fill_zero(target + channel * window.channel_stride + planes * plane_elements,
+              window.channel_stride - planes * plane_elements);
 }
 
 // One panel of `width` output channels: its biases, then [input channel][tap][width] weights.
