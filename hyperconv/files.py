@@ -12,7 +12,8 @@ from pathlib import Path
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
 
-    A kill at any moment leaves the old file or the new one, never a part of one.
+    A kill at any moment leaves the old file or the new one, never a part of one. The file gets the permissions of any
+    new file (safetensors writes for its owner only).
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -20,9 +21,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         descriptor = os.open(temporary, os.O_RDONLY)
         try:
+            os.fchmod(descriptor, 0o666 & ~_umask())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
