@@ -127,6 +127,17 @@ def find_nvcc():
     return [found[0], "-ccbin", host[0]] if len(host) == 1 else [found[0]]
 
 
+def find_ninja():
+    """The ninja of the Python package, else the one on PATH."""
+    if importlib.util.find_spec("ninja"):
+        import ninja
+
+        return os.path.join(ninja.BIN_DIR, "ninja")
+    if not shutil.which("ninja"):
+        raise NotBuilt("ninja not found, neither as a Python package nor on PATH")
+    return "ninja"
+
+
 def output_of(*command):
     """What a program prints."""
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
@@ -137,8 +148,6 @@ def run_ninja(name, objects, target, link):
 
     All that the compilers print goes to build/native/<name>.log; raises NotBuilt when one of them fails.
     """
-    require("ninja")
-    import ninja
 
     def edge(rule, output, inputs, command):
         text = shlex.join(map(str, command)).replace("$", "$$")
@@ -156,7 +165,7 @@ def run_ninja(name, objects, target, link):
     recipe, log = WORK / f"{name}.ninja", WORK / f"{name}.log"
     recipe.write_text("\n\n".join(lines) + "\n")
     jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
-    command = [os.path.join(ninja.BIN_DIR, "ninja"), "-f", str(recipe), *jobs]
+    command = [find_ninja(), "-f", str(recipe), *jobs]
     with open(log, "w") as stream:
         finished = subprocess.run(command, check=False, stdout=stream, stderr=subprocess.STDOUT)
     if finished.returncode:
@@ -213,7 +222,7 @@ def build_cuda(record):
 
 def build_information(record):
     """Build the pybind11 module that tells how the others were built; returns its path."""
-    require("pybind11")
+    require("torch", "pybind11")
     import pybind11
 
     headers = sysconfig.get_path("include")
