@@ -65,4 +65,27 @@ HYPERCONV_INLINE void narrow(float16& target, float value) {
   target.bits = static_cast<uint16_t>(half | (bits >> 16 & 0x8000u));
 }
 
+// The same for whole rows.
+HYPERCONV_INLINE void widen_row(float* target, const float* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+HYPERCONV_INLINE void widen_row(double* target, const double* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+template <typename S>
+HYPERCONV_INLINE void widen_row(float* __restrict target, const S* __restrict source, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) target[i] = widen(source[i]);
+}
+
+HYPERCONV_INLINE void narrow_row(float* target, const float* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+HYPERCONV_INLINE void narrow_row(double* target, const double* source, int64_t count) {
+  copy_elements(target, source, count);
+}
+template <typename S>
+HYPERCONV_INLINE void narrow_row(S* __restrict target, const float* __restrict source, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) narrow(target[i], source[i]);
+}
+
 }  // namespace hyperconv::HYPERCONV_ISA

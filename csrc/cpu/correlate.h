@@ -78,7 +78,19 @@ TileFunction<T> tile_function(int64_t channels, bool full) {
 #undef HYPERCONV_TILE
 }
 
-// Pixels [begin, begin + count) of the linear pixel axis, for the panels [first, last), all `width` channels wide.
+// visit(tile offset, row, column, count) for every part of the pixels [begin, end) that lies in one row of the output.
+template <typename Visit>
+HYPERCONV_INLINE void for_each_segment(int64_t begin, int64_t end, int64_t pitch, int64_t columns, const Visit& visit) {
+  int64_t row = begin / pitch, column = begin % pitch;
+  for (int64_t p = begin; p < end; ++row, column = 0) {
+    const int64_t count = smaller(columns - column, end - p);
+    if (count > 0) visit(p - begin, row, column, count);
+    p += pitch - column;
+  }
+}
+
+// The tile of `vectors` vectors from pixel `begin` on, for the panels [first, last), which are of one width; pixels
+// from `end` on are not stored.
 template <typename S>
 void correlate_pixels(const Correlation& problem, TileInput<Sum<S>> input, const Sum<S>* weights, const Panels& panels,
                       int64_t first, int64_t last, int64_t begin, int64_t vectors, int64_t end,
@@ -87,22 +99,26 @@ void correlate_pixels(const Correlation& problem, TileInput<Sum<S>> input, const
   const int64_t width = panel_width(panels, first), pitch = problem.window.pitch;
   const int64_t columns = problem.output.size[3], tile = vectors * lanes<T>;
   const TileFunction<T> run = tile_function<T>(width, vectors > 1);
-  alignas(64) T values[(tile_sums + 8) * lanes<T>];
+  const T slope = T(problem.negative_slope);
+  alignas(64) T values[tile_sums * lanes<T>], mask[tile_sums * lanes<T>];
+  if (target.masked()) fill_zero(mask, width * tile);
   const int64_t per_channel = 1 + problem.in_channels * problem.taps.count;
 
+  end = smaller(end, begin + tile);
   input.pixels += begin;
   for (int64_t panel = first; panel < last; ++panel) {
     const int64_t channel = panel_start(panels, panel);
     run(input, weights + channel * per_channel, values);
-    activate(values, width * tile, problem.activation, T(problem.negative_slope));
-    int64_t row = begin / pitch, column = begin % pitch;
-    for (int64_t p = begin; p < smaller(begin + tile, end);) {
-      const int64_t count = smaller(columns - column, smaller(begin + tile, end) - p);
-      if (count > 0) target.store_segment(values + (p - begin), tile, channel, width, row, column, count);
-      p += pitch - column;
-      column = 0;
-      ++row;
+    if (target.masked()) {
+      for_each_segment(begin, end, pitch, columns, [&](int64_t offset, int64_t row, int64_t column, int64_t count) {
+        target.load_mask(mask + offset, tile, channel, width, row, column, count);
+      });
+      for (int64_t i = 0; i < width * tile; ++i) values[i] *= mask[i] > 0 ? T(1) : slope;
     }
+    activate(values, width * tile, problem.activation, slope);
+    for_each_segment(begin, end, pitch, columns, [&](int64_t offset, int64_t row, int64_t column, int64_t count) {
+      target.store(values + offset, tile, channel, width, row, column, count);
+    });
   }
 }
 

@@ -20,17 +20,6 @@ HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
   return value * (widen(mask) > 0 ? Sum<S>(1) : slope);
 }
 
-HYPERCONV_INLINE void widen_row(float* target, const float* source, int64_t count) {
-  copy_elements(target, source, count);
-}
-HYPERCONV_INLINE void widen_row(double* target, const double* source, int64_t count) {
-  copy_elements(target, source, count);
-}
-template <typename S>
-HYPERCONV_INLINE void widen_row(float* __restrict target, const S* __restrict source, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) target[i] = widen(source[i]);
-}
-
 template <typename S>
 HYPERCONV_INLINE void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
   const S* __restrict data = row.data;
