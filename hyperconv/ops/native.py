@@ -25,11 +25,6 @@ weight_gradient = torch.ops.hyperconv_native.weight_gradient.default
 bias_gradient = torch.ops.hyperconv_native.bias_gradient.default
 
 
-def supports(operation: str, device_type: str) -> bool:
-    """Whether the native library of `device_type` ('cpu', 'cuda') has a kernel for this operator."""
-    return operation in OPERATIONS.get(device_type, ())
-
-
 @functools.cache
 def status(device_type: str) -> str | None:
     """None when the native kernels run on `device_type`, else the reason, in one line.
