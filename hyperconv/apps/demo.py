@@ -16,6 +16,7 @@ from hyperconv.gan.presets import Config, preset
 from hyperconv.gan.trainer import Trainer
 
 WALK = ("china", "coffee")
+TUNE_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class DemoPictures:
     samples: Path
     interpolation: Path
     unseen: Path
+    tuned: Path
 
 
 def demo(out: str | PathLike, config: Config | None = None, *, device: str = "auto") -> DemoPictures:
@@ -44,12 +46,14 @@ def demo_trainer(out: str | PathLike, config: Config | None = None, *, device: s
 
 
 def draw_pictures(out: str | PathLike, *, device: str = "auto") -> DemoPictures:
-    """Samples of every photo, a walk between two and the model of a held-out one, from OUT/run."""
+    """Samples of every photo, a walk between two, a held-out one as modelled and tuned, from OUT/run."""
     out = Path(out)
     model = Model.open(out / "run", device)
     (held_out,) = load_examples(HELD_OUT[:1])
+    steps = min(TUNE_STEPS, model.config.iterations[0])
     return DemoPictures(
         samples=write_samples(model, model.names, out / "samples", count=4),
         interpolation=write_interpolation(model, *WALK, out / "interpolation"),
         unseen=write_adaptation(model, held_out, out / "unseen", count=4),
+        tuned=write_adaptation(model, held_out, out / "tuned", count=4, tune_steps=steps),
     )

@@ -34,5 +34,6 @@ def demo(
     print(
         f"samples of every photo      {pictures.samples}\n"
         f"from one photo to another   {pictures.interpolation}\n"
-        f"a photo it never saw        {pictures.unseen}"
+        f"a photo it never saw        {pictures.unseen}\n"
+        f"the same, tuned a little    {pictures.tuned}"
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
 
-BESIDE_IMAGES = 64 * 64  # the work of embedding and optimizers, as pixels of image
+BESIDE_IMAGES = 2048  # the work of embedding and optimizers, as pixels of image
 
 
 class Clock:

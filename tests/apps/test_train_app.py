@@ -119,7 +119,9 @@ def test_mixed_photos_and_paths(tmp_path, photos):
 def test_demo(tmp_path, quick):
     config = preset("tiny", **{**quick, "iterations": (1,)})
     pictures = demo(tmp_path, config, device="cpu")
-    assert all(path.is_file() for path in (pictures.samples, pictures.interpolation, pictures.unseen))
+    assert all(
+        path.is_file() for path in (pictures.samples, pictures.interpolation, pictures.unseen, pictures.tuned)
+    )
     assert len(Model.open(tmp_path / "run", "cpu").names) >= 6
     written = pictures.samples.stat().st_mtime_ns
     assert demo(tmp_path, device="cpu") == pictures  # a finished run: only the pictures are drawn again

@@ -2,10 +2,12 @@
 
 import json
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 from PIL import Image
 
+from hyperconv.cli.train import train
 from hyperconv.gan import presets
 from hyperconv.version import __version__
 
@@ -143,7 +145,7 @@ def test_demo(hyperconv, tmp_path, monkeypatch):
     answer = hyperconv("demo", "--out", tmp_path / "demo", "--device", "cpu")
     assert answer.code == 0
     pictures = re.findall(r"\S+\.png", answer.out)
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     assert all(Image.open(picture).width > 100 for picture in pictures)
 
 
@@ -163,3 +165,8 @@ def test_help_teaches_by_example(hyperconv, verb):
     answer = hyperconv(*verb, "--help")
     assert answer.code == 0
     assert " ".join(["hyperconv", *verb]) in re.split("Examples?:|A first tour:", answer.out)[1]
+
+
+def test_every_preset_can_be_named():
+    offered, _ = get_args(get_type_hints(train)["preset"])
+    assert set(get_args(offered)) == set(presets.PRESETS)
