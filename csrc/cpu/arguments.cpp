@@ -125,8 +125,8 @@ void check_weight(const Tensor& weight, int64_t samples, int64_t in_channels, in
   check_sets(weight.size(0), samples);
   STD_TORCH_CHECK(in_channels == weight.size(2) * groups, "the input has ", in_channels, " channels and the weight ",
                   weight.size(2), " per group in ", groups, " groups");
-  STD_TORCH_CHECK(weight.size(1) % groups == 0, "the weight has ", weight.size(1), " output channels, not a multiple of ",
-                  groups, " groups");
+  STD_TORCH_CHECK(weight.size(1) % groups == 0, "the weight has ", weight.size(1),
+                  " output channels, not a multiple of ", groups, " groups");
 }
 
 void check_sets(int64_t sets, int64_t samples) {

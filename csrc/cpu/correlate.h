@@ -21,7 +21,14 @@ struct TileInput {
   int64_t channels, channel_stride;
   const int64_t* offsets;
   int64_t taps;
+  int64_t channels_per_sum;  // long sums are sums of shorter ones, to lose less precision
 };
+
+// Channels of one partial sum of about 300 products, as even as possible.
+HYPERCONV_INLINE int64_t channels_per_sum(int64_t channels, int64_t taps) {
+  const int64_t parts = larger(smaller((channels * taps + 319) / 320, channels), 1);
+  return (channels + parts - 1) / parts;
+}
 
 // out[m][pixel] = panel bias + sum over channels and taps; `panel` as packed by pack_weight_panel.
 template <typename T, int M, int V>
@@ -34,25 +41,37 @@ void correlate_tile(const TileInput<T>& input, const T* panel, T* out) {
   panel += M;
 
   const T* pixels = input.pixels;
-  for (int64_t c = 0; c < input.channels; ++c, pixels += input.channel_stride) {
-    for (int64_t t = 0; t < input.taps; ++t, panel += M) {
-      const T* source = pixels + input.offsets[t];
-      Vector<T> x[V];
+  for (int64_t c = 0;;) {
+    const int64_t end = smaller(c + input.channels_per_sum, input.channels);
+    for (; c < end; ++c, pixels += input.channel_stride) {
+      for (int64_t t = 0; t < input.taps; ++t, panel += M) {
+        const T* source = pixels + input.offsets[t];
+        Vector<T> x[V];
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
+        for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        Vector<T> w;
-        broadcast(w, panel[m]);
+        for (int m = 0; m < M; ++m) {
+          Vector<T> w;
+          broadcast(w, panel[m]);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
+          for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
+        }
       }
     }
+    const bool first = c <= input.channels_per_sum;
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) {
+        T* target = out + (m * V + v) * lanes<T>;
+        Vector<T> before = {};
+        if (!first) load(before, target);
+        store(target, Vector<T>(before + sum[m][v]));
+        sum[m][v] = Vector<T>{};
+      }
+    }
+    if (c == input.channels) return;
   }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) store(out + (m * V + v) * lanes<T>, sum[m][v]);
 }
 
 template <typename T>
@@ -175,7 +194,7 @@ void correlate(const Correlation& problem, const Runtime& runtime) {
     pack_window<S>(packed, window, problem.input, problem.input_mask, sample, group * problem.in_channels,
                    problem.in_channels, first_row, rows + window.row_span, T(problem.negative_slope));
     const TileInput<T> input{packed, problem.in_channels, window.channel_stride, problem.taps.offset,
-                             problem.taps.count};
+                             problem.taps.count, channels_per_sum(problem.in_channels, problem.taps.count)};
     correlate_block<S>(problem, input, weights + (set * problem.groups + group) * group_weights, rows,
                        Target<S>(problem, sample, group * problem.out_channels, first_row));
   });

@@ -30,7 +30,8 @@ int64_t sum_bytes(Dtype dtype) { return dtype == Dtype::float64 ? 8 : 4; }
 int64_t correlation_rows(const Correlation& work, const AxisTaps& rows, const AxisTaps& columns) {
   int64_t block = choose_block_rows(rows, columns, work.in_channels, sum_bytes(work.dtype), cache_bytes());
   const int64_t units = 2 * thread_count(), parts = work.output.size[0] * work.groups;
-  while (thread_count() > 1 && block > 4 && parts * ((rows.outputs + block - 1) / block) < units) block = (block + 1) / 2;
+  const auto idle = [&] { return parts * ((rows.outputs + block - 1) / block) < units; };
+  while (thread_count() > 1 && block > 4 && idle()) block = (block + 1) / 2;
   return block;
 }
 
