@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
@@ -21,7 +19,6 @@ from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo, read_photos
 from hyperconv.errors import InputError
-from hyperconv.files import replacing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.presets import Config, preset
 from hyperconv.gan.run import Run
@@ -98,10 +95,7 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
         raise InputError(f"a resumed run keeps its settings; in {out} {'; '.join(fixed)}: leave that out")
     if changed:
         run = Run(run.path, replace(run.config, **changed))
-        with replacing(run.path / "config.json") as file:
-            file.write_text(json.dumps(run.config.to_json(), indent=2) + "\n")
-    if not run.has("training_state"):
-        run.forget_metrics_after(0, 0)
+        run.save_config()
     return Trainer(run, run.collection(), resolve_device(device))
 
 
@@ -115,15 +109,6 @@ def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]
                 for name, value in progress.losses.items():
                     curves.add_scalar(name, value, _overall_step(trainer))
             yield progress
-
-
-def last_checkpoint(run: Run) -> tuple[int, int] | None:
-    """(scale, step) of the checkpoint that a resumed run would start from; None if there is none."""
-    if not run.has("training_state"):
-        return None
-    with safe_open(run.path / "training_state.safetensors", framework="pt") as file:
-        where = file.metadata()
-    return int(where["scale"]), int(where["step"])
 
 
 @torch.no_grad()

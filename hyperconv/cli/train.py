@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.train import check_tensorboard, follow, last_checkpoint, start
+from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import show
 from hyperconv.data.examples import load_examples
@@ -180,7 +180,7 @@ def _resumed(out: Path, preset: str | None, changes: dict, device: str) -> Train
 
 def _how_to_go_on(run: Run) -> str:
     command = f"hyperconv train --resume --out {run.path}"
-    checkpoint = last_checkpoint(run)
+    checkpoint = run.checkpoint()
     if checkpoint is None:
         return f"there is no checkpoint yet, start again with: {command}"
     scale, step = checkpoint

@@ -41,6 +41,11 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kinds = getattr(self, field.name), KINDS[field.type]
+            parts = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts):
+                raise InputError(f"{field.name} is {value!r}: it must be {field.type}")
         for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
@@ -72,6 +77,8 @@ class Config:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
+KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
+         "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
 CHOICES = {"system": ("meta",), "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
             "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),

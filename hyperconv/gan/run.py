@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import safetensors
@@ -30,15 +32,28 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, config: Config, collection: Collection) -> Run:
-        """A new run in an absent or empty folder; raises InputError where files would be overwritten."""
+        """A new run in an absent or empty folder; raises InputError where files would be overwritten.
+
+        The folder is filled under another name and then renamed, so it appears whole or not at all.
+        """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} exists and is not empty: choose another --out, or continue it with --resume")
-        (path / "samples").mkdir(parents=True)
-        collection.save(path / "photos.safetensors")
-        with replacing(path / "config.json") as file:
-            file.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run = cls(path.with_name(f".{path.name}.{os.getpid()}.new"), config)
+        try:
+            (run.path / "samples").mkdir(parents=True)
+            collection.save(run.path / "photos.safetensors")
+            run.save_config()
+            os.replace(run.path, path)
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
         return cls(path, config)
+
+    def save_config(self) -> None:
+        with replacing(self.path / "config.json") as file:
+            file.write_text(json.dumps(self.config.to_json(), indent=2) + "\n")
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -49,8 +64,8 @@ class Run:
         try:
             values = json.loads(file.read_text())
             config = Config.from_json(values)
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-            raise InputError(f"{file} cannot be read: {error}") from error
+        except (InputError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+            raise InputError(f"{file} cannot be used: {error}") from error
         return cls(path, config)
 
     def collection(self) -> Collection:
@@ -77,6 +92,14 @@ class Run:
 
     def has(self, name: str) -> bool:
         return (self.path / f"{name}.safetensors").is_file()
+
+    def checkpoint(self) -> tuple[int, int] | None:
+        """(scale, step) of the checkpoint that a resumed run starts from; None if there is none."""
+        if not self.has("training_state"):
+            return None
+        with safetensors.safe_open(self.path / "training_state.safetensors", framework="pt") as file:
+            where = file.metadata()
+        return int(where["scale"]), int(where["step"])
 
     def log(self, record: dict) -> None:
         """Append one line to metrics.jsonl."""

@@ -52,6 +52,7 @@ class Trainer:
             run.forget_metrics_after(self.scale, self.step)
             self.begin_scale(tensors)
         else:
+            run.forget_metrics_after(0, 0)
             z_side = int(collection.sizes[0].max())
             self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
             self.system.calibrate(collection.embedding_inputs(self.everyone[:CALIBRATION_PHOTOS],

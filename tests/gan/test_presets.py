@@ -39,7 +39,8 @@ def test_a_configuration_survives_json(name):
 
 
 @pytest.mark.parametrize("changes", [dict(max_size=0), dict(head_init="magic"), dict(learning_rate=float("nan")),
-                                     dict(iterations=()), dict(penalty_norm="none")])
+                                     dict(iterations=()), dict(penalty_norm="none"), dict(hidden=1.5),
+                                     dict(iterations=("many",)), dict(decay="slow")])
 def test_bad_settings_are_refused_by_name(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         preset("tiny", **changes)

@@ -181,3 +181,13 @@ def test_damaged_files_are_named(tmp_path, config, collection):
         Run.open(tmp_path)
     with pytest.raises(InputError, match="--resume"):
         Run.create(tmp_path / "run", config, collection)
+
+
+def test_a_run_appears_whole_or_not_at_all(tmp_path, config, collection, monkeypatch):
+    def full_disk(path):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(collection, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        Run.create(tmp_path / "run", config, collection)
+    assert list(tmp_path.iterdir()) == []
