@@ -32,8 +32,8 @@ def interpolate(
     """`steps` frames (C, H, W) in [-1, 1] from photo a to photo b, each a name in the run or a file.
 
     space: 'embedding' blends the photos' contexts, and the hypernetwork makes a model for every point
-    between; 'weights' blends the two generated weight sets. (Behind a projection that is linear, as in the
-    meta-GAN, the two are the same walk.) seed None holds the noise that reconstructs, so the walk goes from
+    between; 'weights' blends the two generated weight sets. (The projection is linear, so the walks differ only
+    where contexts are of unit norm: there the blended ones are brought back to it.) seed None holds the noise that reconstructs, so the walk goes from
     one photo to the other; a number holds a random noise instead. Noise amplitudes and image sizes are
     blended too: between a wide photo and an upright one the frames turn from wide to upright.
     """
@@ -67,8 +67,8 @@ def _blend(model: Model, a: tuple[Model, int], b: tuple[Model, int], t: Tensor, 
     ]
     amplitudes = torch.lerp(ends[0].amplitudes, ends[1].amplitudes, t[:, None])
     if space == "embedding":
-        contexts = [holder.contexts(index) for holder, index in (a, b)]
-        return model.system.photo_model(torch.lerp(*contexts, t[:, None]), sizes, amplitudes)
+        contexts = torch.lerp(*(holder.contexts(index) for holder, index in (a, b)), t[:, None])
+        return model.system.photo_model(model.system.generator.normalise(contexts), sizes, amplitudes)
     weights = [WeightSet.lerp(first, last, t) for first, last in zip(ends[0].weights, ends[1].weights)]
     return PhotoModel(ends[0].generator, weights, amplitudes, sizes, ends[0].z_star)
 

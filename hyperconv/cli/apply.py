@@ -100,8 +100,8 @@ def interpolate(
         Literal["embedding", "weights"],
         typer.Option(
             help="What is blended: the photos' embeddings (the hypernetwork makes a model for every point "
-            "between) or the generated weights. With a linear projection between the two, as in "
-            "--system meta, the walks agree."
+            "between) or the generated weights. They differ where contexts are kept at unit norm, as in "
+            "the tiny and small presets."
         ),
     ] = "embedding",
     seed: Annotated[

@@ -36,7 +36,10 @@ class PhotoHyperNetwork(nn.Module):
 
     def embed(self, photos: Tensor) -> Tensor:
         """Photos squashed to the embedding's size (B, C, S, S) in [-1, 1] -> contexts (B, features)."""
-        contexts = self.embedding(photos)
+        return self.normalise(self.embedding(photos))
+
+    def normalise(self, contexts: Tensor) -> Tensor:
+        """Contexts (B, features) brought to mean square 1 where the hypernetwork is trained on such."""
         return F.rms_norm(contexts, contexts.shape[-1:]) if self.unit_contexts else contexts
 
     def weights(self, contexts: Tensor, scale: int) -> WeightSet:

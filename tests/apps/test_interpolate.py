@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hyperconv.apps.interpolate import interpolate, write_interpolation
+from hyperconv.apps.interpolate import _blend, interpolate, write_interpolation
 from hyperconv.apps.sample import reconstruct
 from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
@@ -24,11 +24,17 @@ def test_frames_hold_the_same_noise(model):
     assert not torch.allclose(interpolate(model, "coffee", "coffee", 2, seed=5)[0], first)
 
 
-def test_behind_one_linear_projection_both_spaces_hold_the_same_walk(model):
+def test_the_spaces_differ_by_the_norm_of_the_blended_contexts_alone(model, monkeypatch):
     through_embedding = interpolate(model, "china", "coffee", 3)
     through_weights = interpolate(model, "china", "coffee", 3, space="weights")
-    for one, other in zip(through_embedding, through_weights):
-        torch.testing.assert_close(one, other, atol=5e-3, rtol=0)
+    for end in (0, -1):
+        torch.testing.assert_close(through_embedding[end], through_weights[end], atol=5e-3, rtol=0)
+    assert (through_embedding[1] - through_weights[1]).abs().max() > 5e-3
+    monkeypatch.setattr(model.system.generator, "unit_contexts", False)
+    blended = _blend(model, (model, 0), (model, 1), torch.tensor([0.5]), "embedding")
+    direct = _blend(model, (model, 0), (model, 1), torch.tensor([0.5]), "weights")
+    for one, other in zip(blended.weights, direct.weights):
+        torch.testing.assert_close(one.flat, other.flat, atol=1e-4, rtol=1e-4)
 
 
 def test_a_photo_the_run_never_saw(model, flower, tmp_path):

@@ -41,7 +41,7 @@ def test_a_sample_on_the_canvas_is_what_it_is_alone_for_the_same_noise(model):
         one = model.select(index)
         queue = iter(zip(canvas_noises, model.sizes[1:]))
 
-        def own_noise(shape):
+        def own_noise(shape, queue=queue, index=index):
             drawn, sizes = next(queue)
             height, width = (sizes[index] + 2 * margin).tolist()
             assert shape[-2:] == (height, width)

@@ -38,9 +38,9 @@ def test_a_configuration_survives_json(name):
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("changes", [dict(max_size=0), dict(head_init="magic"), dict(learning_rate=float("nan")),
-                                     dict(iterations=()), dict(penalty_norm="none"), dict(hidden=1.5),
-                                     dict(iterations=("many",)), dict(decay="slow")])
+@pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},
+                                     {"iterations": ()}, {"penalty_norm": "none"}, {"hidden": 1.5},
+                                     {"iterations": ("many",)}, {"decay": "slow"}])
 def test_bad_settings_are_refused_by_name(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         preset("tiny", **changes)

@@ -9,7 +9,7 @@ from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.round import pair, play, unpair
 from hyperconv.nn.layout import WeightSet
 
-SETTINGS = dict(penalty_weight=0.1, penalty_norm="pixel", reconstruction_weight=50.0)
+SETTINGS = {"penalty_weight": 0.1, "penalty_norm": "pixel", "reconstruction_weight": 50.0}
 
 
 def make(scales: int):
@@ -26,7 +26,7 @@ def make(scales: int):
 
 def plain_losses(model, critic, critic_weights, photos, source):
     """The same round, each player with passes of its own; draws the same randomness in the same order."""
-    scale, sizes = model.scales - 1, model.sizes[-1]
+    _scale, sizes = model.scales - 1, model.sizes[-1]
     z, z_fixed = model.z(1, source), model.z_fixed()
 
     def noise(shape):
