@@ -67,6 +67,25 @@ def summary(found: list[dict]) -> list[str]:
     return ["Speed-up over the best peer of each layer:", "", *table(header, rows)]
 
 
+def by_layer(found: list[dict]) -> list[str]:
+    """Speed-up per layer and phase: geometric mean over sizes and batches, and the range; one table per precision."""
+    lines = []
+    for precision in sorted({r["precision"] for r in found}):
+        ratios: dict[str, dict[str, list[float]]] = {}
+        for r in found:
+            if r["precision"] == precision and (ratio := speed_up(r["seconds"])):
+                layer = f"{r['layer']['in_channels']}->{r['layer']['out_channels']}"
+                ratios.setdefault(layer, {}).setdefault(r["phase"], []).append(ratio)
+        rows = [[layer, *(_spread(phases.get(phase, [])) for phase in PHASE_TITLES)] for layer, phases in ratios.items()]
+        lines += [f"Speed-up by layer, {precision}: geometric mean (least to most)", ""]
+        lines += table(["layer", *PHASE_TITLES.values()], rows)
+    return lines
+
+
+def _spread(values: list[float]) -> str:
+    return f"{geometric_mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
+
+
 def milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value * 1e3:.3g}"
 
@@ -123,7 +142,7 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
     unit = f"{'Least' if least else 'Median'} milliseconds per call; 3x3, bias and leaky ReLU."
     lines = ["# Per-sample convolution beside its peers", "", unit, ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
-    return "\n".join([*lines, "", *summary(found), *operator_sections(found, limits)])
+    return "\n".join([*lines, "", *summary(found), *by_layer(found), *operator_sections(found, limits)])
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.collect import collect, short
-from benchmarks.report import best_peer, report, speed_up, summary
+from benchmarks.report import best_peer, by_layer, report, speed_up, summary
 from benchmarks.timing import Race, rotating
 
 SECONDS = {"grouped": 4.0, "loop": 2.0, "hyperconv": 1.0, "hyperconv-native": 0.5}
@@ -105,3 +105,10 @@ def test_rotation_visits_every_input():
     for _ in range(6):
         call()
     assert sorted(seen) == [0, 0, 1, 1, 2, 2] and seen[:3] == seen[3:]
+
+
+def test_layers_have_a_row_each_with_their_spread():
+    slow = {"grouped": 1.0, "loop": 3.0, "hyperconv": 2.0}
+    lines = by_layer([record(), record(seconds=slow)])
+    (row,) = (line for line in lines if line.startswith("| ") and "->" in line)
+    assert "(0.50 to" in row
