@@ -90,11 +90,11 @@ PRESETS = {
     "paper": PAPER,
     "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
     "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
-                     batch_size=8, learning_rate=2e-4, context_norm="unit", head_init="hyperfan", penalty_weight=1.0,
+                     batch_size=8, learning_rate=2e-4, context_norm="unit", head_init="hyperfan", penalty_weight=0.4,
                      noise_factor=0.25),
     "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
-                    features=64, iterations=(800, 500, 400, 300), batch_size=6, learning_rate=1e-3,
-                    context_norm="unit", head_init="hyperfan", penalty_weight=1.0, noise_factor=0.25),
+                    features=64, iterations=(1000, 600, 400, 300), batch_size=6, learning_rate=1e-3,
+                    context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
 }
 
 
