@@ -30,7 +30,7 @@ demo: install
 	$(BIN)/hyperconv demo --out demo
 
 bench: install
-	$(BIN)/python -m pytest -q benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q benchmarks
 
 clean:
 	rm -rf build dist *.egg-info hyperconv/_native .venv/installed
