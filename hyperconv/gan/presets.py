@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
-from hyperconv.data.pyramid import PyramidShape
+from hyperconv.data.pyramid import PyramidShape, scale_count_for
 from hyperconv.errors import InputError
 
 
@@ -16,7 +16,7 @@ class Config:
     system: str = "meta"
     max_size: int = 250  # long side of the finest scale, pixels
     min_size: int = 25  # long side of the coarsest scale, pixels
-    scale_count: int = 7
+    scale_count: int = scale_count_for(25, 250)  # 7
     hidden: int = 64  # channels of the generated nets
     depth: int = 5  # convolutions of the generated nets
     negative_slope: float = 0.02

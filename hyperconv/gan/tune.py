@@ -26,7 +26,7 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
 
     photos: one canvas (B, C, H, W) per scale. The critic knows the finest scale only, so the scales below it learn to
     reconstruct and the finest one plays the whole game. Yields (steps taken so far, model) after each step; the given
-    model is left alone.
+    model is left alone. The noise amplitudes stay: measure them anew on the result (`PhotoModel.with_amplitudes`).
     """
     sources = [FreeWeights.from_weight_set(weights) for weights in model.weights]
     critic_source = FreeWeights.from_weight_set(critic_weights)
@@ -51,14 +51,3 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
                 canvas.mean(error, model.sizes[scale]).sum().backward()
             optimizer.step()
             yield scale * steps + step + 1, replace(model, weights=[s.weights().detach() for s in sources])
-
-
-def tuned(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Sequence[Tensor], steps: int,
-          config: Config) -> PhotoModel:
-    """The model after `tune`, its noise amplitudes measured on the new reconstruction; `steps` 0 changes nothing."""
-    if steps == 0:
-        return model
-    for _, result in tune(model, critic, critic_weights, photos, steps, config):
-        pass
-    with torch.no_grad():
-        return result.with_amplitudes(photos, config.noise_factor)

@@ -8,20 +8,8 @@ from hyperconv.cli.main import main
 from hyperconv.data.examples import load_examples
 from hyperconv.data.images import save_png
 
-QUICK = [
-    "--preset",
-    "tiny",
-    "--max-size",
-    "24",
-    "--min-size",
-    "16",
-    "--scale-count",
-    "2",
-    "--iterations",
-    "2,1",
-    "--device",
-    "cpu",
-]
+SMALL = ["--preset", "tiny", "--max-size", "24", "--min-size", "16", "--scale-count", "2", "--device", "cpu"]
+QUICK = [*SMALL, "--iterations", "2,1"]
 
 
 @dataclass

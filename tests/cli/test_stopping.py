@@ -10,20 +10,9 @@ import time
 import torch
 from safetensors.torch import load_file
 
-STEPS = [
-    "--preset",
-    "tiny",
-    "--max-size",
-    "24",
-    "--min-size",
-    "16",
-    "--scale-count",
-    "2",
-    "--batch-size",
-    "2",
-    "--device",
-    "cpu",
-]
+from tests.cli.conftest import SMALL
+
+STEPS = [*SMALL, "--batch-size", "2"]
 
 
 def start(photos, run, *options):
