@@ -9,4 +9,5 @@ STABLE_TORCH_LIBRARY_IMPL(hyperconv_native, CPU, library) {
   library.impl("input_gradient", TORCH_BOX(&hyperconv::input_gradient));
   library.impl("weight_gradient", TORCH_BOX(&hyperconv::weight_gradient));
   library.impl("bias_gradient", TORCH_BOX(&hyperconv::bias_gradient));
+  library.impl("parameter_gradients", TORCH_BOX(&hyperconv::parameter_gradients));
 }

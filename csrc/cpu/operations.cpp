@@ -263,4 +263,12 @@ Tensor bias_gradient(const Tensor& grad, std::optional<Tensor> mask, int64_t wei
   return result;
 }
 
+std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, std::optional<Tensor> mask,
+                                               int64_t weight_sets, Ints kernel_size, Ints stride, Ints padding,
+                                               Ints dilation, int64_t groups, double negative_slope) {
+  return {weight_gradient(grad, input, mask, weight_sets, kernel_size, stride, padding, dilation, groups,
+                          negative_slope),
+          bias_gradient(grad, mask, weight_sets, negative_slope)};
+}
+
 }  // namespace hyperconv

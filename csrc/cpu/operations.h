@@ -1,4 +1,4 @@
-// The five operations on tensors: arguments checked, output allocated, work described for the kernels.
+// The six operations on tensors: arguments checked, output allocated, work described for the kernels.
 // Shapes and formulas are those of hyperconv/ops/schema.py.
 #pragma once
 
@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 namespace hyperconv {
@@ -23,5 +24,8 @@ Tensor weight_gradient(const Tensor& grad, const Tensor& input, std::optional<Te
                        Ints kernel_size, Ints stride, Ints padding, Ints dilation, int64_t groups,
                        double negative_slope);
 Tensor bias_gradient(const Tensor& grad, std::optional<Tensor> mask, int64_t weight_sets, double negative_slope);
+std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, std::optional<Tensor> mask,
+                                               int64_t weight_sets, Ints kernel_size, Ints stride, Ints padding,
+                                               Ints dilation, int64_t groups, double negative_slope);
 
 }  // namespace hyperconv

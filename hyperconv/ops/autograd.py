@@ -1,4 +1,4 @@
-"""Derivatives of the five operators, at every order, by composing the operators themselves.
+"""Derivatives of the six operators, at every order, by composing the operators themselves.
 
 Two properties keep a gradient penalty cheap. A mask carries no gradient (the sign of an activation is
 constant almost everywhere), so differentiating a backward pass does not run back through the forward one.
@@ -20,6 +20,7 @@ _masked_conv2d = operator("masked_conv2d")
 _input_gradient = operator("input_gradient")
 _weight_gradient = operator("weight_gradient")
 _bias_gradient = operator("bias_gradient")
+_parameter_gradients = operator("parameter_gradients")
 
 _DEVICES_ONLY = tuple(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key)) for key in ("CPU", "CUDA"))
 
@@ -71,13 +72,19 @@ def _weight_wanted(ctx, index: int) -> bool:
 def _convolution_gradients(ctx, grad, input, weight, mask, negative_slope):
     """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
     geometry = (*ctx.geometry, negative_slope)
-    return (
-        _input_gradient(grad, weight, mask, ctx.input_size, *geometry) if _wanted(ctx, 0) else None,
-        _weight_gradient(grad, input, mask, ctx.weight_sets, ctx.kernel_size, *geometry)
-        if _weight_wanted(ctx, 1)
-        else None,
-        _bias_gradient(grad, mask, ctx.weight_sets, negative_slope) if _weight_wanted(ctx, 2) else None,
-    )
+    wants_weight, wants_bias = _weight_wanted(ctx, 1), _weight_wanted(ctx, 2)
+    by_input = by_weight = by_bias = None
+    if _wanted(ctx, 0):
+        by_input = _input_gradient(grad, weight, mask, ctx.input_size, *geometry)
+    if wants_weight:
+        arguments = (grad, input, mask, ctx.weight_sets, ctx.kernel_size, *geometry)
+        if wants_bias:
+            by_weight, by_bias = _parameter_gradients(*arguments)
+        else:
+            by_weight = _weight_gradient(*arguments)
+    elif wants_bias:
+        by_bias = _bias_gradient(grad, mask, ctx.weight_sets, negative_slope)
+    return by_input, by_weight, by_bias
 
 
 def _remember_convolution(ctx, input, weight, geometry) -> tuple[Tensor | None, Tensor | None]:
@@ -156,15 +163,38 @@ def _setup_bias_gradient(ctx, args, output):
 
 
 def _backward_bias_gradient(ctx, cotangent):
-    sets, (samples, channels, height, width) = cotangent.shape[0], ctx.grad_shape
+    return (_masked_bias(cotangent, ctx.grad_shape, ctx.saved_tensors[0], ctx.negative_slope),)
+
+
+def _masked_bias(bias: Tensor, shape: torch.Size, mask: Tensor | None, negative_slope: float) -> Tensor:
+    """m * bias for all samples and pixels: a masked convolution whose weights are zero."""
+    sets, (samples, channels, height, width) = bias.shape[0], shape
     shared = samples // sets if sets else 0
-    spread = cotangent[:, None, :, None, None].expand(sets, shared, channels, height, width)
-    masked = reference.apply_mask(spread.reshape(ctx.grad_shape), ctx.saved_tensors[0], ctx.negative_slope)
-    return (masked,)
+    spread = bias[:, None, :, None, None].expand(sets, shared, channels, height, width)
+    return reference.apply_mask(spread.reshape(shape), mask, negative_slope)
+
+
+def _setup_parameter_gradients(ctx, args, outputs):
+    _setup_weight_gradient(ctx, args, outputs)
+    ctx.grad_shape = args[0].shape
+
+
+def _backward_parameter_gradients(ctx, weight_cotangent, bias_cotangent):
+    if bias_cotangent is None:
+        return _backward_weight_gradient(ctx, weight_cotangent)
+    grad, input, mask = ctx.saved_tensors
+    if weight_cotangent is None:
+        wanted = _wanted(ctx, 0)
+        return (_masked_bias(bias_cotangent, ctx.grad_shape, mask, ctx.negative_slope) if wanted else None,)
+    geometry = (*ctx.geometry, ctx.negative_slope)
+    return (
+        _masked_conv2d(input, weight_cotangent, bias_cotangent, mask, *geometry) if _wanted(ctx, 0) else None,
+        _input_gradient(grad, weight_cotangent, mask, ctx.input_size, *geometry) if _wanted(ctx, 1) else None,
+    )
 
 
 def _autograd_kernel(name: str, setup, backward):
-    """The operator's kernel for the Autograd key: `setup(ctx, args, output)`, `backward(ctx, grad)`.
+    """The operator's kernel for the Autograd key: `setup(ctx, args, output)`, `backward(ctx, *grads)`.
 
     `torch.library.register_autograd` does the same but reads the schema anew at every recorded call (torch 2.13),
     and knows the reverse direction only: `torch.func.jvp` would pass it by and report zero, and `torch.func.grad` would
@@ -191,8 +221,8 @@ def _autograd_kernel(name: str, setup, backward):
             return output
 
         @staticmethod
-        def backward(ctx, grad):
-            grads = () if grad is None else backward(ctx, grad)
+        def backward(ctx, *cotangents):
+            grads = backward(ctx, *cotangents) if any(c is not None for c in cotangents) else ()
             return (*grads, *(None,) * (len(ctx.needs_input_grad) - len(grads)))
 
     def kernel(keyset, *args):
@@ -212,6 +242,7 @@ _FORMULAS = {
     "input_gradient": (_setup_input_gradient, _backward_input_gradient),
     "weight_gradient": (_setup_weight_gradient, _backward_weight_gradient),
     "bias_gradient": (_setup_bias_gradient, _backward_bias_gradient),
+    "parameter_gradients": (_setup_parameter_gradients, _backward_parameter_gradients),
 }
 for _name, _formula in _FORMULAS.items():
     public.impl(_name, _autograd_kernel(_name, *_formula), "Autograd", with_keyset=True)

@@ -1,7 +1,7 @@
 """Who computes the operators: which backends run here, which one a call gets, and why the others do not run.
 
 `reference` is plain PyTorch and runs everywhere; `native` is csrc/ on CPU and CUDA; `triton` is kernels/.
-Each is a module with the five functions of `hyperconv.ops.schema`. `auto` takes the fastest for the call.
+Each is a module with the six functions of `hyperconv.ops.schema`. `auto` takes the fastest for the call.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ NAMES = ("native", "triton", "reference")
 DEVICES = ("cpu", "cuda")
 
 _MODULES = {"native": native, "triton": kernels, "reference": reference}
+_WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
 _logger = logging.getLogger(__name__)
 
 
@@ -137,7 +138,7 @@ def cpu_choice(
     """
     wide, small = min(channels_in, channels_out) >= 16, size[0] * size[1] < 96 * 96
     if dtype == torch.bfloat16 and wide and _has_amx():
-        return "reference" if small or operation == "weight_gradient" else "native"
+        return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
     if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
         return "reference"
     return "native"
@@ -155,7 +156,7 @@ def _call_shape(operation: str, args: tuple) -> tuple:
     if operation == "bias_gradient":
         return first.dtype, args[2], 1, 0, first.shape[1], (1, 1), first.shape[2:]
     groups = args[-3] if operation == "conv2d" else args[-2]
-    if operation == "weight_gradient":
+    if operation in _WEIGHT_GRADIENTS:
         _, channels_in, *size = args[1].shape
         return first.dtype, args[3], groups, channels_in, first.shape[1], args[4], size
     sets, channels_out, channels, *kernel_size = args[1].shape

@@ -1,7 +1,7 @@
 """The native libraries in hyperconv/_native: which of them runs here, and for one that does not, why.
 
 A library only adds kernels to the operators that `hyperconv.ops.schema` defines in the namespace
-`hyperconv_native`; the five functions of this module are those operators.
+`hyperconv_native`; the six functions of this module are those operators.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ masked_conv2d = torch.ops.hyperconv_native.masked_conv2d.default
 input_gradient = torch.ops.hyperconv_native.input_gradient.default
 weight_gradient = torch.ops.hyperconv_native.weight_gradient.default
 bias_gradient = torch.ops.hyperconv_native.bias_gradient.default
+parameter_gradients = torch.ops.hyperconv_native.parameter_gradients.default
 
 
 @functools.cache

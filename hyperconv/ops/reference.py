@@ -1,4 +1,4 @@
-"""The definition of right: the five operators as grouped convolution in plain PyTorch.
+"""The definition of right: the six operators as grouped convolution in plain PyTorch.
 
 One call of PyTorch's convolution with groups = B * groups serves all weight sets; samples that share a set go
 along the batch axis. Everything here is differentiable PyTorch code, so it also stands in for the operators
@@ -98,6 +98,26 @@ def bias_gradient(grad: Tensor, mask: Tensor | None, weight_sets: int, negative_
         return grad.new_zeros((weight_sets, grad.shape[1]))
     per_set = apply_mask(grad, mask, negative_slope).unflatten(0, (weight_sets, grad.shape[0] // weight_sets))
     return per_set.sum((1, 3, 4))
+
+
+def parameter_gradients(
+    grad: Tensor,
+    input: Tensor,
+    mask: Tensor | None,
+    weight_sets: int,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    negative_slope: float,
+) -> tuple[Tensor, Tensor]:
+    grad = apply_mask(grad, mask, negative_slope)
+    geometry = (stride, padding, dilation, groups, negative_slope)
+    return (
+        weight_gradient(grad, input, None, weight_sets, kernel_size, *geometry),
+        bias_gradient(grad, None, weight_sets, negative_slope),
+    )
 
 
 def apply_mask(values: Tensor, mask: Tensor | None, negative_slope: float) -> Tensor:

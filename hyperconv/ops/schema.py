@@ -1,4 +1,4 @@
-"""The five operators of per-sample convolution, defined once in two namespaces.
+"""The six operators of per-sample convolution, defined once in two namespaces.
 
 `hyperconv` is the public family, with derivatives, vmap, autocast and fake tensors; `hyperconv_native` has
 the same schemas, and the binaries in csrc/ add kernels to it.
@@ -13,6 +13,7 @@ a mask). With C the convolution:
     input_gradient  = the gradient of C by its input, applied to m * grad
     weight_gradient = the gradient of C by its weight, applied to m * grad
     bias_gradient   = the sum of m * grad over pixels and the samples of each set
+    parameter_gradients = (weight_gradient, bias_gradient), in one pass over grad and mask
 
 The derivatives of each are compositions of the others, so the family is closed at every order.
 A channels_last input (or grad) gives a channels_last output; weight and bias gradients are contiguous.
@@ -34,6 +35,8 @@ SCHEMAS = {
     "weight_gradient": "(Tensor grad, Tensor input, Tensor? mask, SymInt weight_sets, SymInt[2] kernel_size, "
     f"{_GEOMETRY}, float negative_slope) -> Tensor",
     "bias_gradient": "(Tensor grad, Tensor? mask, SymInt weight_sets, float negative_slope) -> Tensor",
+    "parameter_gradients": "(Tensor grad, Tensor input, Tensor? mask, SymInt weight_sets, SymInt[2] kernel_size, "
+    f"{_GEOMETRY}, float negative_slope) -> (Tensor, Tensor)",
 }
 OPERATIONS = tuple(SCHEMAS)
 
@@ -89,6 +92,13 @@ def _fake_weight_gradient(
 
 def _fake_bias_gradient(grad, mask, weight_sets, negative_slope):
     return grad.new_empty((weight_sets, grad.shape[1]))
+
+
+def _fake_parameter_gradients(
+    grad, input, mask, weight_sets, kernel_size, stride, padding, dilation, groups, negative_slope
+):
+    weight_shape = (weight_sets, grad.shape[1], input.shape[1] // groups, *kernel_size)
+    return grad.new_empty(weight_shape), grad.new_empty(weight_shape[:2])
 
 
 for _name in OPERATIONS:

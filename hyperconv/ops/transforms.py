@@ -1,4 +1,4 @@
-"""vmap and autocast of the five operators."""
+"""vmap and autocast of the six operators."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from hyperconv.ops.schema import OPERATIONS, operator, public
 
 # Per operator: the arguments that hold one entry per weight set, and the position of the `weight_sets` count.
 _SET_TENSORS = {"conv2d": (1, 2), "masked_conv2d": (1, 2), "input_gradient": (1,)}
-_SET_COUNT = {"weight_gradient": 3, "bias_gradient": 2}
+_SET_COUNT = {"weight_gradient": 3, "bias_gradient": 2, "parameter_gradients": 3}
 
 
 def _vmap_rule(name: str):
@@ -23,7 +23,9 @@ def _vmap_rule(name: str):
         if set_count is not None:
             args[set_count] *= count
         result = op(*args)
-        return result.unflatten(0, (count, result.shape[0] // count)), 0
+        if isinstance(result, Tensor):
+            return _unfold(result, count), 0
+        return tuple(_unfold(output, count) for output in result), (0,) * len(result)
 
     return rule
 
@@ -39,6 +41,11 @@ def _fold(tensor: Tensor, dim: int | None, count: int) -> Tensor:
     if dim is None:
         return tensor.expand(count, *tensor.shape).flatten(0, 1)
     return tensor.movedim(dim, 0).flatten(0, 1)
+
+
+def _unfold(tensor: Tensor, count: int) -> Tensor:
+    """The inverse of `_fold`."""
+    return tensor.unflatten(0, (count, tensor.shape[0] // count))
 
 
 def _autocast_rule(name: str, device_type: str):

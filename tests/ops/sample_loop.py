@@ -13,6 +13,8 @@ ACTIVATE = {
     "tanh": lambda z, slope: torch.tanh(z),
 }
 CODES = {None: 0, "relu": 1, "leaky_relu": 2, "tanh": 3}
+# All operators but the forward convolution.
+FAMILY = ("masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient", "parameter_gradients")
 
 
 def convolve_each(input, weight, bias, *geometry):
@@ -28,6 +30,11 @@ def convolve_each(input, weight, bias, *geometry):
         for n in range(samples)
     ]
     return torch.cat(outputs)
+
+
+def tensors_of(result) -> tuple[torch.Tensor, ...]:
+    """The outputs of an operator, one or several."""
+    return (result,) if isinstance(result, torch.Tensor) else tuple(result)
 
 
 def mask_values(mask, negative_slope):
@@ -62,9 +69,10 @@ class Call:
             "input_gradient": (self.grad, self.weight, self.mask, tuple(self.input.shape[2:]), *tail),
             "weight_gradient": (self.grad, self.input, self.mask, sets, kernel, *tail),
             "bias_gradient": (self.grad, self.mask, sets, self.negative_slope),
+            "parameter_gradients": (self.grad, self.input, self.mask, sets, kernel, *tail),
         }[operation]
 
-    def expected(self, operation: str) -> torch.Tensor:
+    def expected(self, operation: str) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """What the operator must return, from the loop and PyTorch's own derivatives of it."""
         m = 1.0 if self.mask is None else mask_values(self.mask, self.negative_slope)
         if operation == "masked_conv2d":
@@ -72,8 +80,13 @@ class Call:
         bias = self.weight.new_zeros(self.weight.shape[:2])
         variables = [t.detach().clone().requires_grad_() for t in (self.input, self.weight, bias)]
         output = convolve_each(*variables, *self.geometry)
-        grads = torch.autograd.grad(output, variables, m * self.grad)
-        return grads[("input_gradient", "weight_gradient", "bias_gradient").index(operation)]
+        by_input, by_weight, by_bias = torch.autograd.grad(output, variables, m * self.grad)
+        return {
+            "input_gradient": by_input,
+            "weight_gradient": by_weight,
+            "bias_gradient": by_bias,
+            "parameter_gradients": (by_weight, by_bias),
+        }[operation]
 
 
 def laid_out(values, layout: str):

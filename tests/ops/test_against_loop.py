@@ -4,16 +4,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample_loop import ACTIVATE, CODES, Call, calls, convolve_each
+from sample_loop import ACTIVATE, CODES, FAMILY, Call, calls, convolve_each, tensors_of
 
 from hyperconv import hyper_conv2d
 from hyperconv.ops.schema import layout, operator
 
 # The backend fixture holds for all examples of a test.
 every_example = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-gradients = pytest.mark.parametrize(
-    "operation", ["masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"]
-)
+gradients = pytest.mark.parametrize("operation", FAMILY)
 
 
 @every_example
@@ -49,8 +47,9 @@ def test_masked_and_gradients(backend, operation, call):
 @given(call=calls(dtype=torch.float32))
 def test_single_precision(backend, operation, call):
     output = operator(operation)(*call.arguments(operation))
-    expected = call.to(torch.float64).expected(operation).float()
-    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+    expected = call.to(torch.float64).expected(operation)
+    for one, exact in zip(tensors_of(output), tensors_of(expected), strict=True):
+        torch.testing.assert_close(one, exact.float(), rtol=1e-4, atol=1e-4)
 
 
 @gradients
@@ -60,16 +59,23 @@ def test_empty_batch(backend, operation, sets):
     output = hyper_conv2d(empty, weight, torch.randn(sets, 4), activation="leaky_relu")
     assert output.shape == (0, 4, 6, 6)
     call = Call(empty, weight, None, ((1, 1), (0, 0), (1, 1), 1), output, None, 0.0)
-    result = operator(operation)(*call.arguments(operation))
-    shapes = {"masked_conv2d": output.shape, "input_gradient": empty.shape, "weight_gradient": weight.shape}
-    assert result.shape == shapes.get(operation, (sets, 4))
-    assert torch.equal(result, torch.zeros_like(result))
+    results = tensors_of(operator(operation)(*call.arguments(operation)))
+    shapes = {
+        "masked_conv2d": [output.shape],
+        "input_gradient": [empty.shape],
+        "weight_gradient": [weight.shape],
+        "bias_gradient": [(sets, 4)],
+        "parameter_gradients": [weight.shape, (sets, 4)],
+    }
+    assert [tuple(result.shape) for result in results] == [tuple(shape) for shape in shapes[operation]]
+    assert all(torch.equal(result, torch.zeros_like(result)) for result in results)
 
 
 def test_empty_batch_trains(backend):
-    weight = torch.randn(2, 4, 3, 3, 3, requires_grad=True)
-    hyper_conv2d(torch.randn(0, 3, 8, 8), weight, activation="tanh").sum().backward()
+    weight, bias = torch.randn(2, 4, 3, 3, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    hyper_conv2d(torch.randn(0, 3, 8, 8), weight, bias, activation="tanh").sum().backward()
     assert torch.equal(weight.grad, torch.zeros_like(weight))
+    assert torch.equal(bias.grad, torch.zeros_like(bias))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_wide_layers(backend, shape):
     torch.testing.assert_close(
         output, ACTIVATE["leaky_relu"](convolve_each(input, weight, None, *geometry), 0.2)
     )
-    for operation in ("masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"):
+    for operation in FAMILY:
         result = operator(operation)(*call.arguments(operation))
         torch.testing.assert_close(result, call.expected(operation))
 

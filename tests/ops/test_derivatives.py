@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from sample_loop import CODES
+from sample_loop import CODES, FAMILY
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
@@ -36,15 +36,13 @@ def call(name, geometry, masked):
         return lambda x, w, b: op(x, w, b, mask, *tail), variables(geometry)
     if name == "input_gradient":
         return lambda g, w: op(g, w, mask, (3, 4), *tail), (grad, variables(geometry)[1])
-    if name == "weight_gradient":
+    if name in ("weight_gradient", "parameter_gradients"):
         return lambda g, x: op(g, x, mask, 2, (2, 3), *tail), (grad, variables(geometry)[0])
     return lambda g: op(g, mask, 2, 0.2), (grad,)
 
 
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES, ids=["plain", "strided"])
-family = pytest.mark.parametrize(
-    "name", ["masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"]
-)
+family = pytest.mark.parametrize("name", FAMILY)
 activations = pytest.mark.parametrize("activation", list(CODES))
 
 
@@ -125,5 +123,6 @@ def test_opcheck_family(backend, name, memory_format):
         "input_gradient": (grad, weight, mask, (3, 4), *tail),
         "weight_gradient": (grad, input, mask, 2, (2, 3), *tail),
         "bias_gradient": (grad, mask, 2, 0.0),
+        "parameter_gradients": (grad, input, mask, 2, (2, 3), *tail),
     }
     opcheck(operator(name), arguments[name])

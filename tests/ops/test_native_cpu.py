@@ -12,13 +12,12 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-from sample_loop import CODES, Call, convolve_each, laid_out, weights_laid_out
+from sample_loop import CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
 UNIT = ((1, 1), (0, 0), (1, 1), 1)
 SAME = ((1, 1), (1, 1), (1, 1), 1)
-GRADIENTS = ("masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient")
 
 
 @pytest.fixture(autouse=True)
@@ -40,19 +39,20 @@ def random_call(sets, shared, channels, size, kernel, geometry, dtype=torch.floa
 
 
 def check(call, dtype, tolerance):
-    """All five operations in `dtype` against the loop of `F.conv2d` in float64."""
+    """All six operations in `dtype` against the loop of `F.conv2d` in float64."""
     low = call.to(dtype)
     exact = low.to(torch.float64)
-    outputs = {name: (getattr(native, name)(*low.arguments(name)), exact.expected(name)) for name in GRADIENTS}
+    outputs = {name: (getattr(native, name)(*low.arguments(name)), exact.expected(name)) for name in FAMILY}
     for name, code in CODES.items():
         expected = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
         expected = {None: lambda z: z, "relu": F.relu, "tanh": torch.tanh}.get(name, lambda z: F.leaky_relu(z, 0.2))(
             expected
         )
         outputs[name] = (native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2), expected)
-    for name, (output, expected) in outputs.items():
-        error = (output.double() - expected).abs().max() / expected.abs().max().clamp(min=1)
-        assert error <= tolerance, f"{name}: error {error:.2e}, expected at most {tolerance:.2e}"
+    for name, pair in outputs.items():
+        for output, expected in zip(*map(tensors_of, pair), strict=True):
+            error = (output.double() - expected).abs().max() / expected.abs().max().clamp(min=1)
+            assert error <= tolerance, f"{name}: error {error:.2e}, expected at most {tolerance:.2e}"
 
 
 def check_many_shapes():
@@ -129,7 +129,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
             results = []
             for count in (1, 2, 3):
                 torch.set_num_threads(count)
-                outputs = [getattr(native, name)(*call.arguments(name)) for name in GRADIENTS]
+                outputs = [t for name in FAMILY for t in tensors_of(getattr(native, name)(*call.arguments(name)))]
                 forward = native.conv2d(call.input, call.weight, call.bias, *call.geometry, CODES["tanh"], 0.0)
                 results.append([*outputs, forward])
             for other in results[1:]:

@@ -11,7 +11,7 @@ from hyperconv import hyper_conv2d, no_weight_gradients
 
 
 class CountOperators(TorchDispatchMode):
-    """Counts calls of the five operators, in the forward and in the backward direction."""
+    """Counts calls of the six operators, in the forward and in the backward direction."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,31 @@ def test_images_without_gradient_cost_no_input_gradient():
     bias = torch.randn(2, 4, requires_grad=True)
     with CountOperators() as counted:
         hyper_conv2d(images, weight, bias, activation="relu").sum().backward()
-    assert counted.calls == {"conv2d": 1, "weight_gradient": 1, "bias_gradient": 1}
+    assert counted.calls == {"conv2d": 1, "parameter_gradients": 1}
+
+
+@pytest.mark.parametrize("wanted", ["weight", "bias"])
+def test_one_parameter_alone_costs_its_own_gradient(wanted):
+    images, parameters = torch.randn(2, 3, 6, 6), {"weight": torch.randn(2, 4, 3, 3, 3), "bias": torch.randn(2, 4)}
+    parameters[wanted].requires_grad_()
+    with CountOperators() as counted:
+        hyper_conv2d(images, **parameters, activation="relu").sum().backward()
+    assert counted.calls == {"conv2d": 1, f"{wanted}_gradient": 1}
+
+
+@pytest.mark.parametrize(
+    "read, calls", [("both", {"masked_conv2d": 1}), ("weight", {"masked_conv2d": 1}), ("bias", {})]
+)
+def test_derivative_of_the_gradients_that_were_read(read, calls):
+    """By the gradient from above: one masked convolution; of a bias gradient alone, none."""
+    images, above = torch.randn(2, 3, 6, 6), torch.randn(2, 4, 6, 6, requires_grad=True)
+    weight, bias = torch.randn(2, 4, 3, 3, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    output = hyper_conv2d(images, weight, bias, padding=1, activation="leaky_relu")
+    by_weight, by_bias = torch.autograd.grad(output, (weight, bias), above, create_graph=True)
+    chosen = {"both": (by_weight, by_bias), "weight": (by_weight,), "bias": (by_bias,)}[read]
+    with CountOperators() as counted:
+        torch.autograd.grad([gradient.sum() for gradient in chosen], above)
+    assert counted.calls == calls
 
 
 @pytest.mark.parametrize("activation", [None, "leaky_relu", "tanh"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from sample_loop import ACTIVATE, convolve_each
+from sample_loop import ACTIVATE, FAMILY, convolve_each, tensors_of
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
@@ -52,7 +52,7 @@ def test_vmap(backend, in_dims):
     torch.testing.assert_close(*(torch.autograd.grad(output.pow(2).sum(), arguments) for output in outputs))
 
 
-@pytest.mark.parametrize("name", ["masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"])
+@pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("batched", [(0, 0, 0), (1, None, None), (None, 0, None), (None, None, 0)], ids=str)
 def test_vmap_of_the_family(backend, name, batched):
     """Against a loop over the vmapped dimension."""
@@ -64,11 +64,13 @@ def test_vmap_of_the_family(backend, name, batched):
         "input_gradient": (lambda g, w, y: op(g, w, y, (5, 6), *tail), (grads, weight, masks)),
         "weight_gradient": (lambda g, x, y: op(g, x, y, 2, (3, 3), *tail), (grads, input, masks)),
         "bias_gradient": (lambda g, x, y: op(g * x.mean(), y, 2, 0.2), (grads, input, masks)),
+        "parameter_gradients": (lambda g, x, y: op(g, x, y, 2, (3, 3), *tail), (grads, input, masks)),
     }[name]
     at = [lambda v, t=t, dim=dim: t[0 if dim is None else v] for t, dim in zip(stacked, batched, strict=True)]
     arguments = [t[0] if dim is None else t.movedim(0, dim) for t, dim in zip(stacked, batched, strict=True)]
-    expected = torch.stack([function(*(pick(v) for pick in at)) for v in range(3)])
-    torch.testing.assert_close(vmap(function, batched)(*arguments), expected)
+    each = [tensors_of(function(*(pick(v) for pick in at))) for v in range(3)]
+    expected = tuple(torch.stack(outputs) for outputs in zip(*each, strict=True))
+    torch.testing.assert_close(tensors_of(vmap(function, batched)(*arguments)), expected)
 
 
 def test_vmap_over_one_image_and_one_weight_each(backend):
@@ -115,7 +117,7 @@ def test_dual_tensors():
     assert results[0].abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient"])
+@pytest.mark.parametrize("name", FAMILY)
 def test_family_in_forward_mode(name):
     """Tangents of the raw operators: linear in each argument, so a difference of values is exact."""
     input, weight, _ = tensors()
@@ -126,6 +128,7 @@ def test_family_in_forward_mode(name):
         "input_gradient": (lambda g: op(g, weight, mask, (5, 6), *tail), gradient),
         "weight_gradient": (lambda g: op(g, input, mask, 2, (3, 3), *tail), gradient),
         "bias_gradient": (lambda g: op(g, mask, 2, 0.2), gradient),
+        "parameter_gradients": (lambda g: op(g, input, mask, 2, (3, 3), *tail), gradient),
     }[name]
     tangent = torch.randn_like(point)
     torch.testing.assert_close(jvp(function, (point,), (tangent,))[1], function(tangent))
