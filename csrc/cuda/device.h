@@ -1,0 +1,162 @@
+// What the kernels need beyond CUDA C++: instructions of the device as small functions, and shared memory.
+//
+// nvcc takes the inline PTX below (sm_80 and later). Any other compiler takes the functions of the same names
+// from tests/cuda_host, which run kernels on the CPU.
+
+#pragma once
+
+#ifndef __CUDACC__
+
+#include "cuda_host.h"
+
+namespace hyperconv {
+using cuda_host::cp_async;
+using cuda_host::cp_async_commit;
+using cuda_host::cp_async_wait;
+using cuda_host::ldmatrix_x2;
+using cuda_host::ldmatrix_x2_trans;
+using cuda_host::ldmatrix_x4;
+using cuda_host::ldmatrix_x4_trans;
+using cuda_host::mma_m16n8k16_bf16;
+using cuda_host::mma_m16n8k16_f16;
+using cuda_host::mma_m16n8k8_tf32;
+using cuda_host::shared_memory;
+using cuda_host::shared_object;
+using cuda_host::to_tf32;
+}  // namespace hyperconv
+
+#else
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "hyperconv's CUDA kernels need compute capability 8.0 or later: set TORCH_CUDA_ARCH_LIST"
+#endif
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace hyperconv {
+
+// The dynamic shared memory of the block, as many bytes as its launch asked for.
+__device__ __forceinline__ char* shared_memory() {
+  extern __shared__ __align__(128) char dynamic_shared_memory[];
+  return dynamic_shared_memory;
+}
+
+// The block's one object of type T in static shared memory, not initialised; the place of `__shared__ T name;`.
+template <typename T>
+__device__ __forceinline__ T& shared_object() {
+  __shared__ T object;
+  return object;
+}
+
+__device__ __forceinline__ uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+
+// Starts copying 4, 8 or 16 bytes, both ends aligned to as many; where not `valid`, nothing is read and the
+// bytes become zero.
+template <int BYTES>
+__device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid) {
+  static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
+  const int source_bytes = valid ? BYTES : 0;
+  if constexpr (BYTES == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(source_bytes)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                 :
+                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "n"(BYTES),
+                   "r"(source_bytes)
+                 : "memory");
+  }
+}
+
+// Ends a group: the copies that this thread started since the last one.
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most N of this thread's latest groups are unfinished; other threads need a barrier after it.
+template <int N>
+__device__ __forceinline__ void cp_async_wait() {
+  asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
+}
+
+// ldmatrix: lane 8 m + i passes the address of row i of 8 x 8 matrix m, 16 aligned bytes in shared memory, and
+// receives elements 2 (lane % 4) and 2 (lane % 4) + 1 of row lane / 4 of every matrix m in r[m]. With `_trans`
+// the matrices are transposed on the way. The addresses of lanes 16 to 31 do not matter to x2.
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(shared_row))
+               : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(shared_row))
+               : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared_row))
+               : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared_row))
+               : "memory");
+}
+
+// mma.sync: d += a b, the warp's 16 x 8 tile of sums. With row = lane / 4 and pair = lane % 4, a lane holds
+//   d   (row, 2 pair), (row, 2 pair + 1), (row + 8, 2 pair), (row + 8, 2 pair + 1)
+//   a   16 bits: two neighbours along k in a register, at (row, 2 pair), (row + 8, 2 pair), (row, 2 pair + 8),
+//       (row + 8, 2 pair + 8); tf32: (row, pair), (row + 8, pair), (row, pair + 4), (row + 8, pair + 4)
+//   b   16 bits: two neighbours along k at (2 pair, row), (2 pair + 8, row); tf32: (pair, row), (pair + 4, row)
+// The lower of two neighbours lies in the lower half of its register.
+__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4],
+                                                 const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4],
+                                                 const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// The bits of `value` rounded to tf32, to nearest with ties away from zero. mma takes any float's bits and
+// ignores the lower 13: rounding first halves the error.
+__device__ __forceinline__ uint32_t to_tf32(float value) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+}
+
+}  // namespace hyperconv
+
+#endif
