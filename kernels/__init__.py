@@ -1,6 +1,16 @@
-"""Triton kernels of the operations in `hyperconv.ops`; this version has none, and GPUs run csrc/cuda or PyTorch.
+"""Triton kernels of the operators in `hyperconv.ops`, for CUDA GPUs; in Triton's interpreter they run on the CPU.
 
-`OPERATIONS` names the operations that have a kernel here.
+The operators are attributes of this module, as of every backend; Triton is imported at the first one.
 """
 
-OPERATIONS: tuple[str, ...] = ()
+OPERATIONS = (
+    "conv2d", "masked_conv2d", "input_gradient", "weight_gradient", "parameter_gradients", "bias_gradient",
+)
+
+
+def __getattr__(name: str):
+    if name not in OPERATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hyperconv.kernels import operations
+
+    return getattr(operations, name)

@@ -1,0 +1,52 @@
+"""What a plan depends on: a call's key, its arithmetic, and how wide its indices must be."""
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from hyperconv.kernels.launch import INTERPRETED
+
+_DTYPES = {
+    torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
+}
+
+
+def describe(tensor: Tensor | None) -> tuple | None:
+    """All that a kernel's specialisation can read off a tensor."""
+    return None if tensor is None else (tensor.shape, tensor.stride(), tensor.data_ptr() % 16)
+
+
+def arithmetic(tensor: Tensor) -> str:
+    """How products are taken: in the operands' dtype, float32 in TF32 where torch's own switch allows that."""
+    if tensor.dtype == torch.float32 and torch.backends.cudnn.conv.fp32_precision == "tf32":
+        return "tf32"
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def matrix_operand(dtype: torch.dtype) -> tl.dtype:
+    """The type matrix units multiply; the interpreter knows no bfloat16 products, and float32 ones are the same."""
+    return tl.float32 if INTERPRETED and dtype == torch.bfloat16 else _DTYPES[dtype]
+
+
+def total_type(dtype: torch.dtype) -> tl.dtype:
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
+def partial_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def index_type(pixels: int, *tensors: Tensor | None) -> tl.dtype:
+    """64-bit where an offset inside of a sample, or a pixel's number in its weight set, could pass 2^31."""
+    return tl.int32 if max(pixels, *map(reach, tensors)) < 2**31 - 2**16 else tl.int64
+
+
+def reach(tensor: Tensor | None) -> int:
+    """Elements from the first to the last of one sample (or weight set)."""
+    if tensor is None or tensor.numel() == 0:
+        return 0
+    return sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
+
+
+def strides(tensor: Tensor | None) -> tuple[int, ...]:
+    return (0, 0, 0, 0) if tensor is None else tensor.stride()

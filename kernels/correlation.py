@@ -1,0 +1,148 @@
+"""Plans for the correlations: conv2d and masked_conv2d in one launch, input_gradient in one for each residue."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hyperconv.kernels import call
+from hyperconv.kernels.configurations import classify, tiles
+from hyperconv.kernels.correlate import correlate, correlate_thin
+from hyperconv.kernels.launch import Launch, capability
+
+NO_MASK, MASK_RESULT, MASK_SOURCE = 0, 1, 2
+
+
+class Axis(NamedTuple):
+    """How a correlation runs along one axis: destination pixel t and tap j read t * step + j * spacing + first.
+
+    The destination's pixels are every `destination_step`-th from `residue` on, `size` of them, and the taps every
+    `tap_step`-th from `first_tap` on.
+    """
+
+    size: int
+    taps: int
+    step: int
+    spacing: int
+    first: int
+    residue: int = 0
+    destination_step: int = 1
+    first_tap: int = 0
+    tap_step: int = 1
+
+    @property
+    def destinations(self) -> slice:
+        return slice(self.residue, None, self.destination_step)
+
+    @property
+    def weights(self) -> slice:
+        return slice(self.first_tap, None, self.tap_step)
+
+
+def forward_axis(size: int, taps: int, stride: int, padding: int, dilation: int) -> Axis:
+    return Axis(size, taps, stride, dilation, -padding)
+
+
+def gradient_axes(size: int, taps: int, stride: int, padding: int, dilation: int) -> list[Axis]:
+    """The correlations that make an input gradient of `size` pixels: input pixel i = residue + stride * t gets
+    tap j from the gradient at (i + padding - j * dilation) / stride, where that is whole."""
+    axes = []
+    tap_step = stride // math.gcd(stride, dilation)
+    for residue in range(min(stride, size)):
+        reached = [j for j in range(min(taps, tap_step)) if (residue + padding - j * dilation) % stride == 0]
+        first_tap = reached[0] if reached else taps
+        axes.append(
+            Axis(
+                size=-(-(size - residue) // stride),
+                taps=len(range(first_tap, taps, tap_step)),
+                step=1,
+                spacing=-tap_step * dilation // stride,
+                first=(residue + padding - first_tap * dilation) // stride,
+                residue=residue,
+                destination_step=stride,
+                first_tap=first_tap,
+                tap_step=tap_step,
+            )
+        )
+    return axes
+
+
+class Correlation:
+    """One launch on views of the weight and the destination; `transposed` exchanges the weight's channel axes."""
+
+    def __init__(
+        self, rows: Axis, columns: Axis, source: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None,
+        destination: Tensor, groups: int, transposed: bool, mask_at: int, activation: int, negative_slope: float,
+    ):
+        self.whole = rows.destination_step == columns.destination_step == 1
+        self.weight_slices = (..., rows.weights, columns.weights)
+        self.destination_slices = (..., rows.destinations, columns.destinations)
+        self.transposed = transposed
+        self.launch, self.pack = None, False
+        if rows.taps * columns.taps == 0:
+            return
+        sets = weight.shape[0]
+        self._plan(rows, columns, source, self._weights(weight), bias, mask, self._target(destination),
+                   source.shape[0] // sets, groups, mask_at, activation, negative_slope)
+
+    def __call__(
+        self, source: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, destination: Tensor
+    ) -> None:
+        target = self._target(destination)
+        if self.launch is None:
+            target.zero_()
+        else:
+            weights = self._weights(weight)
+            self.launch(source, packed(weights, self.transposed) if self.pack else weights, bias, mask, target)
+
+    def _weights(self, weight: Tensor) -> Tensor:
+        return weight if self.whole else weight[self.weight_slices]
+
+    def _target(self, destination: Tensor) -> Tensor:
+        return destination if self.whole else destination[self.destination_slices]
+
+    def _plan(
+        self, rows, columns, source, weight, bias, mask, target, samples, groups, mask_at, activation, slope
+    ) -> None:
+        outputs, channels = weight.shape[1] // groups, weight.shape[2]
+        if self.transposed:
+            outputs, channels = channels, outputs
+        taps, pixels = rows.taps * columns.taps, rows.size * columns.size
+        arithmetic = call.arithmetic(source)
+        layer = classify("correlate", arithmetic, channels, outputs, taps, pixels)
+        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
+        self.pack = chosen.pack
+        if self.pack:
+            weight = packed(weight, self.transposed)
+        arguments = (
+            source.stride(), weight_strides(weight, groups, self.transposed), (bias.stride() if bias is not None else (0, 0)),
+            call.strides(mask), target.stride(),
+            samples, channels, outputs, groups, (rows.size, columns.size), tuple(source.shape[2:]),
+            (rows.step, columns.step, rows.spacing, columns.spacing, rows.first, columns.first),
+        )
+        index = call.index_type(samples * pixels, source, weight, mask, target)
+        thin = layer.kind == "thin"
+        constants = (
+            rows.taps, columns.taps, *(() if thin else (layer.kind == "flat",)), activation, slope, mask_at,
+            *((call.total_type(source.dtype),) if thin
+              else (call.matrix_operand(source.dtype), "tf32" if arithmetic == "tf32" else "ieee")),
+            index, chosen.pixels, chosen.pairs, chosen.outputs,
+        )
+        programs = weight.shape[0] * groups * -(-outputs // chosen.outputs) * -(-samples * pixels // chosen.pixels)
+        kernel = correlate_thin if thin else correlate
+        self.launch = Launch(kernel, programs, arguments, constants, chosen.warps, chosen.stages)
+
+
+def weight_strides(weight: Tensor, groups: int, transposed: bool) -> tuple[int, ...]:
+    """(set, group, out, in, row, column) of the correlation's own channels."""
+    of_set, out, into, *taps = weight.stride()
+    group = weight.shape[1] // groups * out
+    return (of_set, group, into, out, *taps) if transposed else (of_set, group, out, into, *taps)
+
+
+def packed(weight: Tensor, transposed: bool) -> Tensor:
+    """The same weight with the channels summed over innermost in memory; one set where all sets are the same."""
+    order, back = ((0, 3, 4, 2, 1), (0, 4, 3, 1, 2)) if transposed else ((0, 3, 4, 1, 2), (0, 3, 4, 1, 2))
+    one = weight[:1] if weight.stride(0) == 0 else weight
+    return one.permute(order).contiguous().permute(back).expand(weight.shape)
