@@ -57,7 +57,7 @@ def keep(
             tl.store(sums + group * rows + row, values, mask=row < rows)
 
 
-@triton.jit(do_not_specialize=["samples", "rows", "channels", "groups", "splits", "sizes", "moving_size", "reach"])
+@triton.jit(do_not_specialize=["samples", "groups", "splits", "sizes", "moving_size", "reach"])
 def accumulate(
     fixed, moving, mask, result, bias_result,
     fixed_strides, moving_strides, mask_strides, result_strides, bias_strides,

@@ -34,7 +34,7 @@ class Accumulation:
         reach = (1, 1, *(-d for d in dilation), *padding) if self.flipped else (*stride, *dilation, *(-p for p in padding))
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
         arithmetic = call.arithmetic(grad)
-        layer = classify("accumulate", arithmetic, columns, rows, taps, pixels)
+        layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, call.channels_last(input))
         flat = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if flat else columns)
 

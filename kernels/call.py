@@ -50,3 +50,8 @@ def reach(tensor: Tensor | None) -> int:
 
 def strides(tensor: Tensor | None) -> tuple[int, ...]:
     return (0, 0, 0, 0) if tensor is None else tensor.stride()
+
+
+def channels_last(tensor: Tensor) -> bool:
+    """Whether channels are neighbours in memory, and pixels are not."""
+    return tensor.stride(1) == 1 != tensor.stride(3)

@@ -2,10 +2,10 @@
 
 A layer falls into a class by what bounds it, and (capability, arithmetic, class) is the key:
 
-    correlate/wide/64/small     matrix tiles of 64 output channels; images so small that tiles are scarce
-    correlate/flat/64/large     few input channels: the pairs (channel, tap) flattened into one tile
-    correlate/thin/4/large      few output channels, or float64: outer products, no matrix units
-    accumulate/...              the same for weight gradients, by the rows (output channels) of the result
+    correlate/wide/64/small/nchw     matrix tiles of 64 output channels; images so small that tiles are scarce
+    correlate/flat/64/large/nhwc     few input channels: the pairs (channel, tap) flattened into one tile
+    correlate/thin/4/large/nchw      few output channels, or float64: outer products, no matrix units
+    accumulate/...                   the same for weight gradients, by the rows (output channels) of the result
 
 Arithmetic is the operands' dtype, and 'tf32' for float32 where torch's switch allows it.
 """
@@ -27,10 +27,15 @@ class Layer(NamedTuple):
     kernel: str
     kind: str
     outputs: int
-    small: bool
+    size: str
+    layout: str
 
     def __str__(self) -> str:
-        return f"{self.kernel}/{self.kind}/{self.outputs}/{'small' if self.small else 'large'}"
+        return "/".join(map(str, self))
+
+    @property
+    def small(self) -> bool:
+        return self.size == "small"
 
 
 @dataclass(frozen=True)
@@ -50,43 +55,57 @@ def power_of_two(value: int, least: int, most: int) -> int:
     return min(max(1 << (value - 1).bit_length(), least), most)
 
 
-def classify(kernel: str, arithmetic: str, channels: int, outputs: int, taps: int, pixels: int) -> Layer:
+def classify(
+    kernel: str, arithmetic: str, channels: int, outputs: int, taps: int, pixels: int, channels_last: bool
+) -> Layer:
     """The class of a layer with these channels per group, taps, and pixels per image."""
+    size, layout = "small" if pixels < SMALL else "large", "nhwc" if channels_last else "nchw"
     plain = arithmetic == "float64" or (
         outputs <= 4 if kernel == "correlate" else outputs <= 4 and channels * taps <= 64
     )
     if plain:
-        return Layer(kernel, "thin", power_of_two(outputs, 1, 4), pixels < SMALL)
+        return Layer(kernel, "thin", power_of_two(outputs, 1, 4), size, layout)
     kind = "flat" if channels <= 8 else "wide"
-    return Layer(kernel, kind, power_of_two(outputs, 16, 64), pixels < SMALL)
+    return Layer(kernel, kind, power_of_two(outputs, 16, 64), size, layout)
 
 
 def rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
-    """Tiles for a class nobody has measured: what registers and shared memory allow without spills.
+    """Tiles for a class nobody has measured: what fits in registers with every value of a tile loaded on its own.
 
-    Matrix tiles keep 32 to 64 float32 totals per thread. Packing pays where a program's products outweigh one more
-    launch: weights in PyTorch's order put a tap's channels kH * kW elements apart, and each read fetches them all.
+    In channels_last, 16-byte reads take fewer addresses, so tiles are deeper. Packing pays where a program's products
+    outweigh one more launch: in PyTorch's order a tap's weights lie kH * kW elements apart, and each read fetches all.
     """
-    sixteen_bit, exact = arithmetic in ("bfloat16", "float16"), arithmetic == "float32"
-    if layer.kind == "thin":
-        if layer.kernel == "correlate":
-            return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
-        return Tiles(pixels=32, pairs=16, outputs=layer.outputs, stages=2)
     if layer.kernel == "correlate":
-        depth = 64 if sixteen_bit else 32 if not exact else 16
-        pixels = 64 if layer.small or exact else 128
-        flat = layer.kind == "flat"
-        return Tiles(
-            pixels=pixels,
-            pairs=power_of_two(pairs, 16, 32 if flat else depth),
-            outputs=layer.outputs,
-            stages=2 if flat or exact else 3,
-            pack=not (flat or layer.small),
-        )
-    depth = 64 if sixteen_bit else 32
-    across = power_of_two(pairs, 16, 32 if exact or layer.kind == "flat" else 64)
-    return Tiles(pixels=16 if exact else depth, pairs=across, outputs=min(layer.outputs, 32 if exact else 64),
-                 stages=2 if exact else 3)
+        return correlation_rule(arithmetic, layer, pairs)
+    if layer.kind == "thin":
+        return Tiles(pixels=32, pairs=16, outputs=layer.outputs, stages=2)
+    exact = arithmetic == "float32"
+    return Tiles(
+        pixels=16 if exact else 32,
+        pairs=power_of_two(pairs, 16, 32 if exact or layer.kind == "flat" else 64),
+        outputs=min(layer.outputs, 32 if exact else 64),
+        warps=8 if layer.outputs == 64 and not exact else 4,
+        stages=2 if exact else 3,
+    )
+
+
+def correlation_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    if layer.kind == "thin":
+        return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
+    sixteen_bit, exact, flat = arithmetic in ("bfloat16", "float16"), arithmetic == "float32", layer.kind == "flat"
+    depth = 16 if exact else 32
+    if sixteen_bit and layer.layout == "nhwc":
+        depth = 64
+    if arithmetic == "tf32" and layer.layout == "nchw" and not layer.small:
+        depth = 16
+    return Tiles(
+        pixels=64 if layer.small or exact or (flat and not sixteen_bit) else 128,
+        pairs=power_of_two(pairs, 16, 32 if flat else depth),
+        outputs=layer.outputs,
+        warps=8,
+        stages=2 if flat or exact else 3,
+        pack=not (flat or layer.small),
+    )
 
 
 SHIPPED: dict[tuple[str, str, str], Tiles] = {}

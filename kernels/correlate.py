@@ -41,13 +41,14 @@ def factor_offset(strides, channel, tap, COLUMNS: tl.constexpr, INDEX: tl.conste
 @triton.jit
 def finish(
     values, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample, channel, y, x,
-    inside, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, MASK: tl.constexpr, INDEX: tl.constexpr,
+    inside, exists, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, MASK: tl.constexpr, INDEX: tl.constexpr,
 ):
-    """Bias, activation or mask, and the one write of the result."""
+    """Bias, activation or mask, and the one write of the result, for pixels `inside` and channels that exist."""
     if bias is not None:
         start = bias + weight_set.to(tl.int64) * bias_strides[0]
-        values += tl.load(start + channel * bias_strides[1], mask=inside, other=0.0).to(values.dtype)
+        values += tl.load(start + channel * bias_strides[1], mask=exists, other=0.0).to(values.dtype)
     values = activate(values, ACTIVATION, SLOPE)
+    inside = inside & exists
     if MASK == 1:
         start = sample_start(mask, mask_strides, sample)
         output = tl.load(start + offset(mask_strides, channel, y, x, INDEX), mask=inside, other=0.0)
@@ -57,7 +58,7 @@ def finish(
     tl.store(pointers, values.to(destination.dtype.element_ty), mask=inside)
 
 
-@triton.jit(do_not_specialize=["samples", "channels", "outputs", "groups", "sizes", "source_size", "reach"])
+@triton.jit(do_not_specialize=["samples", "groups", "sizes", "source_size", "reach"])
 def correlate(
     source, weight, bias, mask, destination,
     source_strides, weight_strides, bias_strides, mask_strides, destination_strides,
@@ -90,11 +91,11 @@ def correlate(
 
     finish(
         total, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample,
-        group * outputs + output, row, column, inside & (output < outputs), ACTIVATION, SLOPE, MASK, INDEX,
+        group * outputs + output, row, column, inside, output < outputs, ACTIVATION, SLOPE, MASK, INDEX,
     )
 
 
-@triton.jit(do_not_specialize=["samples", "channels", "outputs", "groups", "sizes", "source_size", "reach"])
+@triton.jit(do_not_specialize=["samples", "groups", "sizes", "source_size", "reach"])
 def correlate_thin(
     source, weight, bias, mask, destination,
     source_strides, weight_strides, bias_strides, mask_strides, destination_strides,
@@ -125,5 +126,5 @@ def correlate_thin(
 
     finish(
         total, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample,
-        group * outputs + output, row, column, inside & (output < outputs), ACTIVATION, SLOPE, MASK, INDEX,
+        group * outputs + output, row, column, inside, output < outputs, ACTIVATION, SLOPE, MASK, INDEX,
     )

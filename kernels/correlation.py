@@ -110,7 +110,7 @@ class Correlation:
             outputs, channels = channels, outputs
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
         arithmetic = call.arithmetic(source)
-        layer = classify("correlate", arithmetic, channels, outputs, taps, pixels)
+        layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, call.channels_last(source))
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
         self.pack = chosen.pack
         if self.pack:
