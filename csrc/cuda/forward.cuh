@@ -6,12 +6,9 @@
 
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
 #include <cmath>
 
+#include "device.h"
 #include "geometry.h"
 
 namespace hyperconv {
@@ -160,7 +157,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     forward(const T* __restrict__ input, const T* __restrict__ weight, const T* __restrict__ bias,
             T* __restrict__ output, const __grid_constant__ Geometry geometry,
             const __grid_constant__ Tiling tiling) {
-  __shared__ Stage<sum_t<T>, Shape> stage;
+  auto& stage = shared_object<Stage<sum_t<T>, Shape>>();
   for (int64_t index = blockIdx.x; index < tiling.count; index += gridDim.x) {
     const Tile tile = tiling.at(index, geometry.groups, Shape::kChannels, Shape::kPixels);
     const int64_t set = tile.sample / geometry.samples_per_set, group = tile.group;

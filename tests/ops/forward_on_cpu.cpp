@@ -1,27 +1,7 @@
-// Runs the CUDA forward kernel on the CPU: a thread for every thread of a block, one block after another.
-
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
-#include <barrier>
-#include <thread>
-#include <vector>
-
-#undef __shared__
-#undef __launch_bounds__
-#undef __grid_constant__
-#define __shared__ static
-#define __launch_bounds__(...)
-#define __grid_constant__
-
-static thread_local uint3 threadIdx, blockIdx;
-static dim3 gridDim;
-static std::barrier<> block(256);
-
-static void __syncthreads() { block.arrive_and_wait(); }
+// Calls the CUDA forward kernel, which runs on the CPU over tests/cuda_host.
 
 #include "forward.cuh"
+#include "launch.h"
 
 using namespace hyperconv;
 
@@ -36,21 +16,9 @@ struct Call {
 template <typename T, typename Shape>
 void run(const Call& call) {
   const Tiling tiling(call.geometry, call.samples, Shape::kChannels, Shape::kPixels);
-  gridDim = dim3(call.blocks);
-  std::vector<std::thread> threads;
-  for (unsigned index = 0; index < kThreads; ++index) {
-    threads.emplace_back([&call, &tiling, index] {
-      threadIdx = {index, 0, 0};
-      for (unsigned number = 0; number < call.blocks; ++number) {
-        blockIdx = {number, 0, 0};
-        forward<T, Shape>(static_cast<const T*>(call.input), static_cast<const T*>(call.weight),
-                          static_cast<const T*>(call.bias), static_cast<T*>(call.output), call.geometry,
-                          tiling);
-        __syncthreads();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  launch(forward<T, Shape>, dim3(call.blocks), dim3(kThreads), 0, nullptr, static_cast<const T*>(call.input),
+         static_cast<const T*>(call.weight), static_cast<const T*>(call.bias), static_cast<T*>(call.output),
+         call.geometry, tiling);
 }
 
 template <typename T>

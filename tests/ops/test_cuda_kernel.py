@@ -1,33 +1,23 @@
 """The CUDA forward kernel, run on the CPU, against F.conv2d in float64 with one call for every weight set."""
 
 import ctypes
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from host_library import build_and_load, is_sanitized, run_again
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from setup_script import ROOT, nvcc_or_skip, script
 
-NVCC = nvcc_or_skip()
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-13, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 ACTIVATIONS = (lambda z: z, torch.relu, lambda z: F.leaky_relu(z, 0.2), torch.tanh)
 
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    """The kernel compiled by the C++ compiler, with the threads and the barrier of forward_on_cpu.cpp."""
-    library = tmp_path_factory.mktemp("kernel") / "forward_on_cpu.so"
-    plan = [*NVCC, "-dryrun", "-x", "cu", "/dev/null"]
-    steps = subprocess.run(plan, check=False, capture_output=True, text=True).stderr
-    includes = [word for folder in set(re.findall(r'"-I([^"]+)"', steps)) for word in ("-isystem", folder)]
-    flags = ["-O2", "-std=c++20", "-shared", "-fPIC", "-pthread", f"-I{ROOT / 'csrc' / 'cuda'}", *includes]
-    source = str(Path(__file__).with_name("forward_on_cpu.cpp"))
-    subprocess.run([*script.find_compiler(), *flags, source, "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library))
+    source = Path(__file__).with_name("forward_on_cpu.cpp")
+    return build_and_load(source, tmp_path_factory.mktemp("kernel"))
 
 
 @given(number=st.integers(0, 2**31 - 1), divisor=st.integers(1, 2**31 - 1), multiple=st.integers(1, 50))
@@ -92,6 +82,11 @@ def test_forward_kernel(
     kernel.forward_on_cpu(list(TOLERANCE).index(dtype), *pointers, numbers, ctypes.c_double(0.2))
     error = (output.double() - expected).abs().max().item()
     assert error <= TOLERANCE[dtype] * max(expected.abs().max().item(), 1)
+
+
+@pytest.mark.skipif(is_sanitized(), reason="this is that run")
+def test_the_kernel_stays_within_its_memory():
+    run_again(__file__, "address", "test_forward_kernel")
 
 
 def make_input(layer, channels_last, cropped):
