@@ -1,5 +1,7 @@
 """Plans for the sums over pixels: weight_gradient with or without the bias's, and bias_gradient alone."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,85 +23,97 @@ class Accumulation:
     """
 
     def __init__(
-        self, grad: Tensor, input: Tensor, mask: Tensor | None, result: Tensor, stride, padding, dilation, groups: int,
-        negative_slope: float, with_bias: bool,
+        self, grad, input, mask, weight_sets, kernel_size, stride, padding, dilation, groups, negative_slope, with_bias
     ):
-        sets, channels_out, channels, *kernel = result.shape
-        outputs = channels_out // groups
+        outputs, channels = grad.shape[1] // groups, input.shape[1] // groups
+        self.shape = (weight_sets, grad.shape[1], channels, *kernel_size)
         self.flipped = tuple(stride) == (1, 1) and outputs <= 8 and outputs < channels
         self.with_bias = with_bias and not self.flipped
-        self.sums = BiasSum(grad, mask, sets, negative_slope) if with_bias and self.flipped else None
-        fixed, moving = (input, grad) if self.flipped else (grad, input)
-        rows, columns = (channels, outputs) if self.flipped else (outputs, channels)
-        reach = (1, 1, *(-d for d in dilation), *padding) if self.flipped else (*stride, *dilation, *(-p for p in padding))
+        self.sums = BiasSum(grad, mask, weight_sets, negative_slope) if with_bias and self.flipped else None
+        self.weights, self.biases = math.prod(self.shape), weight_sets * grad.shape[1] if self.with_bias else 0
+        self.launch = None
+        if grad.numel() and self.weights:
+            self._plan(grad, input, mask, stride, padding, dilation, groups, negative_slope)
+
+    def _plan(self, grad, input, mask, stride, padding, dilation, groups, slope) -> None:
+        sets, channels_out, channels, *kernel = self.shape
+        rows, columns = channels_out // groups, channels
+        fixed, moving = grad, input
+        reach = (*stride, *dilation, *(-p for p in padding))
+        if self.flipped:
+            rows, columns, fixed, moving = columns, rows, input, grad
+            reach = (1, 1, *(-d for d in dilation), *padding)
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
         arithmetic = call.arithmetic(grad)
         layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, call.channels_last(input))
         flat = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if flat else columns)
 
-        blocks = -(-rows // chosen.outputs) * (
-            -(-columns * taps // chosen.pairs) if flat else -(-columns // chosen.pairs) * taps
-        )
-        self.splits = self._splits(sets * groups * blocks, -(-samples * pixels // chosen.pixels), grad.device)
-        self.partial = call.partial_type(grad.dtype)
-        self.weights, self.biases = result.numel(), sets * channels_out if self.with_bias else 0
+        pair_blocks = -(-columns * taps // chosen.pairs) if flat else -(-columns // chosen.pairs) * taps
+        programs = sets * groups * -(-rows // chosen.outputs) * pair_blocks
+        self.splits = splits(programs, -(-samples * pixels // chosen.pixels), grad.device)
         arguments = (
-            fixed.stride(), moving.stride(), call.strides(mask), self._result_strides(result, outputs),
-            self._bias_strides(channels_out),
+            fixed.stride(), moving.stride(), call.strides(mask, 4), self._result_strides(channels_out // groups),
+            (self.weights + self.biases, channels_out),
             samples, rows, columns, groups, self.splits, tuple(fixed.shape[2:]), tuple(moving.shape[2:]), reach,
         )
+        total = call.total_type(grad.dtype)
         constants = (
-            *kernel, flat, negative_slope, 0 if mask is None else 2 if self.flipped else 1,
-            call.matrix_operand(grad.dtype),
+            *kernel, flat, slope, 0 if mask is None else 2 if self.flipped else 1, call.matrix_operand(grad.dtype),
             None if layer.kind == "thin" else "tf32" if arithmetic == "tf32" else "ieee",
-            call.total_type(grad.dtype), call.index_type(samples * pixels, grad, input, mask),
-            chosen.pixels, chosen.outputs, chosen.pairs,
+            total, call.index_type(samples * pixels, grad, input, mask), chosen.pixels, chosen.outputs, chosen.pairs,
         )
-        programs = sets * groups * blocks * self.splits
-        self.launch = Launch(accumulate, programs, arguments, constants, chosen.warps, chosen.stages)
-        count = self.weights + self.biases
-        self.combine = Launch(combine, -(-count // 1024), (self.weights, count, self.splits),
-                              (call.total_type(grad.dtype), 1024), 4, 2)
+        self.launch = Launch(accumulate, programs * self.splits, arguments, constants, chosen.warps, chosen.stages)
+        self.partial, count = call.partial_type(grad.dtype), self.weights + self.biases
+        self.combine = Launch(combine, -(-count // 1024), (self.weights, count, self.splits), (total, 1024), 4, 2)
 
-    def __call__(self, grad: Tensor, input: Tensor, mask: Tensor | None, result: Tensor, bias: Tensor | None) -> None:
+    def run(self, grad: Tensor, input: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> None:
         fixed, moving = (input, grad) if self.flipped else (grad, input)
         own_bias = bias if self.with_bias else None
-        if self.splits == 1:
-            self.launch(fixed, moving, mask, result, own_bias)
+        if self.launch is None:
+            weight.zero_()
+            if own_bias is not None:
+                own_bias.zero_()
+        elif self.splits == 1:
+            self.launch(fixed, moving, mask, weight, own_bias)
         else:
             partial = torch.empty(self.splits * (self.weights + self.biases), dtype=self.partial, device=grad.device)
             self.launch(fixed, moving, mask, partial, partial[self.weights:] if self.with_bias else None)
-            self.combine(partial, result, own_bias)
+            self.combine(partial, weight, own_bias)
         if self.sums is not None:
-            self.sums(grad, mask, bias)
+            self.sums.run(grad, mask, bias)
 
-    @staticmethod
-    def _splits(programs: int, pixel_tiles: int, device: torch.device) -> int:
-        wanted = -(-PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // programs)
-        splits = max(1, min(wanted, pixel_tiles // LEAST_TILES))
-        share = -(-pixel_tiles // splits)
-        return -(-pixel_tiles // share)
-
-    def _result_strides(self, result: Tensor, outputs: int) -> tuple[int, ...]:
+    def _result_strides(self, outputs: int) -> tuple[int, ...]:
         """(split, set, group, row, channel, tap row, tap column); a split's weights are followed by its biases."""
-        of_set, out, into, *taps = result.stride()
-        row, column = (into, out) if self.flipped else (out, into)
-        return (self.weights + self.biases, of_set, outputs * out, row, column, *taps)
+        _, channels_out, channels, *kernel = self.shape
+        taps = kernel[0] * kernel[1]
+        row, column = (taps, channels * taps) if self.flipped else (channels * taps, taps)
+        of_set, of_group = channels_out * channels * taps, outputs * channels * taps
+        return (self.weights + self.biases, of_set, of_group, row, column, kernel[1], 1)
 
-    def _bias_strides(self, channels_out: int) -> tuple[int, int]:
-        return (self.weights + self.biases, channels_out)
+
+def splits(programs: int, pixel_tiles: int, device: torch.device) -> int:
+    """How many ranges to split the pixels into, so that all multiprocessors have work; none of them empty."""
+    wanted = -(-PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device) // programs)
+    share = -(-pixel_tiles // max(1, min(wanted, pixel_tiles // LEAST_TILES)))
+    return -(-pixel_tiles // share)
 
 
 class BiasSum:
-    """bias_gradient's launch: a program for each channel of each weight set."""
+    """bias_gradient: a program for each channel of each weight set."""
 
-    def __init__(self, grad: Tensor, mask: Tensor | None, sets: int, negative_slope: float):
-        samples, pixels = grad.shape[0] // sets, grad.shape[2] * grad.shape[3]
-        arguments = (grad.stride(), call.strides(mask), samples, tuple(grad.shape[2:]), grad.shape[1])
-        constants = (negative_slope, mask is not None, call.total_type(grad.dtype),
-                     call.index_type(samples * pixels, grad, mask), 1024)
-        self.launch = Launch(sum_pixels, sets * grad.shape[1], arguments, constants, 4, 2)
+    def __init__(self, grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float):
+        self.shape = (weight_sets, grad.shape[1])
+        self.launch = None
+        if grad.numel():
+            samples, pixels = grad.shape[0] // weight_sets, grad.shape[2] * grad.shape[3]
+            arguments = (grad.stride(), call.strides(mask, 4), samples, tuple(grad.shape[2:]), grad.shape[1])
+            index = call.index_type(samples * pixels, grad, mask)
+            constants = (negative_slope, mask is not None, call.total_type(grad.dtype), index, 1024)
+            self.launch = Launch(sum_pixels, weight_sets * grad.shape[1], arguments, constants, 4, 2)
 
-    def __call__(self, grad: Tensor, mask: Tensor | None, result: Tensor) -> None:
-        self.launch(grad, mask, result)
+    def run(self, grad: Tensor, mask: Tensor | None, result: Tensor) -> None:
+        if self.launch is None:
+            result.zero_()
+        else:
+            self.launch(grad, mask, result)

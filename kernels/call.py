@@ -9,6 +9,7 @@ from hyperconv.kernels.launch import INTERPRETED
 _DTYPES = {
     torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
 }
+_NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in _DTYPES}
 
 
 def describe(tensor: Tensor | None) -> tuple | None:
@@ -20,7 +21,7 @@ def arithmetic(tensor: Tensor) -> str:
     """How products are taken: in the operands' dtype, float32 in TF32 where torch's own switch allows that."""
     if tensor.dtype == torch.float32 and torch.backends.cudnn.conv.fp32_precision == "tf32":
         return "tf32"
-    return str(tensor.dtype).removeprefix("torch.")
+    return _NAMES[tensor.dtype]
 
 
 def matrix_operand(dtype: torch.dtype) -> tl.dtype:
@@ -48,8 +49,15 @@ def reach(tensor: Tensor | None) -> int:
     return sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
 
 
-def strides(tensor: Tensor | None) -> tuple[int, ...]:
-    return (0, 0, 0, 0) if tensor is None else tensor.stride()
+def strides(tensor: Tensor | None, dimensions: int) -> tuple[int, ...]:
+    return (0,) * dimensions if tensor is None else tensor.stride()
+
+
+def new(like: Tensor, *shape: int) -> Tensor:
+    """A result in the memory format of the tensor it is computed from: channels_last where unambiguous."""
+    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def channels_last(tensor: Tensor) -> bool:

@@ -13,7 +13,17 @@ output channels that would leave a matrix unit idle, and for float64.
 import triton
 import triton.language as tl
 
-from hyperconv.kernels.tiles import activate, apply_mask, gather, offset, pair_blocks, pairs, pixels, sample_start, tapped
+from hyperconv.kernels.tiles import (
+    activate,
+    apply_mask,
+    gather,
+    offset,
+    pair_blocks,
+    pairs,
+    pixels,
+    sample_start,
+    tapped,
+)
 
 
 @triton.jit

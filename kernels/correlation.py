@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from hyperconv.kernels import call
@@ -80,13 +79,12 @@ class Correlation:
         self.destination_slices = (..., rows.destinations, columns.destinations)
         self.transposed = transposed
         self.launch, self.pack = None, False
-        if rows.taps * columns.taps == 0:
-            return
-        sets = weight.shape[0]
-        self._plan(rows, columns, source, self._weights(weight), bias, mask, self._target(destination),
-                   source.shape[0] // sets, groups, mask_at, activation, negative_slope)
+        if rows.taps * columns.taps:
+            target = self._target(destination)
+            self._plan(rows, columns, source, self._weights(weight), bias, mask, target, groups, mask_at, activation,
+                       negative_slope)
 
-    def __call__(
+    def run(
         self, source: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, destination: Tensor
     ) -> None:
         target = self._target(destination)
@@ -102,36 +100,81 @@ class Correlation:
     def _target(self, destination: Tensor) -> Tensor:
         return destination if self.whole else destination[self.destination_slices]
 
-    def _plan(
-        self, rows, columns, source, weight, bias, mask, target, samples, groups, mask_at, activation, slope
-    ) -> None:
+    def _plan(self, rows, columns, source, weight, bias, mask, target, groups, mask_at, activation, slope) -> None:
         outputs, channels = weight.shape[1] // groups, weight.shape[2]
         if self.transposed:
             outputs, channels = channels, outputs
+        samples = source.shape[0] // weight.shape[0]
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
         arithmetic = call.arithmetic(source)
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, call.channels_last(source))
-        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
+        flat, thin = layer.kind == "flat", layer.kind == "thin"
+        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if flat else channels)
         self.pack = chosen.pack
         if self.pack:
             weight = packed(weight, self.transposed)
         arguments = (
-            source.stride(), weight_strides(weight, groups, self.transposed), (bias.stride() if bias is not None else (0, 0)),
-            call.strides(mask), target.stride(),
+            source.stride(), weight_strides(weight, groups, self.transposed), call.strides(bias, 2),
+            call.strides(mask, 4), target.stride(),
             samples, channels, outputs, groups, (rows.size, columns.size), tuple(source.shape[2:]),
             (rows.step, columns.step, rows.spacing, columns.spacing, rows.first, columns.first),
         )
-        index = call.index_type(samples * pixels, source, weight, mask, target)
-        thin = layer.kind == "thin"
+        products = (
+            (call.total_type(source.dtype),)
+            if thin
+            else (call.matrix_operand(source.dtype), "tf32" if arithmetic == "tf32" else "ieee")
+        )
         constants = (
-            rows.taps, columns.taps, *(() if thin else (layer.kind == "flat",)), activation, slope, mask_at,
-            *((call.total_type(source.dtype),) if thin
-              else (call.matrix_operand(source.dtype), "tf32" if arithmetic == "tf32" else "ieee")),
-            index, chosen.pixels, chosen.pairs, chosen.outputs,
+            rows.taps, columns.taps, *(() if thin else (flat,)), activation, slope, mask_at, *products,
+            call.index_type(samples * pixels, source, weight, mask, target), chosen.pixels, chosen.pairs, chosen.outputs,
         )
         programs = weight.shape[0] * groups * -(-outputs // chosen.outputs) * -(-samples * pixels // chosen.pixels)
         kernel = correlate_thin if thin else correlate
         self.launch = Launch(kernel, programs, arguments, constants, chosen.warps, chosen.stages)
+
+
+class Convolution:
+    """conv2d and masked_conv2d: one correlation, none where the result is empty."""
+
+    def __init__(self, input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope):
+        height, width = (
+            (size + 2 * p - d * (taps - 1) - 1) // s + 1
+            for size, taps, s, p, d in zip(input.shape[2:], weight.shape[3:], stride, padding, dilation, strict=True)
+        )
+        output = call.new(input, input.shape[0], weight.shape[1], height, width)
+        self.shape, self.strides = output.shape, output.stride()
+        self.correlation = None
+        if output.numel():
+            rows, columns = map(forward_axis, (height, width), weight.shape[3:], stride, padding, dilation)
+            self.correlation = Correlation(
+                rows, columns, input, weight, bias, mask, output, groups, False,
+                NO_MASK if mask is None else MASK_RESULT, activation, negative_slope,
+            )
+
+    def run(self, input, weight, bias, mask, output) -> None:
+        if self.correlation is not None:
+            self.correlation.run(input, weight, bias, mask, output)
+
+
+class InputGradient:
+    """input_gradient: a correlation for each residue of its pixels by the stride."""
+
+    def __init__(self, grad, weight, mask, input_size, stride, padding, dilation, groups, negative_slope):
+        result = call.new(grad, grad.shape[0], weight.shape[2] * groups, *input_size)
+        self.shape, self.strides = result.shape, result.stride()
+        self.correlations = []
+        if result.numel():
+            vertical, horizontal = map(gradient_axes, input_size, weight.shape[3:], stride, padding, dilation)
+            mask_at = NO_MASK if mask is None else MASK_SOURCE
+            self.correlations = [
+                Correlation(rows, columns, grad, weight, None, mask, result, groups, True, mask_at, 0, negative_slope)
+                for rows in vertical
+                for columns in horizontal
+            ]
+
+    def run(self, grad, weight, mask, result) -> None:
+        for correlation in self.correlations:
+            correlation.run(grad, weight, None, mask, result)
 
 
 def weight_strides(weight: Tensor, groups: int, transposed: bool) -> tuple[int, ...]:

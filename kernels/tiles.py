@@ -11,6 +11,7 @@ else follows by broadcasting. Offsets between samples are 64-bit always, inside 
 import triton
 import triton.language as tl
 
+
 @triton.jit
 def pixels(tile, samples, height, width, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     """(sample, row, column, inside) of pixel tile number `tile`, each (P, 1)."""
@@ -73,10 +74,18 @@ def within(y, x, size):
 
 
 @triton.jit
+def widen(values):
+    """16-bit values as float32, which every kind of arithmetic knows; others as they are."""
+    if values.dtype.is_fp16() or values.dtype.is_bf16():
+        return values.to(tl.float32)
+    else:
+        return values
+
+
+@triton.jit
 def apply_mask(values, output, SLOPE: tl.constexpr):
     """m * values, rounded once."""
-    scaled = values.to(tl.float32) * SLOPE if values.dtype.is_fp16() or values.dtype.is_bf16() else values * SLOPE
-    return tl.where(output > 0, values, scaled.to(values.dtype))
+    return tl.where(widen(output) > 0, values, (widen(values) * SLOPE).to(values.dtype))
 
 
 @triton.jit
