@@ -149,10 +149,7 @@ class Machine {
     for (unsigned other = 0; other < lanes; ++other) {
       const Thread& thread = *threads_[first + other];
       if ((mask >> other & 1) == 0) continue;
-      if (thread.state == State::kWaits && !thread.wait.same(self.wait)) {
-        fail("lanes of a warp wait for different things: " + report());
-      }
-      complete = complete && thread.state == State::kWaits;
+      complete = complete && thread.state == State::kWaits && thread.wait.same(self.wait);
       arguments[other] = thread.wait.argument;
     }
     if (!complete) return Fiber::suspend();
@@ -244,7 +241,8 @@ class Machine {
         told[other] = true;
         ++like_it;
       }
-      text << (index == 0 ? "" : "; ") << like_it << (like_it == 1 ? " thread" : " threads") << " from " << index;
+      text << (index == 0 ? "" : "; ") << like_it << (like_it == 1 ? " thread" : " threads") << " from "
+           << index;
       if (thread.state == State::kRuns) text << " on can run";
       if (thread.state == State::kReturned) text << " on returned";
       if (thread.state != State::kWaits) continue;
@@ -263,7 +261,8 @@ class Machine {
 
   static std::string describe_current() {
     std::ostringstream text;
-    text << ", in thread (" << threadIdx.x << ", " << threadIdx.y << ", " << threadIdx.z << ")" << describe_block();
+    text << ", in thread (" << threadIdx.x << ", " << threadIdx.y << ", " << threadIdx.z << ")"
+         << describe_block();
     return text.str();
   }
 

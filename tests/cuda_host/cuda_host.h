@@ -1,12 +1,17 @@
-// Runs the CUDA kernels of csrc/cuda on the CPU, compiled as C++: what csrc/cuda/device.h and launch.h take where
-// nvcc is not the compiler.
+// Runs the CUDA kernels of csrc/cuda on the CPU, compiled as C++: what csrc/cuda/device.h and launch.h take
+// where nvcc is not the compiler.
 //
 //   block.h            the grid: blocks in turn, a fiber per thread, barriers, deadlocks
-//   synchronisation.h  barriers, votes, shuffles, atomics      matrix.h        ldmatrix, mma.sync
-//   shared_memory.h    one block's shared memory               async_copies.h  cp.async
-//   half_types.h, vector_types.h, intrinsics below             sanitizers.h    AddressSanitizer, ThreadSanitizer
+//   synchronisation.h  barriers, votes, shuffles, atomics
+//   shared_memory.h    one block's shared memory
+//   async_copies.h     cp.async
+//   matrix.h           ldmatrix, mma.sync
+//   sanitizers.h       what AddressSanitizer and ThreadSanitizer must know
 //
 // An error (a deadlock, a misaligned copy) ends the grid and stays until cuda_host_error() takes it.
+//
+// Not here: named barriers, mbarrier, TMA and wgmma, clusters, cooperative groups, textures, blocks that wait for
+// one another, arithmetic in half precision (it is float's), warps that run in lockstep.
 
 #pragma once
 

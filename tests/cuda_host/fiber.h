@@ -67,7 +67,7 @@ class Fiber {
     mprotect(stack_, page, PROT_NONE);  // a stack that grows too large is a fault, not a corruption
     forget_frames(stack_ + page, kStackBytes - page);
     static std::size_t made = 0;
-    const std::size_t shift = made++ % 64 * 256;  // stacks of equal alignment would contend for the same cache sets
+    const std::size_t shift = made++ % 64 * 256;  // stacks aligned alike contend for the same cache sets
     context_.prepare(stack_, kStackBytes - shift, enter);
   }
 

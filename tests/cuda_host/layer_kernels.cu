@@ -65,6 +65,9 @@ __global__ void warp_operations(int* results) {
   } else {
     put(__shfl_sync(0xffffff00u, lane, 31));
   }
+  int own = lane;
+  if (lane % 2 == 0) own = __shfl_sync(0x55555555u, lane, 30);
+  put(__shfl_xor_sync(kWarp, own, 1));
   put(__syncthreads_count(lane < 5));
   put(__syncthreads_or(lane == 9));
   put(__syncthreads_and(lane < 32));
@@ -94,8 +97,8 @@ __global__ void pipeline(const float4* values, int chunks, int valid_chunks, flo
   sums[thread] = sum;
 }
 
-// A step of a stencil, repeated: each thread replaces its value by its neighbours' sum, with two buffers and one
-// barrier per step, or (a race) with one buffer.
+// A step of a stencil, repeated: each thread replaces its value by its neighbours' sum, with one barrier per
+// step and two buffers, or (a race) one.
 template <int Buffers>
 __global__ void stencil(float* values, int steps) {
   auto& buffer = shared_object<float[2][64]>();

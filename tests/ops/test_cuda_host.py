@@ -42,7 +42,7 @@ def test_reduction_by_shuffles(layer, blocks, threads):
 
 
 def test_warp_operations(layer):
-    results = np.zeros((12, 32), np.int32)
+    results = np.zeros((13, 32), np.int32)
     layer.run_warp_operations(pointer(results))
     lanes = np.arange(32)
     expected = [
@@ -55,6 +55,7 @@ def test_warp_operations(layer):
         np.ones(32),
         np.zeros(32),
         np.where(lanes < 8, 7, 31),
+        np.where(lanes % 2 == 0, lanes + 1, 30),
         np.full(32, 5),
         np.ones(32),
         np.ones(32),
