@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, whatever happens while they are written."""
+"""Files that are either complete or absent, whatever happens while they are written, and where caches go."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where measurements and checks of this machine are kept; it may not exist yet.
+
+    $HYPERCONV_CACHE, else hyperconv in $XDG_CACHE_HOME or in ~/.cache.
+    """
+    own, caches = os.environ.get("HYPERCONV_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(caches) if caches else Path.home() / ".cache") / "hyperconv"
 
 
 def _umask() -> int:

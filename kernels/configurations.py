@@ -11,11 +11,10 @@ Arithmetic is the operands' dtype, and 'tf32' for float32 where torch's switch a
 """
 
 import functools
-import json
-import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from hyperconv.kernels import measured
 
 SMALL = 48 * 48
 """Pixels of an image below which it is small: at 16 samples, 128-pixel tiles would leave multiprocessors idle."""
@@ -111,7 +110,19 @@ def correlation_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
 SHIPPED: dict[tuple[str, str, str], Tiles] = {}
 """Measured tiles by (capability, arithmetic, class); each line says on what."""
 
+
+@functools.cache
+def measured_here(capability: str) -> dict[tuple[str, str], Tiles]:
+    """What `hyperconv tune` found on this machine's GPU of a capability, by (arithmetic, class)."""
+    return {tuple(name.split(" ")): Tiles(**tiles) for name, tiles in measured.best(capability).items()}
+
+
+def unmeasured(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    """The tiles where this machine's measurements name none: shipped, or by the rule."""
+    return SHIPPED.get((capability, arithmetic, str(layer))) or rule(arithmetic, layer, pairs)
+
+
 def tiles(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles for a layer whose channels (or flattened pairs) are `pairs`."""
-    key = (capability, arithmetic, str(layer))
-    return SHIPPED.get(key) or rule(arithmetic, layer, pairs)
+    own = measured_here(capability).get((arithmetic, str(layer)))
+    return own or unmeasured(capability, arithmetic, layer, pairs)
