@@ -1,6 +1,8 @@
-// Accumulation over pixels: the weight gradient. Both factors are packed at one pitch, with zeros in the columns of
-// `fixed` beyond its image, so that it is a plain product of matrices whose inner dimension is the linear pixel axis:
+// Accumulation over pixels: the weight gradient, and the bias gradient beside it. Both factors are packed at one
+// pitch, with zeros in the columns of `fixed` beyond its image, so that it is a plain product of matrices whose inner
+// dimension is the linear pixel axis:
 //     result[f][s, t] = sum over p of fixed[f][p] * window[s][offset[t] + p].
+// One more column of the second matrix, all ones, gives the sums of `fixed` itself.
 #pragma once
 
 #include "pack.h"
@@ -14,11 +16,18 @@ constexpr int taps_per_tile(int fixed) {
   return HYPERCONV_VECTOR_REGISTERS == 32 ? smaller(24 / fixed, 12) : smaller(12 / fixed, 6);
 }
 
-// result[m * result_stride + k] = (or += when `add`) the sum over `pixels`, a multiple of the lanes, of
-// fixed[m] * shifted[k], for k < used.
+// What one chunk of the work adds up: [f][s, t] products and, unless nullptr, the sums of `fixed`.
+template <typename T>
+struct Partial {
+  T* products;
+  double* sums;
+};
+
+// products[m * stride + k] = (or += when `add`) the sum over `pixels`, a multiple of the lanes, of
+// fixed[m] * shifted[k], for k < used; sums[m] += that of fixed[m] * shifted[used].
 template <typename T, int M, int K>
-void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t pixels, T* result,
-                     int64_t result_stride, int64_t used, bool add) {
+void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shifted, int64_t pixels, Partial<T> result,
+                     int64_t stride, int64_t used, bool add) {
   constexpr int sums = M * K;
   Vector<T> sum[sums];
 #pragma GCC unroll 24
@@ -47,16 +56,18 @@ void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shift
     for (int i = 0; i < lanes<T>; ++i) part[i] = sum[first + i < sums ? first + i : sums - 1];
     sum_lanes<T>(part, totals + first);
   }
-  for (int m = 0; m < M; ++m, result += result_stride) {
+  for (int m = 0; m < M; ++m) {
+    T* row = result.products + m * stride;
     if (add)
-      for (int64_t k = 0; k < used; ++k) result[k] += totals[m * K + k];
+      for (int64_t k = 0; k < used; ++k) row[k] += totals[m * K + k];
     else
-      for (int64_t k = 0; k < used; ++k) result[k] = totals[m * K + k];
+      for (int64_t k = 0; k < used; ++k) row[k] = totals[m * K + k];
+    if (result.sums) result.sums[m] += totals[m * K + used];
   }
 }
 
 template <typename T>
-using AccumulateFunction = void (*)(const T*, int64_t, const T* const*, int64_t, T*, int64_t, int64_t, bool);
+using AccumulateFunction = void (*)(const T*, int64_t, const T* const*, int64_t, Partial<T>, int64_t, int64_t, bool);
 
 template <typename T>
 AccumulateFunction<T> accumulate_function(int64_t fixed) {
@@ -71,13 +82,13 @@ AccumulateFunction<T> accumulate_function(int64_t fixed) {
 // The packed factors of one block.
 template <typename T>
 struct BlockFactors {
-  const T *fixed, *shifted;
+  const T *fixed, *shifted, *ones;
   int64_t fixed_stride, pixels;
 };
 
-// result[f][(s, t)] = (in the first block) or += the sums over one block.
+// Adds one block; the first one of a chunk sets the products.
 template <typename T>
-void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block, bool first_block, T* result) {
+void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block, bool first_block, Partial<T> result) {
   const int64_t taps = problem.taps.count, columns = problem.shifted_channels * taps;
   const Panels panels = cut_into_panels(problem.fixed_channels, fixed_limit);
   for (int64_t panel = 0; panel < panels.count; ++panel) {
@@ -86,18 +97,19 @@ void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block,
     const AccumulateFunction<T> run = accumulate_function<T>(width);
     const T* channel = block.shifted;
     int64_t tap = 0;
-    for (int64_t k = 0; k < columns; k += tile) {
+    for (int64_t k = 0; k < columns + (result.sums != nullptr); k += tile) {
       const int64_t used = smaller(tile, columns - k);
       const T* shifted[12];
       for (int64_t i = 0; i < tile; ++i) {
-        shifted[i] = i < used ? channel + problem.taps.offset[tap] : shifted[0];
+        shifted[i] = i < used ? channel + problem.taps.offset[tap] : block.ones;
         if (i < used && ++tap == taps) {
           tap = 0;
           channel += problem.window.channel_stride;
         }
       }
-      run(block.fixed + f * block.fixed_stride, block.fixed_stride, shifted, block.pixels, result + f * columns + k,
-          columns, used, !first_block);
+      const bool has_ones = result.sums && used < tile;
+      run(block.fixed + f * block.fixed_stride, block.fixed_stride, shifted, block.pixels,
+          {result.products + f * columns + k, has_ones ? result.sums + f : nullptr}, columns, used, !first_block);
     }
   }
 }
@@ -105,7 +117,7 @@ void accumulate_block(const Accumulation& problem, const BlockFactors<T>& block,
 // The blocks [begin, end) of the samples of one set, in order; block = sample of the set * row blocks + row block.
 template <typename S>
 void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64_t set, int64_t group, int64_t begin,
-                      int64_t end, Sum<S>* result) {
+                      int64_t end, Partial<Sum<S>> result) {
   using T = Sum<S>;
   const Window& window = problem.window;
   const int64_t height = problem.fixed.size[2];
@@ -118,10 +130,14 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
 
   const int64_t fixed_elements = problem.fixed_channels * plain.channel_stride;
   const int64_t shifted_elements = problem.shifted_channels * window.channel_stride;
-  T* fixed = static_cast<T*>(
-      runtime.scratch(scratch_block, (fixed_elements + shifted_elements + lanes<T>) * sizeof(T)));
+  const int64_t elements = fixed_elements + shifted_elements + lanes<T> + plain.channel_stride;
+  T* fixed = static_cast<T*>(runtime.scratch(scratch_block, elements * sizeof(T)));
   T* shifted = fixed + fixed_elements;
   fill_zero(shifted + shifted_elements, lanes<T>);
+  T* ones = shifted + shifted_elements + lanes<T>;
+  for (int64_t i = 0; i < plain.channel_stride; ++i) ones[i] = 1;
+  if (result.sums)
+    for (int64_t f = 0; f < problem.fixed_channels; ++f) result.sums[f] = 0;
   const T slope = T(problem.negative_slope);
 
   for (int64_t block = begin; block < end; ++block) {
@@ -134,7 +150,7 @@ void accumulate_chunk(const Accumulation& problem, const Runtime& runtime, int64
                    problem.fixed_channels, first_row, rows, slope);
     pack_window<S>(shifted, window, problem.shifted, problem.shifted_mask, sample, group * problem.shifted_channels,
                    problem.shifted_channels, first_row, rows + window.row_span, slope);
-    accumulate_block<T>(problem, {fixed, shifted, plain.channel_stride, pixels}, block == begin, result);
+    accumulate_block<T>(problem, {fixed, shifted, ones, plain.channel_stride, pixels}, block == begin, result);
   }
 }
 
@@ -154,6 +170,20 @@ void store_row(const Accumulation& problem, const Sum<S>* parts, int64_t part, i
   }
 }
 
+// The same for the sums of `fixed`.
+template <typename S>
+void store_sums(const Accumulation& problem, const double* parts) {
+  const int64_t channels = problem.fixed_channels, pairs = problem.sets * problem.groups;
+  S* result = static_cast<S*>(problem.sums);
+  for (int64_t pair = 0; pair < pairs; ++pair, parts += problem.chunks * channels, result += channels) {
+    for (int64_t f = 0; f < channels; ++f) {
+      double total = 0;
+      for (int64_t chunk = 0; chunk < problem.chunks; ++chunk) total += parts[chunk * channels + f];
+      narrow(result[f], Sum<S>(total));
+    }
+  }
+}
+
 template <typename S>
 void accumulate(const Accumulation& problem, const Runtime& runtime) {
   using T = Sum<S>;
@@ -162,13 +192,17 @@ void accumulate(const Accumulation& problem, const Runtime& runtime) {
   const int64_t part = problem.fixed_channels * problem.shifted_channels * problem.taps.count;
   const int64_t pairs = problem.sets * problem.groups;
   const bool direct = problem.result_is_part && sizeof(S) == sizeof(T);
-  T* parts = direct ? static_cast<T*>(problem.result)
-                    : static_cast<T*>(runtime.scratch(scratch_call, chunks * pairs * part * sizeof(T)));
-  parallel(runtime, pairs * chunks, [&](int64_t unit) {
+  const int64_t units = pairs * chunks, sums_size = problem.sums ? units * problem.fixed_channels : 0;
+  double* sums = static_cast<double*>(
+      runtime.scratch(scratch_call, sums_size * sizeof(double) + (direct ? 0 : units * part * sizeof(T))));
+  T* parts = direct ? static_cast<T*>(problem.result) : reinterpret_cast<T*>(sums + sums_size);
+  parallel(runtime, units, [&](int64_t unit) {
     const int64_t pair = unit / chunks, chunk = unit % chunks;
     accumulate_chunk<S>(problem, runtime, pair / problem.groups, pair % problem.groups, blocks * chunk / chunks,
-                        blocks * (chunk + 1) / chunks, parts + unit * part);
+                        blocks * (chunk + 1) / chunks,
+                        {parts + unit * part, problem.sums ? sums + unit * problem.fixed_channels : nullptr});
   });
+  if (problem.sums) store_sums<S>(problem, sums);
   if (direct) return;
   parallel(runtime, pairs * problem.fixed_channels, [&](int64_t unit) {
     const int64_t pair = unit / problem.fixed_channels;

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <cstddef>
+#include <cstring>
 #include <string>
 
 #ifdef __linux__
@@ -94,6 +95,8 @@ Dtype dtype_of(const Tensor& tensor) {
                   torch::headeronly::toString(tensor.scalar_type()));
 }
 
+int64_t sum_bytes(Dtype dtype) { return dtype == Dtype::float64 ? 8 : 4; }
+
 Image image_of(const char* name, const Tensor& tensor) {
   STD_TORCH_CHECK(tensor.dim() == 4, name, " must have 4 dimensions (N, C, H, W), got shape ", text(shape_of(tensor)));
   Image image{tensor.data_ptr(), {}, {}};
@@ -152,6 +155,10 @@ Tensor new_image(const Tensor& like, const Ints& shape) {
 
 Tensor new_contiguous(const Tensor& like, const Ints& shape) {
   return new_tensor(like, shape, MemoryFormat::Contiguous);
+}
+
+void zero(const Tensor& tensor) {
+  if (tensor.numel() > 0) std::memset(tensor.data_ptr(), 0, tensor.numel() * tensor.element_size());
 }
 
 }  // namespace hyperconv

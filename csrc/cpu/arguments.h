@@ -17,6 +17,7 @@ struct Geometry {
 };
 
 Dtype dtype_of(const Tensor& tensor);
+int64_t sum_bytes(Dtype dtype);  // of one element of the type that sums are kept in
 Image image_of(const char* name, const Tensor& tensor);
 Image optional_image(const char* name, const std::optional<Tensor>& tensor);  // absent: data == nullptr
 
@@ -31,5 +32,6 @@ void check_mask(const std::optional<Tensor>& mask, const Tensor& grad);
 // A new tensor of the dtype of `like`; (N, C, H, W) is channels_last where `like` is unambiguously so.
 Tensor new_image(const Tensor& like, const Ints& shape);
 Tensor new_contiguous(const Tensor& like, const Ints& shape);
+void zero(const Tensor& tensor);  // dense, all of it
 
 }  // namespace hyperconv

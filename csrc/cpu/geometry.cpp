@@ -77,10 +77,6 @@ Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows
   taps = {static_cast<int64_t>(offset.size()), offset.data(), weight.data()};
 }
 
-int64_t window_elements(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows) {
-  return elements(lay_out(rows, block_rows), block_rows) * elements(lay_out(columns, columns.outputs), columns.outputs);
-}
-
 AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   AxisTaps axis{outputs, stride, {}, {}};
   for (int64_t i = 0; i < kernel; ++i) {
@@ -104,10 +100,13 @@ AxisTaps transposed_taps(int64_t inputs, int64_t phase, int64_t kernel, int64_t 
 
 int64_t choose_block_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t channels, int64_t element_size,
                           int64_t bytes) {
+  const AxisLayout shared = shared_planes(rows), separate = separate_planes(rows);
+  const int64_t pitch = elements(lay_out(columns, columns.outputs), columns.outputs);
+  const int64_t row_bytes = pitch * std::max<int64_t>(channels, 1) * element_size;
   const auto cost = [&](int64_t block_rows) {
-    return window_elements(rows, columns, block_rows) * std::max<int64_t>(channels, 1) * element_size;
+    return std::min(elements(shared, block_rows), elements(separate, block_rows)) * row_bytes;
   };
-  const int64_t span = shared_planes(rows).span;
+  const int64_t span = shared.span;
   int64_t low = 1, high = std::max<int64_t>(rows.outputs, 1);
   while (low < high) {
     const int64_t middle = (low + high + 1) / 2;

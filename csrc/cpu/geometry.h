@@ -38,9 +38,6 @@ struct Layout {
   std::vector<int64_t> row_base, column_base, offset, weight;
 };
 
-// Elements of one channel of the window of a block of `block_rows` output rows.
-int64_t window_elements(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows);
-
 // Taps of a convolution: every output reads output * stride + i * dilation - padding.
 AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation);
 

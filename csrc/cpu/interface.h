@@ -54,12 +54,14 @@ struct Correlation {
   double negative_slope;
 };
 
-// result[set, f, s, t] = sum over the samples and pixels of fixed[f][pixel] * window of shifted[s][offset[t] + pixel].
+// result[set, f, s, t] = sum over the samples and pixels of fixed[f][pixel] * window of shifted[s][offset[t] + pixel];
+// sums[set, f] = sum over the samples and pixels of fixed[f][pixel].
 struct Accumulation {
   Dtype dtype;
   Image fixed, fixed_mask, shifted, shifted_mask;
   void* result;
   int64_t result_set_stride, result_group_stride, result_fixed_stride, result_shifted_stride;
+  void* sums;  // contiguous, over the channels of all groups; may be nullptr
   int64_t sets, groups, fixed_channels, shifted_channels;  // channels of one group
   Window window;                                           // of `shifted`, for the pixels of `fixed`
   Taps taps;

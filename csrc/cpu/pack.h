@@ -21,11 +21,52 @@ HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
 }
 
 template <typename S>
+HYPERCONV_INLINE void mask_row(Sum<S>* __restrict target, const S* __restrict data, const S* __restrict mask,
+                               Sum<S> slope, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) target[i] = masked<S>(widen(data[i]), mask[i], slope);
+}
+
+template <typename T>
+HYPERCONV_INLINE void mask_vector(T* target, const T* data, const T* mask, T slope) {
+  Vector<T> value, sign, factor;
+  load(value, data);
+  load(sign, mask);
+  broadcast(factor, slope);
+  store(target, value * (sign > 0 ? Vector<T>{} + 1 : factor));
+}
+
+// Where nothing is converted: rows are short, and the elements that fill no vector would cost more than the others.
+template <typename T>
+HYPERCONV_INLINE void mask_vectors(T* __restrict target, const T* __restrict data, const T* __restrict mask, T slope,
+                                   int64_t count) {
+  if (count >= lanes<T>) {
+    for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) mask_vector(target + i, data + i, mask + i, slope);
+    const int64_t last = count - lanes<T>;
+    return mask_vector(target + last, data + last, mask + last, slope);
+  }
+  T values[lanes<T>] = {}, signs[lanes<T>] = {};
+  copy_elements(values, data, count);
+  copy_elements(signs, mask, count);
+  mask_vector(values, values, signs, slope);
+  copy_elements(target, values, count);
+}
+template <>
+HYPERCONV_INLINE void mask_row<float>(float* __restrict target, const float* __restrict data,
+                                      const float* __restrict mask, float slope, int64_t count) {
+  mask_vectors(target, data, mask, slope, count);
+}
+template <>
+HYPERCONV_INLINE void mask_row<double>(double* __restrict target, const double* __restrict data,
+                                       const double* __restrict mask, double slope, int64_t count) {
+  mask_vectors(target, data, mask, slope, count);
+}
+
+template <typename S>
 HYPERCONV_INLINE void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
   const S* __restrict data = row.data;
   const S* __restrict mask = row.mask;
   if (mask && row.stride == 1 && row.mask_stride == 1) {
-    for (int64_t i = 0; i < count; ++i) target[i] = masked<S>(widen(data[i]), mask[i], slope);
+    mask_row<S>(target, data, mask, slope, count);
   } else if (mask) {
     for (int64_t i = 0; i < count; ++i)
       target[i] = masked<S>(widen(data[i * row.stride]), mask[i * row.mask_stride], slope);

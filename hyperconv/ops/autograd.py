@@ -51,18 +51,20 @@ def no_weight_gradients() -> Iterator[None]:
 
 
 def _wanted(ctx, index: int) -> bool:
-    """Whether this backward pass will read the gradient of argument `index`."""
+    """Whether this backward pass will read the gradient of argument `index`, a tensor as all before it are."""
     if not ctx.needs_input_grad[index]:
         return False
-    node = ctx.next_functions[ctx.tensor_arguments.index(index)][0]
-    return _will_execute(node)
-
-
-def _will_execute(node) -> bool:
     try:
-        return torch._C._will_engine_execute_node(node)
+        return torch._C._will_engine_execute_node(ctx.next_functions[index][0])
     except (AttributeError, RuntimeError):  # not in this torch; or a leaf whose gradient was asked for
         return True
+
+
+def _not_a_leaf(argument):
+    """A leaf as a view: asked whether `autograd.grad` wants a leaf, the engine raises an error, which is slow."""
+    if isinstance(argument, Tensor) and argument.requires_grad and argument.is_leaf:
+        return argument.view_as(argument)
+    return argument
 
 
 def _weight_wanted(ctx, index: int) -> bool:
@@ -215,8 +217,6 @@ def _autograd_kernel(name: str, setup, backward):
             *args, keyset = args_and_keyset
             output = compute(args, keyset)
             ctx.set_materialize_grads(False)
-            # ctx.next_functions has one entry for each tensor argument, in order.
-            ctx.tensor_arguments = [index for index, value in enumerate(args) if isinstance(value, Tensor)]
             setup(ctx, args, output)
             return output
 
@@ -229,7 +229,7 @@ def _autograd_kernel(name: str, setup, backward):
         if forward_ad._current_level >= 0 or transforms_active():
             return composite(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return Derivative.apply(*args, keyset)
+            return Derivative.apply(*map(_not_a_leaf, args[:3]), *args[3:], keyset)
         return compute(args, keyset)
 
     Derivative.__name__ = Derivative.__qualname__ = f"hyperconv_{name}"

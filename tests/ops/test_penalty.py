@@ -108,6 +108,20 @@ def test_weight_that_was_asked_for_is_computed():
     assert gradient.abs().sum() > 0
 
 
+def test_engine_is_asked_only_what_it_answers(monkeypatch):
+    """An error inside would cost more time than a small layer takes."""
+    ask, answers = torch._C._will_engine_execute_node, []
+    monkeypatch.setattr(
+        torch._C, "_will_engine_execute_node", lambda node: answers.append(ask(node)) or answers[-1]
+    )
+    images = torch.randn(2, 3, 6, 6, requires_grad=True)
+    weight, bias = torch.randn(2, 4, 3, 3, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    with CountOperators() as counted:
+        torch.autograd.grad(hyper_conv2d(images, weight, bias).sum(), (images, weight))
+    assert sorted(answers) == [False, True, True]
+    assert counted.calls == {"conv2d": 1, "input_gradient": 1, "weight_gradient": 1}
+
+
 def test_without_the_private_function_of_torch(monkeypatch):
     """A torch that cannot say what a backward pass will read costs work, not correctness."""
     contexts, weights = generated_weights()
