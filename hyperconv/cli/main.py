@@ -13,6 +13,7 @@ from hyperconv.cli.apply import adapt, interpolate, sample
 from hyperconv.cli.demo import demo
 from hyperconv.cli.info import report
 from hyperconv.cli.train import Interrupted, train
+from hyperconv.cli.tune import tune
 from hyperconv.errors import InputError, TrainingDiverged
 from hyperconv.version import __version__
 
@@ -66,7 +67,7 @@ def info() -> None:
     print(report())
 
 
-for verb in (train, sample, interpolate, adapt, demo, info):
+for verb in (train, sample, interpolate, adapt, demo, info, tune):
     app.command()(verb)
 
 
