@@ -42,11 +42,11 @@ class HostLibrary(ctypes.CDLL):
         return result
 
 
-def build(source: Path, folder: Path, sanitizer: str = "") -> Path:
+def build(source: Path, folder: Path, sanitizer: str = "", flags: tuple | list = ()) -> Path:
     target = folder / f"{source.stem}{sanitizer}.so"
     includes = [f"-I{LAYER}", f"-I{ROOT / 'csrc' / 'cuda'}"]
     command = [*script.find_compiler(), *FLAGS, *WARNINGS, *UNSET_LOCALS_SHOW, *SANITIZERS[sanitizer]]
-    command += [*includes, "-x", "c++", str(source), "-o", str(target)]
+    command += [*includes, *map(str, flags), "-x", "c++", str(source), "-o", str(target)]
     finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     return target
@@ -60,7 +60,8 @@ def build_and_load(source: Path, folder: Path) -> HostLibrary:
 def sanitized_environment(sanitizer: str) -> dict[str, str]:
     """The environment of a Python process that loads sanitized libraries."""
     runtime = script.output_of(*script.find_compiler(), f"-print-file-name={RUNTIMES[sanitizer]}")
-    options = {"ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1"}
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
+    options |= {"PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1"}
     return os.environ | options | {"LD_PRELOAD": runtime, CHOICE: sanitizer}
 
 
@@ -70,7 +71,7 @@ def is_sanitized() -> bool:
 
 def run_again(test_file: str, sanitizer: str, expression: str) -> None:
     """Run the tests of a file that match the expression once more, in a process with the sanitizer."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", expression, test_file]
+    command = [sys.executable, "-m", "pytest", "-qxs", "-k", expression, test_file]
     environment = sanitized_environment(sanitizer)
     finished = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-8000:]
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[:8000]

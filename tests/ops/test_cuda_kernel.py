@@ -57,10 +57,8 @@ def layers(draw):
     blocks=st.integers(1, 4),
     block_shape=st.integers(0, 2),
 )
-@settings(max_examples=60)
-def test_forward_kernel(
-    kernel, layer, dtype, sets, has_bias, channels_last, cropped, activation, blocks, block_shape
-):
+@settings(max_examples=20 if is_sanitized() else 60)
+def test_forward_kernel(kernel, layer, dtype, sets, has_bias, channels_last, cropped, activation, blocks, block_shape):
     input = make_input(layer, channels_last, cropped).to(dtype)
     weight = make_weight(layer, sets, dtype)
     channels = layer["groups"] * layer["outputs"]
@@ -85,8 +83,9 @@ def test_forward_kernel(
 
 
 @pytest.mark.skipif(is_sanitized(), reason="this is that run")
-def test_the_kernel_stays_within_its_memory():
-    run_again(__file__, "address", "test_forward_kernel")
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_no_access_leaves_its_memory_and_no_two_race(sanitizer):
+    run_again(__file__, sanitizer, "test_forward_kernel")
 
 
 def make_input(layer, channels_last, cropped):
