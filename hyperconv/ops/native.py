@@ -15,15 +15,44 @@ from hyperconv.ops import schema
 from hyperconv.version import __version__
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "_native"
-OPERATIONS = {"cpu": schema.OPERATIONS, "cuda": ("conv2d",)}
+OPERATIONS = {"cpu": schema.OPERATIONS, "cuda": schema.OPERATIONS}
 REBUILD = "install hyperconv again to rebuild it"
 
-conv2d = torch.ops.hyperconv_native.conv2d.default
-masked_conv2d = torch.ops.hyperconv_native.masked_conv2d.default
-input_gradient = torch.ops.hyperconv_native.input_gradient.default
-weight_gradient = torch.ops.hyperconv_native.weight_gradient.default
-bias_gradient = torch.ops.hyperconv_native.bias_gradient.default
-parameter_gradients = torch.ops.hyperconv_native.parameter_gradients.default
+
+def _operator(name: str):
+    """The operator of the native libraries; float32 on a GPU follows torch's own switch for TF32."""
+    operator = getattr(torch.ops.hyperconv_native, name).default
+
+    def run(first: torch.Tensor, *args: object):
+        if first.is_cuda and first.dtype == torch.float32:
+            _pass_tf32_switch()
+        return operator(first, *args)
+
+    run.__name__ = run.__qualname__ = name
+    return run
+
+
+def _pass_tf32_switch() -> None:
+    """Tell the CUDA library, which cannot read it, what torch.backends.cudnn.conv.fp32_precision says now.
+
+    One value for the whole process, as torch's is: `allow_tf32` and `fp32_precision` of all floors end in it.
+    """
+    library = _cuda_library()
+    if library is not None:
+        library.hyperconv_cuda_allow_tf32(torch.backends.cudnn.conv.fp32_precision == "tf32")
+
+
+@functools.cache
+def _cuda_library() -> ctypes.CDLL | None:
+    return ctypes.CDLL(str(library_path("cuda"))) if status("cuda") is None else None
+
+
+conv2d = _operator("conv2d")
+masked_conv2d = _operator("masked_conv2d")
+input_gradient = _operator("input_gradient")
+weight_gradient = _operator("weight_gradient")
+bias_gradient = _operator("bias_gradient")
+parameter_gradients = _operator("parameter_gradients")
 
 
 @functools.cache

@@ -7,9 +7,10 @@ import sys
 import pytest
 from setup_script import ROOT, nvcc_or_skip, script
 
+from hyperconv.ops import schema
+
 NVCC = nvcc_or_skip()
-SCHEMA = "(Tensor input, Tensor weight, Tensor? bias, int[2] stride, int[2] padding, int[2] dilation, "
-SCHEMA += "int groups, int activation, float negative_slope) -> Tensor"
+SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 STAND_IN = """
 int aoti_torch_get_current_cuda_stream(int device, void** stream) { *stream = 0; return 0; }
 int torch_c10_cuda_check_msg(int error, const char* file, const char* function, unsigned line, int sync,
@@ -27,41 +28,54 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """(object file, architectures, all that nvcc and ptxas say); any warning in our own code is an error."""
-    target = tmp_path_factory.mktemp("cuda") / "conv2d.o"
+    """(object files, architectures, all that nvcc and ptxas say); any warning in our own code is an error."""
+    folder = tmp_path_factory.mktemp("cuda")
     known = script.output_of(NVCC[0], "--list-gpu-arch")
     names = {word: f"compute_{word.replace('.', '')}" for word in script.CUDA_ARCHITECTURES}
     architectures = [word for word, name in names.items() if name in known]
     flags = [*script.CODE_FLAGS, *script.CUDA_FLAGS, *script.gencode_flags(architectures)]
     strict = ["-Werror", "all-warnings", "-Xcompiler", "-Werror", "-Xptxas", "-v"]
-    headers = script.torch_headers(script.find_torch())
-    log = run(*NVCC, *flags, *strict, *headers, "-c", ROOT / "csrc" / "cuda" / "conv2d.cu", "-o", target)
-    return target, architectures, log
+    command = [*NVCC, *flags, *strict, *script.torch_headers(script.find_torch()), "-c"]
+    objects = [folder / f"{source.stem}.o" for source in SOURCES]
+    logs = [run(*command, source, "-o", target) for source, target in zip(SOURCES, objects, strict=True)]
+    return objects, architectures, "".join(logs)
 
 
 def test_every_architecture_compiles_without_spills(compiled):
     _, architectures, log = compiled
-    targets = re.findall(r"Compiling entry function '\w+' for 'sm_(\d+)a?'", log)
-    assert set(targets) == {word.replace(".", "") for word in architectures}
-    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    assert len(spills) == len(targets) == 12 * len(architectures), "4 dtypes x 3 block shapes"
-    assert set(spills) == {("0", "0", "0")}
+    report = r"Compiling entry function '(\w+)' for 'sm_(\d+)a?'\n.*\n *(\d+) bytes stack frame, (\d+) bytes spill"
+    kernels = re.findall(report, log)
+    assert {target for _, target, *_ in kernels} == {word.replace(".", "") for word in architectures}
+    assert len(kernels) == log.count("Compiling entry function")
+    assert [name for name, _, stack, spilled in kernels if (stack, spilled) != ("0", "0")] == []
 
 
-def test_the_library_links_beside_a_cpu_torch_and_registers_its_operator(compiled, tmp_path):
+def test_two_blocks_of_tensor_kernels_fit_a_multiprocessor(compiled):
+    """Their registers: 65536 for two blocks of 128 threads."""
+    _, _, log = compiled
+    report = r"Compiling entry function '\w+_tensor_kernel\w+' for .*\n.*\n.*\n.*Used (\d+) registers"
+    registers = [int(count) for count in re.findall(report, log)]
+    assert registers
+    assert max(registers) * 128 * 2 <= 65536
+
+
+def test_the_library_links_beside_a_cpu_torch_and_registers_its_operators(compiled, tmp_path):
     """Loaded in a process of its own, over a stand-in for the three symbols it takes of libtorch_cuda."""
     source, stand_in = tmp_path / "stand_in.c", tmp_path / "stand_in.so"
     library = tmp_path / "hyperconv_cuda.so"
     source.write_text(STAND_IN)
     run(*script.find_compiler(), "-shared", "-fPIC", "-x", "c", source, "-o", stand_in)
     libraries = script.torch_libraries(script.find_torch())
-    run(*NVCC, "-shared", "-cudart", "static", *libraries, compiled[0], "-o", library)
+    run(*NVCC, "-shared", "-cudart", "static", *libraries, *compiled[0], "-o", library)
     program = f"""
 import ctypes, torch
 ctypes.CDLL({str(stand_in)!r}, mode=ctypes.RTLD_GLOBAL)
 definitions = torch.library.Library("hyperconv_native", "DEF")
-definitions.define("conv2d" + {SCHEMA!r})
+for name, declaration in {schema.SCHEMAS!r}.items():
+    definitions.define(name + declaration)
 torch.ops.load_library({str(library)!r})
-assert torch._C._dispatch_has_kernel_for_dispatch_key("hyperconv_native::conv2d", "CUDA")
+for name in {schema.OPERATIONS!r}:
+    assert torch._C._dispatch_has_kernel_for_dispatch_key("hyperconv_native::" + name, "CUDA"), name
+ctypes.CDLL({str(library)!r}).hyperconv_cuda_allow_tf32(1)
 """
     run(sys.executable, "-c", program)

@@ -1,0 +1,21 @@
+#include "accumulate_simt.cuh"
+
+#include "bias_sum.cuh"
+#include "kernels.h"
+#include "types.cuh"
+
+namespace hyperconv {
+
+void accumulate_simt(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
+  with_type(problem.dtype, [&](auto zero) { launch_accumulate_simt<decltype(zero)>(problem, parts, in_int, stream); });
+}
+
+void bias_sum(const BiasSum& problem, const Parts& parts, Stream stream) {
+  with_type(problem.dtype, [&](auto zero) { launch_bias_sum<decltype(zero)>(problem, parts, stream); });
+}
+
+void sum_parts(Dtype dtype, const Parts& parts, Stream stream) {
+  with_type(dtype, [&](auto zero) { launch_sum_parts<decltype(zero)>(parts, stream); });
+}
+
+}  // namespace hyperconv

@@ -1,0 +1,331 @@
+// Correlation on tensor cores: float32 as TF32, bfloat16, float16.
+//
+// In one group of one weight set it is a matrix product, source (pixels, taps) x weight (taps, out_channels), where
+// a tap is a word of channels (Words) and a kernel entry. Nothing is gathered: a block keeps the halo of its pixel
+// tile in shared memory, once, as [channel word][pixel], and a tap of a pixel is the sum of two offsets in it, one
+// of the tap (a table in shared memory) and one of the pixel (in registers). The taps go by in chunks of a few
+// channel words; while one chunk is multiplied, the next is on its way into the other stage. A block takes several
+// tiles of the same weights, and keeps these in shared memory where they fit.
+
+#pragma once
+
+#include "correlate_plan.h"
+#include "words.cuh"
+
+namespace hyperconv {
+
+// Where one block works.
+struct TensorBlock {
+  int64_t set, first_tile;  // tiles [first_tile, last_tile)
+  int64_t last_tile;
+  int group, first_out, row_phase, column_phase;
+  Taps rows, columns;
+  int row_origin, column_origin;  // of the halo of the tile at (0, 0)
+
+  __device__ TensorBlock(int64_t index, const CorrelatePlan& plan, int outs, const Correlation& problem) {
+    first_tile = index % plan.tile_runs * plan.tiles_per_block;
+    index /= plan.tile_runs;
+    last_tile = first_tile + plan.tiles_per_block < plan.tiles ? first_tile + plan.tiles_per_block : plan.tiles;
+    column_phase = static_cast<int>(index % problem.column.phases);
+    index /= problem.column.phases;
+    row_phase = static_cast<int>(index % problem.row.phases);
+    index /= problem.row.phases;
+    first_out = static_cast<int>(index % plan.out_tiles) * outs;
+    index /= plan.out_tiles;
+    group = static_cast<int>(index % problem.groups);
+    set = index / problem.groups;
+    rows = problem.row.taps(row_phase);
+    columns = problem.column.taps(column_phase);
+    row_origin = origin(rows, problem.row);
+    column_origin = origin(columns, problem.column);
+  }
+
+  __device__ int taps() const { return rows.count * columns.count; }
+
+  // The place in the halo, relative to its first position, of tap j.
+  static __device__ int place(const Taps& taps, const Axis& axis, int j) {
+    return axis.tap_step < 0 ? (taps.count - 1 - j) * -axis.tap_step : j * axis.tap_step;
+  }
+
+ private:
+  static __device__ int origin(const Taps& taps, const Axis& axis) {
+    return taps.offset + (axis.tap_step < 0 && taps.count > 1 ? (taps.count - 1) * axis.tap_step : 0);
+  }
+};
+
+// One pixel tile: its first sample among those of the set, and its first position in the phase.
+struct TensorTile {
+  int64_t sample;
+  int y, x;
+
+  __device__ TensorTile(int64_t index, const PixelTile& tile) {
+    x = static_cast<int>(index % tile.column_tiles) * tile.columns;
+    index /= tile.column_tiles;
+    y = static_cast<int>(index % tile.row_tiles) * tile.rows;
+    sample = index / tile.row_tiles * tile.samples;
+  }
+};
+
+// What the words of a chunk mean, the same for every chunk; tables in shared memory, indexed by k < depth.
+struct ChunkTables {
+  int* place;    // offset of the tap in the halo
+  int* weight;   // offset of the tap in the weights, from the chunk's first channel on
+  int* channel;  // channel word in the chunk
+
+  __device__ ChunkTables(char* shared, int depth) : place(reinterpret_cast<int*>(shared)) {
+    weight = place + depth;
+    channel = weight + depth;
+  }
+
+  // Words beyond the chunk's taps fill the last step: their weights are zero, and they meet a plane of zeros.
+  template <typename T>
+  __device__ void fill(int depth, const TensorBlock& block, const CorrelatePlan& plan, const Correlation& problem) {
+    const int taps = block.taps();
+    for (int k = threadIdx.x; k < depth; k += blockDim.x) {
+      const int word = k / taps, entry = k - word * taps;
+      const int i = entry / block.columns.count, j = entry - i * block.columns.count;
+      const bool inside = word < plan.chunk_words;
+      channel[k] = inside ? word : problem.in_channels;
+      place[k] = plan.chunk_words * plan.tile.plane;
+      weight[k] = 0;
+      if (!inside) continue;
+      place[k] = word * plan.tile.plane + block.place(block.rows, problem.row, i) * plan.tile.halo_columns +
+                 block.place(block.columns, problem.column, j);
+      const int64_t row = block.rows.first_entry + i * problem.row.entry_step;
+      const int64_t column = block.columns.first_entry + j * problem.column.entry_step;
+      weight[k] = static_cast<int>(word * Words<T>::kPack * problem.weight_in_stride +
+                                   row * problem.weight_entry_stride[0] + column * problem.weight_entry_stride[1]);
+    }
+  }
+};
+
+// Weights of one chunk into [out channel][k].
+template <typename T>
+__device__ __forceinline__ void load_weights(uint32_t* target, int depth, int chunk, int outs, const ChunkTables& tables,
+                                             const TensorBlock& block, const CorrelatePlan& plan,
+                                             const Correlation& problem) {
+  constexpr int kPack = Words<T>::kPack;
+  const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  const int first_channel = chunk * plan.chunk_words * kPack;
+  const T* weights = static_cast<const T*>(problem.weight) + block.set * problem.weight_set_stride +
+                     block.group * problem.weight_group_stride + block.first_out * problem.weight_out_stride +
+                     first_channel * problem.weight_in_stride;
+  for (int k = threadIdx.x % 32; k < depth; k += 32) {
+    const int channel = first_channel + tables.channel[k] * kPack;
+    const T* tap = weights + tables.weight[k];
+#pragma unroll 4
+    for (int out = warp; out < outs; out += warps) {
+      const bool inside = channel < problem.in_channels && block.first_out + out < problem.out_channels;
+      const T* entry = tap + out * problem.weight_out_stride;
+      uint32_t* word = target + out * plan.weight_pitch + k;
+      if constexpr (kPack == 1) {
+        cp_async<4>(word, inside ? entry : weights, inside);
+      } else {
+        const bool second = inside && channel + 1 < problem.in_channels;
+        *word = Words<T>::pack(inside ? *entry : T(0.0f), second ? entry[problem.weight_in_stride] : T(0.0f));
+      }
+    }
+  }
+}
+
+// The halo of one tile, one chunk of its channels, into [channel word][pixel]; zero outside the image.
+template <typename T>
+__device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const TensorTile& tile, const TensorBlock& block,
+                                          const CorrelatePlan& plan, const Correlation& problem) {
+  constexpr int kPack = Words<T>::kPack;
+  const PixelTile& shape = plan.tile;
+  const int first_y = tile.y * problem.row.step + block.row_origin;
+  const int first_x = tile.x * problem.column.step + block.column_origin;
+  const int first_channel = chunk * plan.chunk_words * kPack;
+  const int group_channel = block.group * problem.in_channels;
+  const float slope = static_cast<float>(problem.negative_slope);
+  for (int position = threadIdx.x; position < shape.halo_words(); position += blockDim.x) {
+    const int shared = shape.halo_area.quotient(position);
+    const int rest = position - shared * static_cast<int>(shape.halo_area.value);
+    const int row = shape.halo_width.quotient(rest);
+    const int y = first_y + row, x = first_x + rest - row * static_cast<int>(shape.halo_width.value);
+    const int64_t sample = tile.sample + shared;
+    const bool inside = sample < problem.samples_per_set && 0 <= y && y < problem.row.source && 0 <= x &&
+                        x < problem.column.source;
+    const auto at = [&](const Image& image) {
+      const T* first = static_cast<const T*>(image.data);
+      if (!inside || first == nullptr) return first;
+      return first + (block.set * problem.samples_per_set + sample) * image.stride[0] +
+             (group_channel + first_channel) * image.stride[1] + y * image.stride[2] + x * image.stride[3];
+    };
+    const T *source = at(problem.source), *mask = at(problem.source_mask);
+    const int step = static_cast<int>(problem.source.stride[1]), mask_step = static_cast<int>(problem.source_mask.stride[1]);
+    uint32_t* word = target + position;
+#pragma unroll 4
+    for (int index = 0; index < plan.staged_words; ++index, word += shape.plane) {
+      const int channel = index * kPack;
+      const bool present = inside && index < plan.chunk_words && first_channel + channel < problem.in_channels;
+      if (kPack == 1 && mask == nullptr) {
+        cp_async<4>(word, present ? source + channel * step : source, present);
+        continue;
+      }
+      const bool second = kPack == 2 && present && first_channel + channel + 1 < problem.in_channels;
+      const T low = read(source, mask, channel * step, channel * mask_step, present, slope);
+      const T high = read(source, mask, (channel + 1) * step, (channel + 1) * mask_step, second, slope);
+      *word = Words<T>::pack(low, high);
+    }
+  }
+}
+
+// The offsets in the halo of this lane's rows of the product: pixels lane / 4 and lane / 4 + 8 of every 16.
+template <typename Shape>
+__device__ __forceinline__ void place_pixels(int (&places)[Shape::kTilesDown][2], const CorrelatePlan& plan,
+                                             const Correlation& problem) {
+  const PixelTile& tile = plan.tile;
+  const int first = threadIdx.x / 32 % Shape::kWarpsDown * Shape::kTilesDown * 16 + threadIdx.x % 32 / 4;
+#pragma unroll
+  for (int i = 0; i < Shape::kTilesDown; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int pixel = first + i * 16 + half * 8;
+      const int sample = tile.area.quotient(pixel), rest = pixel - sample * static_cast<int>(tile.area.value);
+      const int row = tile.width.quotient(rest), column = rest - row * static_cast<int>(tile.width.value);
+      const int place = (sample * tile.halo_rows + row * problem.row.step) * tile.halo_columns + column * problem.column.step;
+      places[i][half] = pixel < tile.words() ? place : 0;
+    }
+  }
+}
+
+// sums += one chunk of taps.
+template <typename T, typename Shape>
+__device__ __forceinline__ void multiply_chunk(float (&sums)[Shape::kTilesDown][Shape::kTilesAcross][4],
+                                               const uint32_t* halo, const uint32_t* weights, int depth,
+                                               const int* table, const int (&places)[Shape::kTilesDown][2], int pitch) {
+  const int lane = threadIdx.x % 32, first_out = threadIdx.x / 32 / Shape::kWarpsDown * Shape::kTilesAcross * 8;
+  const uint32_t* lane_weights = weights + (first_out + lane / 4) * pitch + lane % 4;
+  table += lane % 4;
+  for (int k = 0; k < depth; k += kStep, table += kStep, lane_weights += kStep) {
+    const uint32_t *left = halo + table[0], *right = halo + table[4];
+    uint32_t b[Shape::kTilesAcross][2];
+#pragma unroll
+    for (int j = 0; j < Shape::kTilesAcross; ++j) {
+      b[j][0] = Words<T>::operand(lane_weights[j * 8 * pitch]);
+      b[j][1] = Words<T>::operand(lane_weights[j * 8 * pitch + 4]);
+    }
+#pragma unroll
+    for (int i = 0; i < Shape::kTilesDown; ++i) {
+      const uint32_t a[4] = {Words<T>::operand(left[places[i][0]]), Words<T>::operand(left[places[i][1]]),
+                             Words<T>::operand(right[places[i][0]]), Words<T>::operand(right[places[i][1]])};
+#pragma unroll
+      for (int j = 0; j < Shape::kTilesAcross; ++j) multiply_add<T>(sums[i][j], a, b[j]);
+    }
+  }
+}
+
+// Adds the bias, applies the activation and the mask, and writes the tile's values that exist.
+template <typename T, typename Shape>
+__device__ __forceinline__ void store_tile(const float (&sums)[Shape::kTilesDown][Shape::kTilesAcross][4],
+                                           const TensorTile& tile, const TensorBlock& block, const CorrelatePlan& plan,
+                                           const Correlation& problem) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int first_pixel = warp % Shape::kWarpsDown * Shape::kTilesDown * 16 + lane / 4;
+  const int first_out = block.first_out + warp / Shape::kWarpsDown * Shape::kTilesAcross * 8 + lane % 4 * 2;
+  const float slope = static_cast<float>(problem.negative_slope);
+  const T* bias = static_cast<const T*>(problem.bias);
+#pragma unroll
+  for (int i = 0; i < 2 * Shape::kTilesDown; ++i) {
+    const int pixel = first_pixel + i * 8;
+    const int shared = plan.tile.area.quotient(pixel), rest = pixel - shared * static_cast<int>(plan.tile.area.value);
+    const int row = plan.tile.width.quotient(rest), column = rest - row * static_cast<int>(plan.tile.width.value);
+    if (shared >= plan.tile.samples || tile.sample + shared >= problem.samples_per_set) continue;
+    if (tile.y + row >= block.rows.outputs || tile.x + column >= block.columns.outputs) continue;
+    const int64_t sample = block.set * problem.samples_per_set + tile.sample + shared;
+    const int64_t y = block.row_phase + static_cast<int64_t>(tile.y + row) * problem.row.spacing;
+    const int64_t x = block.column_phase + static_cast<int64_t>(tile.x + column) * problem.column.spacing;
+    const int64_t group_channel = static_cast<int64_t>(block.group) * problem.out_channels;
+    const auto at = [&](const Image& image) {
+      return static_cast<T*>(image.data) + sample * image.stride[0] + group_channel * image.stride[1] +
+             y * image.stride[2] + x * image.stride[3];
+    };
+    T* target = at(problem.destination);
+    const T* mask = problem.destination_mask.data == nullptr ? nullptr : at(problem.destination_mask);
+#pragma unroll
+    for (int j = 0; j < 2 * Shape::kTilesAcross; ++j) {
+      const int out = first_out + j / 2 * 8 + j % 2;
+      if (out >= problem.out_channels) continue;
+      float value = sums[i / 2][j / 2][i % 2 * 2 + j % 2];
+      if (bias != nullptr) {
+        value += static_cast<float>(bias[block.set * problem.bias_set_stride + (group_channel + out) * problem.bias_stride]);
+      }
+      value = activate(value, problem.activation, slope);
+      if (mask != nullptr) value = apply_mask(value, mask[out * problem.destination_mask.stride[1]], slope);
+      target[out * problem.destination.stride[1]] = static_cast<T>(value);
+    }
+  }
+}
+
+template <typename T, typename Shape>
+__global__ void __launch_bounds__(Shape::kThreads, 2)
+    correlate_tensor_kernel(const __grid_constant__ Correlation problem, const __grid_constant__ CorrelatePlan plan) {
+  const ChunkTables tables(shared_memory(), plan.depth);
+  uint32_t* resident = reinterpret_cast<uint32_t*>(shared_memory()) + 3 * plan.depth;
+  uint32_t* stages = resident + plan.resident_words;
+  int places[Shape::kTilesDown][2];
+  place_pixels<Shape>(places, plan, problem);
+
+  for (int64_t index = blockIdx.x; index < plan.count; index += gridDim.x) {
+    const TensorBlock block(index, plan, Shape::kOuts, problem);
+    const int depth = (plan.chunk_words * block.taps() + kStep - 1) / kStep * kStep;
+    ChunkTables(tables).template fill<T>(depth, block, plan, problem);
+    __syncthreads();
+    if (plan.resident_words > 0) {
+      for (int chunk = 0; chunk < plan.chunks; ++chunk) {
+        load_weights<T>(resident + chunk * plan.depth, depth, chunk, Shape::kOuts, tables, block, plan, problem);
+      }
+    }
+    const auto load_stage = [&](int64_t tile, int chunk, int stage) {
+      uint32_t* halo = stages + stage * plan.stage_words;
+      load_halo<T>(halo, chunk, TensorTile(tile, plan.tile), block, plan, problem);
+      uint32_t* weights = halo + plan.staged_words * plan.tile.plane;
+      if (plan.resident_words == 0) {
+        load_weights<T>(weights, depth, chunk, Shape::kOuts, tables, block, plan, problem);
+      }
+      cp_async_commit();
+    };
+
+    int stage = 0;
+    load_stage(block.first_tile, 0, stage);
+    for (int64_t tile = block.first_tile; tile < block.last_tile; ++tile) {
+      float sums[Shape::kTilesDown][Shape::kTilesAcross][4] = {};
+      for (int chunk = 0; chunk < plan.chunks; ++chunk, stage ^= 1) {
+        cp_async_wait<0>();
+        __syncthreads();
+        const bool last = chunk + 1 == plan.chunks;
+        if (!last || tile + 1 < block.last_tile) load_stage(last ? tile + 1 : tile, last ? 0 : chunk + 1, stage ^ 1);
+        const uint32_t* halo = stages + stage * plan.stage_words;
+        const uint32_t* weights = plan.resident_words > 0 ? resident + chunk * plan.depth
+                                                          : halo + plan.staged_words * plan.tile.plane;
+        multiply_chunk<T, Shape>(sums, halo, weights, depth, tables.place, places, plan.weight_pitch);
+      }
+      store_tile<T, Shape>(sums, TensorTile(tile, plan.tile), block, plan, problem);
+    }
+    __syncthreads();
+  }
+}
+
+template <typename T, typename Shape>
+bool launch_tensor(const Correlation& problem, int shared_limit, Stream stream) {
+  const CorrelatePlan plan = plan_correlation(problem, Words<T>::kPack, Shape::kPixels, Shape::kOuts, shared_limit);
+  if (plan.count == 0) return false;
+  const auto blocks = static_cast<unsigned>(plan.count < kLargestInt ? plan.count : kLargestInt);
+  launch(correlate_tensor_kernel<T, Shape>, dim3(blocks), dim3(Shape::kThreads), plan.shared_bytes(), stream, problem, plan);
+  return true;
+}
+
+// False where no tile fits into shared memory: then the work is for correlate_simt.
+template <typename T>
+bool launch_correlate_tensor(const Correlation& problem, TensorShape shape, int shared_limit, Stream stream) {
+  switch (shape) {
+    case TensorShape::thin: return launch_tensor<T, TensorThin>(problem, shared_limit, stream);
+    case TensorShape::medium: return launch_tensor<T, TensorMedium>(problem, shared_limit, stream);
+    case TensorShape::small: return launch_tensor<T, TensorSmall>(problem, shared_limit, stream);
+    default: return launch_tensor<T, TensorLarge>(problem, shared_limit, stream);
+  }
+}
+
+}  // namespace hyperconv
