@@ -4,11 +4,13 @@ With a sanitizer the library only loads into a process that `sanitized_environme
 """
 
 import ctypes
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from setup_script import ROOT, script
 
 LAYER = ROOT / "tests" / "cuda_host"
@@ -22,6 +24,7 @@ SANITIZERS = {
 }
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
 CHOICE = "HYPERCONV_HOST_SANITIZER"
+NO_LEAKS = "detect_leaks=0"
 
 
 class HostLibrary(ctypes.CDLL):
@@ -47,7 +50,10 @@ def build(source: Path, folder: Path, sanitizer: str = "", flags: tuple | list =
     includes = [f"-I{LAYER}", f"-I{ROOT / 'csrc' / 'cuda'}"]
     command = [*script.find_compiler(), *FLAGS, *WARNINGS, *UNSET_LOCALS_SHOW, *SANITIZERS[sanitizer]]
     command += [*includes, *map(str, flags), "-x", "c++", str(source), "-o", str(target)]
-    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    if sanitizer and not is_sanitized():
+        runtime_or_skip(sanitizer)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert finished.returncode == 0, finished.stderr
     return target
 
@@ -57,10 +63,24 @@ def build_and_load(source: Path, folder: Path) -> HostLibrary:
     return HostLibrary(str(build(source, folder, os.environ.get(CHOICE, ""))))
 
 
+@functools.cache
+def runtime_or_skip(sanitizer: str) -> str:
+    """The library that a sanitized process begins with; where there is none, or it does not start, a skip."""
+    name = RUNTIMES[sanitizer]
+    path = script.output_of(*script.find_compiler(), f"-print-file-name={name}")
+    if not Path(path).is_absolute():
+        pytest.skip(f"the C++ compiler has no {name}")
+    command, environment = [sys.executable, "-c", ""], os.environ | {"LD_PRELOAD": path, "ASAN_OPTIONS": NO_LEAKS}
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if finished.returncode:
+        pytest.skip(f"{name} does not start here: {finished.stderr[:200]}")
+    return path
+
+
 def sanitized_environment(sanitizer: str) -> dict[str, str]:
     """The environment of a Python process that loads sanitized libraries."""
-    runtime = script.output_of(*script.find_compiler(), f"-print-file-name={RUNTIMES[sanitizer]}")
-    options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
+    runtime = runtime_or_skip(sanitizer)
+    options = {"ASAN_OPTIONS": NO_LEAKS, "TSAN_OPTIONS": "halt_on_error=1"}
     options |= {"PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1"}
     return os.environ | options | {"LD_PRELOAD": runtime, CHOICE: sanitizer}
 
