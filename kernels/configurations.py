@@ -4,7 +4,7 @@ A layer falls into a class by what bounds it, and (capability, arithmetic, class
 
     correlate/wide/64/small/nchw     matrix tiles of 64 output channels; images so small that tiles are scarce
     correlate/flat/64/large/nhwc     few input channels: the pairs (channel, tap) flattened into one tile
-    correlate/thin/4/large/nchw      few output channels, or float64: outer products, no matrix units
+    correlate/thin/4/large/nchw      few output channels where matrix tiles would not help, or float64: outer products
     accumulate/...                   the same for weight gradients, by the rows (output channels) of the result
 
 Arithmetic is the operands' dtype, and 'tf32' for float32 where torch's switch allows it.
@@ -59,28 +59,75 @@ def classify(
 ) -> Layer:
     """The class of a layer with these channels per group, taps, and pixels per image."""
     size, layout = "small" if pixels < SMALL else "large", "nhwc" if channels_last else "nchw"
-    plain = arithmetic == "float64" or (
-        outputs <= 4 if kernel == "correlate" else outputs <= 4 and channels * taps <= 64
-    )
-    if plain:
+    if arithmetic == "float64" or outputs <= 4 and _few_products(kernel, channels, taps, channels_last):
         return Layer(kernel, "thin", power_of_two(outputs, 1, 4), size, layout)
     kind = "flat" if channels <= 8 else "wide"
-    return Layer(kernel, kind, power_of_two(outputs, 16, 64), size, layout)
+    most = 128 if kernel == "correlate" and kind == "wide" else 64
+    return Layer(kernel, kind, power_of_two(outputs, 8 if kernel == "correlate" else 16, most), size, layout)
+
+
+def _few_products(kernel: str, channels: int, taps: int, channels_last: bool) -> bool:
+    """Whether few outputs are better summed without matrix units.
+
+    In channels_last a pixel's channels come 16 bytes at a time only as rows of a matrix tile: read one by one, each
+    is a memory sector of its own.
+    """
+    if kernel == "correlate":
+        return channels <= 8 or not channels_last
+    return channels * taps <= 64
 
 
 def rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """Tiles for a class nobody has measured: what fits in registers with every value of a tile loaded on its own.
 
-    In channels_last, 16-byte reads take fewer addresses, so tiles are deeper. Packing pays where a program's products
-    outweigh one more launch: in PyTorch's order a tap's weights lie kH * kW elements apart, and each read fetches all.
+    In channels_last, 16-byte reads take fewer addresses, so tiles are deeper: fewer steps, each waiting less. Packing
+    pays where a program's products outweigh one more launch: in PyTorch's order a tap's weights lie kH * kW elements
+    apart, and each read fetches all.
     """
-    if layer.kernel == "correlate":
-        return correlation_rule(arithmetic, layer, pairs)
+    return correlation_rule(arithmetic, layer, pairs) if layer.kernel == "correlate" else sum_rule(arithmetic, layer, pairs)
+
+
+def correlation_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    """By how many registers the addresses of a tile take; see TILE.
+
+    A small image has about one program for each multiprocessor: few pixels each, and weights as they come.
+    """
+    if layer.kind == "thin":
+        return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
+    exact, flat, narrow = arithmetic == "float32", layer.kind == "flat", layer.outputs <= 16
+    if exact or layer.small:
+        pixels, depth = 64, 16 if exact else 32
+    elif flat:
+        pixels, depth = 64 if arithmetic == "tf32" else 128, 32
+    else:
+        pixels, depth = TILE[bits(arithmetic), layer.layout]
+    deepest = depth == 64
+    return Tiles(
+        pixels=64 if narrow else pixels,
+        pairs=power_of_two(pairs, 16, depth),
+        outputs=min(layer.outputs, 128 if deepest else 64),
+        warps=4 if narrow else 8,
+        stages=2 if flat or exact else 3,
+        pack=not (flat or layer.small),
+    )
+
+
+TILE = {(32, "nchw"): (128, 16), (32, "nhwc"): (128, 32), (16, "nchw"): (128, 32), (16, "nhwc"): (128, 64)}
+"""Pixels and channels of a tile of large images on matrix units, by bits of a value. Values of NCHW are read one by one,
+those of 16 bits through registers; in channels_last 16 bytes at a time, copied while the step before is multiplied."""
+
+
+def sum_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    """Both operands are read from memory, so the tile's sides are alike; its pixels are what a step sums over."""
     if layer.kind == "thin":
         return Tiles(pixels=32, pairs=16, outputs=layer.outputs, stages=2)
-    exact = arithmetic == "float32"
+    exact, vectors = arithmetic == "float32", layer.layout == "nhwc" and layer.kind == "wide"
+    if bits(arithmetic) == 16:
+        pixels = 64 if vectors and layer.outputs == 64 else 32
+    else:
+        pixels = 32 if vectors and not exact else 16
     return Tiles(
-        pixels=16 if exact else 32,
+        pixels=pixels,
         pairs=power_of_two(pairs, 16, 32 if exact or layer.kind == "flat" else 64),
         outputs=min(layer.outputs, 32 if exact else 64),
         warps=8 if layer.outputs == 64 and not exact else 4,
@@ -88,23 +135,8 @@ def rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     )
 
 
-def correlation_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
-    if layer.kind == "thin":
-        return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
-    sixteen_bit, exact, flat = arithmetic in ("bfloat16", "float16"), arithmetic == "float32", layer.kind == "flat"
-    depth = 16 if exact else 32
-    if sixteen_bit and layer.layout == "nhwc":
-        depth = 64
-    if arithmetic == "tf32" and layer.layout == "nchw" and not layer.small:
-        depth = 16
-    return Tiles(
-        pixels=64 if layer.small or exact or (flat and not sixteen_bit) else 128,
-        pairs=power_of_two(pairs, 16, 32 if flat else depth),
-        outputs=layer.outputs,
-        warps=8,
-        stages=2 if flat or exact else 3,
-        pack=not (flat or layer.small),
-    )
+def bits(arithmetic: str) -> int:
+    return {"float64": 64, "bfloat16": 16, "float16": 16}.get(arithmetic, 32)
 
 
 SHIPPED: dict[tuple[str, str, str], Tiles] = {}
