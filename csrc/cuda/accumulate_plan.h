@@ -1,4 +1,4 @@
-// How accumulation is cut into parts, and on tensor cores into blocks.
+// How accumulation is cut into parts, and on tiles into blocks.
 
 #pragma once
 
@@ -6,19 +6,6 @@
 #include "pixel_tile.h"
 
 namespace hyperconv {
-
-// A warp computes kTilesDown x kTilesAcross products of 16 output channels x 8 columns, a block four such warps
-// side by side.
-template <int TilesDown, int TilesAcross>
-struct ProductShape {
-  static constexpr int kTilesDown = TilesDown, kTilesAcross = TilesAcross, kWarps = 4;
-  static constexpr int kRows = TilesDown * 16, kColumns = TilesAcross * 8 * kWarps, kThreads = 32 * kWarps;
-};
-using ProductLarge = ProductShape<4, 9>;   // 64 channels x 288 columns: 32 channels under 3 x 3 taps
-using ProductMedium = ProductShape<2, 9>;  // 32 x 288
-using ProductFlat = ProductShape<1, 9>;    // 16 x 288
-using ProductNarrow = ProductShape<4, 2>;  // 64 x 64
-enum class ProductKind { large, medium, flat, narrow };
 
 inline int64_t columns_of(const Accumulation& problem) {
   return static_cast<int64_t>(problem.in_channels) * problem.row.kernel * problem.column.kernel;
@@ -28,11 +15,14 @@ inline int64_t pixels_of(const Accumulation& problem) {
   return static_cast<int64_t>(problem.row.destination) * problem.column.destination * problem.samples_per_set;
 }
 
-inline ProductKind product_kind(const Accumulation& problem) {
-  if (forced.shape >= 0) return static_cast<ProductKind>(forced.shape);
-  if (problem.out_channels <= ProductFlat::kRows) return ProductKind::flat;
-  if (columns_of(problem) <= 2 * ProductNarrow::kColumns) return ProductKind::narrow;
-  return problem.out_channels <= ProductMedium::kRows ? ProductKind::medium : ProductKind::large;
+// How many rows and columns a block computes: 64 x 288 (32 channels under 3 x 3 taps), or fewer where there are few.
+enum class ProductShape { flat, medium, large, narrow };
+
+inline ProductShape product_shape(const Accumulation& problem) {
+  if (forced.shape >= 0) return static_cast<ProductShape>(forced.shape);
+  if (problem.out_channels <= (problem.tf32 || problem.dtype != Dtype::float32 ? 16 : 4)) return ProductShape::flat;
+  if (columns_of(problem) <= 128) return ProductShape::narrow;
+  return problem.out_channels <= 32 ? ProductShape::medium : ProductShape::large;
 }
 
 constexpr int64_t kProductBlocksWanted = 264;  // two for each multiprocessor of the largest GPUs, about
@@ -43,8 +33,8 @@ constexpr int64_t kPartialBytes = int64_t{64} << 20;
 inline int choose_parts(const Accumulation& problem) {
   if (forced.parts > 0) return forced.parts;
   const int64_t columns = columns_of(problem), values = problem.sets * problem.groups * problem.out_channels * columns;
-  const int64_t blocks = problem.sets * problem.groups * divide_up(problem.out_channels, ProductLarge::kRows) *
-                         divide_up(columns, ProductLarge::kColumns);
+  const int64_t blocks = problem.sets * problem.groups * divide_up(problem.out_channels, 64) *
+                         divide_up(columns, 288);
   int64_t parts = divide_up(kProductBlocksWanted, blocks);
   const int64_t limits[] = {pixels_of(problem) / kPixelsPerPart, kPartialBytes / (8 * values)};
   for (const int64_t limit : limits) parts = limit < parts ? limit : parts;

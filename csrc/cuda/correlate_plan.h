@@ -1,4 +1,4 @@
-// How correlation on tensor cores is cut into blocks, and what a block keeps in shared memory.
+// How correlation on tiles is cut into blocks, and what a block keeps in shared memory.
 
 #pragma once
 
@@ -6,21 +6,6 @@
 #include "pixel_tile.h"
 
 namespace hyperconv {
-
-// A warp computes kTilesDown x kTilesAcross products of 16 pixels x 8 channels, a block kWarpsDown x kWarpsAcross
-// such warps.
-template <int TilesDown, int TilesAcross, int WarpsDown, int WarpsAcross>
-struct WarpShape {
-  static constexpr int kTilesDown = TilesDown, kTilesAcross = TilesAcross;
-  static constexpr int kWarpsDown = WarpsDown, kWarpsAcross = WarpsAcross;
-  static constexpr int kPixels = TilesDown * 16 * WarpsDown, kOuts = TilesAcross * 8 * WarpsAcross;
-  static constexpr int kThreads = 32 * WarpsDown * WarpsAcross;
-};
-using TensorLarge = WarpShape<4, 8, 4, 1>;   // 256 pixels x 64 channels
-using TensorSmall = WarpShape<2, 4, 2, 2>;   // 64 x 64
-using TensorMedium = WarpShape<2, 4, 4, 1>;  // 128 x 32
-using TensorThin = WarpShape<2, 1, 4, 1>;    // 128 x 8
-enum class TensorShape { thin, medium, small, large };
 
 struct CorrelatePlan {
   PixelTile tile;
@@ -101,14 +86,18 @@ inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int 
   return plan;
 }
 
-inline TensorShape tensor_shape(const Correlation& problem) {
-  if (forced.shape >= 0) return static_cast<TensorShape>(forced.shape);
-  if (problem.out_channels <= TensorThin::kOuts) return TensorShape::thin;
-  if (problem.out_channels <= TensorMedium::kOuts) return TensorShape::medium;
+// How many pixels and channels a block computes: with few channels there is no use in many, and small images need small
+// tiles to fill the device.
+enum class TileShape { thin, medium, small, large };
+
+inline TileShape tile_shape(const Correlation& problem) {
+  if (forced.shape >= 0) return static_cast<TileShape>(forced.shape);
+  if (problem.out_channels <= (problem.tf32 || problem.dtype != Dtype::float32 ? 8 : 4)) return TileShape::thin;
+  if (problem.out_channels <= 32) return TileShape::medium;
   const int64_t pixels = static_cast<int64_t>(problem.row.destination) * problem.column.destination;
-  const int64_t blocks = problem.sets * problem.groups * divide_up(problem.out_channels, TensorLarge::kOuts) *
-                         divide_up(pixels * problem.samples_per_set, TensorLarge::kPixels);
-  return blocks * 2 >= kBlocksWanted ? TensorShape::large : TensorShape::small;
+  const int64_t blocks = problem.sets * problem.groups * divide_up(problem.out_channels, 64) *
+                         divide_up(pixels * problem.samples_per_set, 256);
+  return blocks * 2 >= kBlocksWanted ? TileShape::large : TileShape::small;
 }
 
 }  // namespace hyperconv

@@ -29,22 +29,23 @@ inline bool gathers_in_int(const Accumulation& problem) {
   return !forced.wide && fits_int(problem.input, problem.in_channels, problem.row, problem.column, true);
 }
 
-constexpr int64_t kTensorChannels = 32;  // input times output channels of a group, below which tensor cores idle
+constexpr int64_t kTileChannels = 32;  // input times output channels of a group, below which most of a tile is idle
 
 template <typename Problem>
-bool has_tensor_products(const Problem& problem) {
-  if (forced.simt || problem.dtype == Dtype::float64 || (problem.dtype == Dtype::float32 && !problem.tf32)) return false;
+bool has_tile_products(const Problem& problem) {
+  if (forced.gather || problem.dtype == Dtype::float64) return false;
   const int64_t channels = static_cast<int64_t>(problem.in_channels) * problem.out_channels;
-  return (forced.shape >= 0 || channels >= kTensorChannels) && gathers_in_int(problem);
+  return (forced.shape >= 0 || channels >= kTileChannels) && gathers_in_int(problem);
 }
 
-inline bool suits_tensor_cores(const Correlation& problem) {
+// Whether the kernels on tiles may take a problem; they may still find that no tile fits.
+inline bool suits_tiles(const Correlation& problem) {
   const int64_t weights = problem.in_channels * problem.weight_in_stride +
                           problem.row.kernel * problem.weight_entry_stride[0] +
                           problem.column.kernel * problem.weight_entry_stride[1];
-  return has_tensor_products(problem) && weights < kLargestInt;
+  return has_tile_products(problem) && weights < kLargestInt;
 }
 
-inline bool suits_tensor_cores(const Accumulation& problem) { return has_tensor_products(problem); }
+inline bool suits_tiles(const Accumulation& problem) { return has_tile_products(problem); }
 
 }  // namespace hyperconv

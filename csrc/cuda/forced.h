@@ -6,9 +6,9 @@
 namespace hyperconv {
 
 struct Forced {
-  bool simt = false;      // no tensor cores
+  bool gather = false;    // no tiles
   bool wide = false;      // offsets in 64 bits
-  int shape = -1;         // the TensorShape or ProductKind, where not negative
+  int shape = -1;         // the TileShape or ProductShape, where not negative
   int parts = 0;          // of a sum over pixels, where not zero
   int shared_limit = 0;   // bytes of shared memory, where not zero
   int blocks_wanted = 0;  // where not zero: with few, a block takes many tiles

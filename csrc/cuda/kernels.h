@@ -8,13 +8,16 @@
 
 namespace hyperconv {
 
-void correlate_simt(const Correlation& problem, bool in_int, Stream stream);
-void accumulate_simt(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream);
+// The halo of a tile in shared memory, on tensor cores or in float32; false where no tile fits into `shared_limit`
+// bytes of it.
+bool correlate_tile(const Correlation& problem, int shared_limit, Stream stream);
+bool accumulate_tile(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream);
+
+// Every product's factors gathered one by one: for all that the others do not take.
+void correlate_gather(const Correlation& problem, bool in_int, Stream stream);
+void accumulate_gather(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream);
+
 void bias_sum(const BiasSum& problem, const Parts& parts, Stream stream);
 void sum_parts(Dtype dtype, const Parts& parts, Stream stream);
-
-// False where no tile fits into `shared_limit` bytes of shared memory.
-bool correlate_tensor(const Correlation& problem, int shared_limit, Stream stream);
-bool accumulate_tensor(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream);
 
 }  // namespace hyperconv

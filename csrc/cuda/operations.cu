@@ -14,8 +14,8 @@ namespace {
 std::atomic<bool> tf32_is_allowed{false};
 
 void run(const Correlation& problem, const Device& device) {
-  if (suits_tensor_cores(problem) && correlate_tensor(problem, device.shared_limit, device.stream)) return;
-  correlate_simt(problem, gathers_in_int(problem), device.stream);
+  if (suits_tiles(problem) && correlate_tile(problem, device.shared_limit, device.stream)) return;
+  correlate_gather(problem, gathers_in_int(problem), device.stream);
 }
 
 // Memory for the sums of the parts, where there are several; it outlives the launches in the order of the stream.
@@ -158,8 +158,8 @@ Tensor accumulate(const Tensor& grad, const Tensor& input, const Optional& mask,
   Parts parts{choose_parts(problem), result.numel(), bias == nullptr ? 0 : bias->numel(), nullptr,
               problem.weight_gradient, problem.bias_gradient};
   const Optional partial = partial_sums(parts, grad);
-  if (!suits_tensor_cores(problem) || !accumulate_tensor(problem, parts, device.shared_limit, device.stream)) {
-    accumulate_simt(problem, parts, gathers_in_int(problem), device.stream);
+  if (!suits_tiles(problem) || !accumulate_tile(problem, parts, device.shared_limit, device.stream)) {
+    accumulate_gather(problem, parts, gathers_in_int(problem), device.stream);
   }
   sum_parts(problem.dtype, parts, device.stream);
   return result;

@@ -1,4 +1,4 @@
-// How the tensor-core kernels cut pixels into tiles, and the part of the source that a tile reads: its halo.
+// How the kernels on tiles cut pixels into tiles, and the part of the source that a tile reads: its halo.
 //
 // A tile is `samples` x `rows` x `columns` words, at most as many as a block computes: one piece of one image, or
 // several whole small images. In shared memory the halo of a channel is a plane, [sample][row][column].
@@ -22,6 +22,31 @@ struct PixelTile {
   int64_t count() const { return sample_tiles * row_tiles * column_tiles; }
   HYPERCONV_BOTH int words() const { return samples * rows * columns; }
   HYPERCONV_BOTH int halo_words() const { return samples * halo_rows * halo_columns; }
+};
+
+// Where one tile begins: its first sample among those of the set, and its first position.
+struct TileStart {
+  int64_t sample;
+  int y, x;
+
+  HYPERCONV_BOTH TileStart(int64_t index, const PixelTile& tile) {
+    x = static_cast<int>(index % tile.column_tiles) * tile.columns;
+    index /= tile.column_tiles;
+    y = static_cast<int>(index % tile.row_tiles) * tile.rows * tile.stack;
+    sample = index / tile.row_tiles * tile.samples;
+  }
+};
+
+// Where word `index` of a plane lies: [sample][row][column].
+struct WordPlace {
+  int sample, row, column;
+
+  HYPERCONV_BOTH WordPlace(int index, const Divisor& area, const Divisor& width) {
+    sample = area.quotient(index);
+    const int rest = index - sample * static_cast<int>(area.value);
+    row = width.quotient(rest);
+    column = rest - row * static_cast<int>(width.value);
+  }
 };
 
 // What `outputs` neighbours of a destination read along one axis: (outputs - 1) * step + extent positions.

@@ -18,14 +18,4 @@ auto with_type(Dtype dtype, const Run& run) {
   }
 }
 
-// The same for those that tensor cores take.
-template <typename Run>
-auto with_tensor_type(Dtype dtype, const Run& run) {
-  switch (dtype) {
-    case Dtype::bfloat16: return run(__nv_bfloat16{});
-    case Dtype::float16: return run(__half{});
-    default: return run(float{});
-  }
-}
-
 }  // namespace hyperconv

@@ -1,4 +1,4 @@
-// What the tensor-core kernels compute with: 32-bit words of one float (TF32) or two 16-bit values, neighbours
+// What the kernels on tiles compute with: 32-bit words of one float or two 16-bit values, neighbours
 // along the inner dimension of the matrix product. The fragments of m16n8k8 in TF32 and of m16n8k16 in 16 bits
 // are then the same words at the same lanes, and one kernel serves all three dtypes.
 

@@ -41,10 +41,10 @@ class Operators:
         return self._library.quotient(ctypes.c_uint32(number), ctypes.c_uint32(divisor))
 
     @contextlib.contextmanager
-    def forced(self, simt=False, wide=False, shape=-1, parts=0, shared_limit=0, blocks_wanted=0, tf32=False):
+    def forced(self, gather=False, wide=False, shape=-1, parts=0, shared_limit=0, blocks_wanted=0, tf32=False):
         """Inside, the choices of csrc/cuda/forced.h; float32 products in TF32 only with `tf32`."""
         self._library.hyperconv_cuda_allow_tf32(tf32)
-        self._library.force(simt, wide, shape, parts, shared_limit, blocks_wanted)
+        self._library.force(gather, wide, shape, parts, shared_limit, blocks_wanted)
         try:
             yield
         finally:

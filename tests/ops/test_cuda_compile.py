@@ -50,10 +50,10 @@ def test_every_architecture_compiles_without_spills(compiled):
     assert [name for name, _, stack, spilled in kernels if (stack, spilled) != ("0", "0")] == []
 
 
-def test_two_blocks_of_tensor_kernels_fit_a_multiprocessor(compiled):
+def test_two_blocks_on_tensor_cores_fit_a_multiprocessor(compiled):
     """Their registers: 65536 for two blocks of 128 threads."""
     _, _, log = compiled
-    report = r"Compiling entry function '\w+_tensor_kernel\w+' for .*\n.*\n.*\n.*Used (\d+) registers"
+    report = r"Compiling entry function '\w+_tile_kernel\w+Tensor\w+' for .*\n.*\n.*\n.*Used (\d+) registers"
     registers = [int(count) for count in re.findall(report, log)]
     assert registers
     assert max(registers) * 128 * 2 <= 65536

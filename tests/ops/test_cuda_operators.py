@@ -69,8 +69,8 @@ def test_division_is_exact(cuda, number, divisor, multiple):
     parts=st.integers(0, 3),
 )
 @settings(max_examples=60)
-def test_ordinary_arithmetic(cuda, call, dtype, activation, wide, parts):
-    with cuda.forced(simt=True, wide=wide, parts=parts):
+def test_gathered(cuda, call, dtype, activation, wide, parts):
+    with cuda.forced(gather=True, wide=wide, parts=parts):
         assert_all_operators(cuda, call, dtype, activation)
 
 
@@ -78,14 +78,15 @@ def test_ordinary_arithmetic(cuda, call, dtype, activation, wide, parts):
     call=calls(),
     dtype=st.sampled_from([torch.float32, *LOW]),
     activation=st.sampled_from(list(CODES)),
+    tf32=st.booleans(),
     shape=st.integers(0, 3),
     parts=st.integers(0, 3),
     blocks_wanted=st.sampled_from([0, 1]),
 )
-@settings(max_examples=100)
-def test_tensor_cores(cuda, call, dtype, activation, shape, parts, blocks_wanted):
-    with cuda.forced(shape=shape, parts=parts, blocks_wanted=blocks_wanted, tf32=True):
-        assert_all_operators(cuda, call, dtype, activation, tf32=True)
+@settings(max_examples=120)
+def test_tiles(cuda, call, dtype, activation, tf32, shape, parts, blocks_wanted):
+    with cuda.forced(shape=shape, parts=parts, blocks_wanted=blocks_wanted, tf32=tf32):
+        assert_all_operators(cuda, call, dtype, activation, tf32)
 
 
 def layer(channels, size, kernel=3, sets=1, shared=1, stride=1, padding=1, dilation=1, groups=1) -> Call:
@@ -119,28 +120,30 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-@pytest.mark.parametrize("path", ["simt", "wide", 0, 1, 2, 3])
+@pytest.mark.parametrize("path", ["gather", "wide", 0, 1, 2, 3])
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(cuda, name, path, channels_last):
     call = LAYERS[name]()
     if channels_last:
         images = ("input", "grad", "mask")
         call = Call(**vars(call) | {n: getattr(call, n).to(memory_format=torch.channels_last) for n in images})
-    tensor = path not in ("simt", "wide")
-    choices = {"shape": path} if tensor else {"simt": True, "wide": path == "wide"}
-    for dtype in (torch.float32, torch.bfloat16):
-        with cuda.forced(**choices, parts=2, blocks_wanted=1, tf32=tensor):
-            assert_all_operators(cuda, call, dtype, None, tf32=tensor)
+    tiles = path not in ("gather", "wide")
+    choices = {"shape": path} if tiles else {"gather": True, "wide": path == "wide"}
+    for dtype, tf32 in ((torch.float32, False), (torch.float32, True), (torch.bfloat16, False)):
+        if tf32 and not tiles:
+            continue
+        with cuda.forced(**choices, parts=2, blocks_wanted=1, tf32=tf32):
+            assert_all_operators(cuda, call, dtype, None, tf32)
 
 
 @pytest.mark.parametrize("kilobytes", [160, 100, 64, 40, 24])
 @pytest.mark.parametrize("shape", range(4))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_little_shared_memory(cuda, dtype, shape, kilobytes):
+@pytest.mark.parametrize(("dtype", "tf32"), [(torch.float32, False), (torch.float32, True), (torch.float16, False)])
+def test_little_shared_memory(cuda, dtype, tf32, shape, kilobytes):
     """Weights go by in chunks, tiles shrink, and in the end the work goes to the other kernels."""
     call = layer((40, 40), (10, 9))
-    with cuda.forced(shape=shape, shared_limit=kilobytes * 1024, blocks_wanted=1, tf32=True):
-        assert_all_operators(cuda, call, dtype, "relu", tf32=True)
+    with cuda.forced(shape=shape, shared_limit=kilobytes * 1024, blocks_wanted=1, tf32=tf32):
+        assert_all_operators(cuda, call, dtype, "relu", tf32)
 
 
 def test_tf32_only_when_allowed(cuda):

@@ -1,4 +1,4 @@
-// Correlation on tensor cores: float32 as TF32, bfloat16, float16.
+// Correlation on tiles: on tensor cores (float32 as TF32, bfloat16, float16), or in float32 as it is.
 //
 // In one group of one weight set it is a matrix product, source (pixels, taps) x weight (taps, out_channels), where
 // a tap is a word of channels (Words) and a kernel entry. Nothing is gathered: a block keeps the halo of its pixel
@@ -10,19 +10,19 @@
 #pragma once
 
 #include "correlate_plan.h"
-#include "words.cuh"
+#include "correlate_products.cuh"
 
 namespace hyperconv {
 
 // Where one block works.
-struct TensorBlock {
+struct TileBlock {
   int64_t set, first_tile;  // tiles [first_tile, last_tile)
   int64_t last_tile;
   int group, first_out, row_phase, column_phase;
   Taps rows, columns;
   int row_origin, column_origin;  // of the halo of the tile at (0, 0)
 
-  __device__ TensorBlock(int64_t index, const CorrelatePlan& plan, int outs, const Correlation& problem) {
+  __device__ TileBlock(int64_t index, const CorrelatePlan& plan, int outs, const Correlation& problem) {
     first_tile = index % plan.tile_runs * plan.tiles_per_block;
     index /= plan.tile_runs;
     last_tile = first_tile + plan.tiles_per_block < plan.tiles ? first_tile + plan.tiles_per_block : plan.tiles;
@@ -53,19 +53,6 @@ struct TensorBlock {
   }
 };
 
-// One pixel tile: its first sample among those of the set, and its first position in the phase.
-struct TensorTile {
-  int64_t sample;
-  int y, x;
-
-  __device__ TensorTile(int64_t index, const PixelTile& tile) {
-    x = static_cast<int>(index % tile.column_tiles) * tile.columns;
-    index /= tile.column_tiles;
-    y = static_cast<int>(index % tile.row_tiles) * tile.rows;
-    sample = index / tile.row_tiles * tile.samples;
-  }
-};
-
 // What the words of a chunk mean, the same for every chunk; tables in shared memory, indexed by k < depth.
 struct ChunkTables {
   int* place;    // offset of the tap in the halo
@@ -79,7 +66,7 @@ struct ChunkTables {
 
   // Words beyond the chunk's taps fill the last step: their weights are zero, and they meet a plane of zeros.
   template <typename T>
-  __device__ void fill(int depth, const TensorBlock& block, const CorrelatePlan& plan, const Correlation& problem) {
+  __device__ void fill(int depth, const TileBlock& block, const CorrelatePlan& plan, const Correlation& problem) {
     const int taps = block.taps();
     for (int k = threadIdx.x; k < depth; k += blockDim.x) {
       const int word = k / taps, entry = k - word * taps;
@@ -102,7 +89,7 @@ struct ChunkTables {
 // Weights of one chunk into [out channel][k].
 template <typename T>
 __device__ __forceinline__ void load_weights(uint32_t* target, int depth, int chunk, int outs, const ChunkTables& tables,
-                                             const TensorBlock& block, const CorrelatePlan& plan,
+                                             const TileBlock& block, const CorrelatePlan& plan,
                                              const Correlation& problem) {
   constexpr int kPack = Words<T>::kPack;
   const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -130,7 +117,7 @@ __device__ __forceinline__ void load_weights(uint32_t* target, int depth, int ch
 
 // The halo of one tile, one chunk of its channels, into [channel word][pixel]; zero outside the image.
 template <typename T>
-__device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const TensorTile& tile, const TensorBlock& block,
+__device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const TileStart& tile, const TileBlock& block,
                                           const CorrelatePlan& plan, const Correlation& problem) {
   constexpr int kPack = Words<T>::kPack;
   const PixelTile& shape = plan.tile;
@@ -140,11 +127,9 @@ __device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const Ten
   const int group_channel = block.group * problem.in_channels;
   const float slope = static_cast<float>(problem.negative_slope);
   for (int position = threadIdx.x; position < shape.halo_words(); position += blockDim.x) {
-    const int shared = shape.halo_area.quotient(position);
-    const int rest = position - shared * static_cast<int>(shape.halo_area.value);
-    const int row = shape.halo_width.quotient(rest);
-    const int y = first_y + row, x = first_x + rest - row * static_cast<int>(shape.halo_width.value);
-    const int64_t sample = tile.sample + shared;
+    const WordPlace place(position, shape.halo_area, shape.halo_width);
+    const int y = first_y + place.row, x = first_x + place.column;
+    const int64_t sample = tile.sample + place.sample;
     const bool inside = sample < problem.samples_per_set && 0 <= y && y < problem.row.source && 0 <= x &&
                         x < problem.column.source;
     const auto at = [&](const Image& image) {
@@ -172,118 +157,94 @@ __device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const Ten
   }
 }
 
-// The offsets in the halo of this lane's rows of the product: pixels lane / 4 and lane / 4 + 8 of every 16.
-template <typename Shape>
-__device__ __forceinline__ void place_pixels(int (&places)[Shape::kTilesDown][2], const CorrelatePlan& plan,
+// The offsets in the halo of this lane's pixels.
+template <typename Product>
+__device__ __forceinline__ void place_pixels(int (&places)[Product::kLanePixels], const PixelTile& tile,
                                              const Correlation& problem) {
-  const PixelTile& tile = plan.tile;
-  const int first = threadIdx.x / 32 % Shape::kWarpsDown * Shape::kTilesDown * 16 + threadIdx.x % 32 / 4;
 #pragma unroll
-  for (int i = 0; i < Shape::kTilesDown; ++i) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int pixel = first + i * 16 + half * 8;
-      const int sample = tile.area.quotient(pixel), rest = pixel - sample * static_cast<int>(tile.area.value);
-      const int row = tile.width.quotient(rest), column = rest - row * static_cast<int>(tile.width.value);
-      const int place = (sample * tile.halo_rows + row * problem.row.step) * tile.halo_columns + column * problem.column.step;
-      places[i][half] = pixel < tile.words() ? place : 0;
-    }
+  for (int i = 0; i < Product::kLanePixels; ++i) {
+    const WordPlace place(Product::pixel(i), tile.area, tile.width);
+    const int row = place.sample * tile.halo_rows + place.row * problem.row.step;
+    places[i] = Product::pixel(i) < tile.words() ? row * tile.halo_columns + place.column * problem.column.step : 0;
   }
 }
 
-// sums += one chunk of taps.
-template <typename T, typename Shape>
-__device__ __forceinline__ void multiply_chunk(float (&sums)[Shape::kTilesDown][Shape::kTilesAcross][4],
-                                               const uint32_t* halo, const uint32_t* weights, int depth,
-                                               const int* table, const int (&places)[Shape::kTilesDown][2], int pitch) {
-  const int lane = threadIdx.x % 32, first_out = threadIdx.x / 32 / Shape::kWarpsDown * Shape::kTilesAcross * 8;
-  const uint32_t* lane_weights = weights + (first_out + lane / 4) * pitch + lane % 4;
-  table += lane % 4;
-  for (int k = 0; k < depth; k += kStep, table += kStep, lane_weights += kStep) {
-    const uint32_t *left = halo + table[0], *right = halo + table[4];
-    uint32_t b[Shape::kTilesAcross][2];
-#pragma unroll
-    for (int j = 0; j < Shape::kTilesAcross; ++j) {
-      b[j][0] = Words<T>::operand(lane_weights[j * 8 * pitch]);
-      b[j][1] = Words<T>::operand(lane_weights[j * 8 * pitch + 4]);
-    }
-#pragma unroll
-    for (int i = 0; i < Shape::kTilesDown; ++i) {
-      const uint32_t a[4] = {Words<T>::operand(left[places[i][0]]), Words<T>::operand(left[places[i][1]]),
-                             Words<T>::operand(right[places[i][0]]), Words<T>::operand(right[places[i][1]])};
-#pragma unroll
-      for (int j = 0; j < Shape::kTilesAcross; ++j) multiply_add<T>(sums[i][j], a, b[j]);
-    }
-  }
-}
-
-// Adds the bias, applies the activation and the mask, and writes the tile's values that exist.
-template <typename T, typename Shape>
-__device__ __forceinline__ void store_tile(const float (&sums)[Shape::kTilesDown][Shape::kTilesAcross][4],
-                                           const TensorTile& tile, const TensorBlock& block, const CorrelatePlan& plan,
-                                           const Correlation& problem) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int first_pixel = warp % Shape::kWarpsDown * Shape::kTilesDown * 16 + lane / 4;
-  const int first_out = block.first_out + warp / Shape::kWarpsDown * Shape::kTilesAcross * 8 + lane % 4 * 2;
-  const float slope = static_cast<float>(problem.negative_slope);
+// The sums of a tile begin with the bias.
+template <typename Product>
+__device__ __forceinline__ void begin(Product& product, const TileBlock& block, const Correlation& problem) {
+  using T = typename Product::Element;
   const T* bias = static_cast<const T*>(problem.bias);
+  const int64_t first = static_cast<int64_t>(block.group) * problem.out_channels + block.first_out;
 #pragma unroll
-  for (int i = 0; i < 2 * Shape::kTilesDown; ++i) {
-    const int pixel = first_pixel + i * 8;
-    const int shared = plan.tile.area.quotient(pixel), rest = pixel - shared * static_cast<int>(plan.tile.area.value);
-    const int row = plan.tile.width.quotient(rest), column = rest - row * static_cast<int>(plan.tile.width.value);
-    if (shared >= plan.tile.samples || tile.sample + shared >= problem.samples_per_set) continue;
-    if (tile.y + row >= block.rows.outputs || tile.x + column >= block.columns.outputs) continue;
-    const int64_t sample = block.set * problem.samples_per_set + tile.sample + shared;
-    const int64_t y = block.row_phase + static_cast<int64_t>(tile.y + row) * problem.row.spacing;
-    const int64_t x = block.column_phase + static_cast<int64_t>(tile.x + column) * problem.column.spacing;
-    const int64_t group_channel = static_cast<int64_t>(block.group) * problem.out_channels;
+  for (int j = 0; j < Product::kLaneOuts; ++j) {
+    const int out = Product::out(j);
+    const bool present = bias != nullptr && block.first_out + out < problem.out_channels;
+    const int64_t offset = block.set * problem.bias_set_stride + (first + out) * problem.bias_stride;
+    const float value = present ? static_cast<float>(bias[offset]) : 0.0f;
+#pragma unroll
+    for (int i = 0; i < Product::kLanePixels; ++i) product.at(i, j) = value;
+  }
+}
+
+// Applies the activation and the mask, and writes the tile's values that exist.
+template <typename Product>
+__device__ __forceinline__ void store_tile(Product& product, const TileStart& tile, const TileBlock& block,
+                                           const CorrelatePlan& plan, const Correlation& problem) {
+  using T = typename Product::Element;
+  const float slope = static_cast<float>(problem.negative_slope);
+  const int64_t first_channel = static_cast<int64_t>(block.group) * problem.out_channels + block.first_out;
+#pragma unroll
+  for (int i = 0; i < Product::kLanePixels; ++i) {
+    const WordPlace place(Product::pixel(i), plan.tile.area, plan.tile.width);
+    const int64_t shared = tile.sample + place.sample;
+    if (place.sample >= plan.tile.samples || shared >= problem.samples_per_set) continue;
+    if (tile.y + place.row >= block.rows.outputs || tile.x + place.column >= block.columns.outputs) continue;
+    const int64_t sample = block.set * problem.samples_per_set + shared;
+    const int64_t y = block.row_phase + static_cast<int64_t>(tile.y + place.row) * problem.row.spacing;
+    const int64_t x = block.column_phase + static_cast<int64_t>(tile.x + place.column) * problem.column.spacing;
     const auto at = [&](const Image& image) {
-      return static_cast<T*>(image.data) + sample * image.stride[0] + group_channel * image.stride[1] +
+      return static_cast<T*>(image.data) + sample * image.stride[0] + first_channel * image.stride[1] +
              y * image.stride[2] + x * image.stride[3];
     };
     T* target = at(problem.destination);
     const T* mask = problem.destination_mask.data == nullptr ? nullptr : at(problem.destination_mask);
 #pragma unroll
-    for (int j = 0; j < 2 * Shape::kTilesAcross; ++j) {
-      const int out = first_out + j / 2 * 8 + j % 2;
-      if (out >= problem.out_channels) continue;
-      float value = sums[i / 2][j / 2][i % 2 * 2 + j % 2];
-      if (bias != nullptr) {
-        value += static_cast<float>(bias[block.set * problem.bias_set_stride + (group_channel + out) * problem.bias_stride]);
-      }
-      value = activate(value, problem.activation, slope);
+    for (int j = 0; j < Product::kLaneOuts; ++j) {
+      const int out = Product::out(j);
+      if (block.first_out + out >= problem.out_channels) continue;
+      float value = activate(product.at(i, j), problem.activation, slope);
       if (mask != nullptr) value = apply_mask(value, mask[out * problem.destination_mask.stride[1]], slope);
       target[out * problem.destination.stride[1]] = static_cast<T>(value);
     }
   }
 }
 
-template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads, 2)
-    correlate_tensor_kernel(const __grid_constant__ Correlation problem, const __grid_constant__ CorrelatePlan plan) {
+template <typename Product>
+__global__ void __launch_bounds__(Product::kThreads, Product::kBlocks)
+    correlate_tile_kernel(const __grid_constant__ Correlation problem, const __grid_constant__ CorrelatePlan plan) {
+  using T = typename Product::Element;
   const ChunkTables tables(shared_memory(), plan.depth);
   uint32_t* resident = reinterpret_cast<uint32_t*>(shared_memory()) + 3 * plan.depth;
   uint32_t* stages = resident + plan.resident_words;
-  int places[Shape::kTilesDown][2];
-  place_pixels<Shape>(places, plan, problem);
+  int places[Product::kLanePixels];
+  place_pixels<Product>(places, plan.tile, problem);
 
   for (int64_t index = blockIdx.x; index < plan.count; index += gridDim.x) {
-    const TensorBlock block(index, plan, Shape::kOuts, problem);
+    const TileBlock block(index, plan, Product::kOuts, problem);
     const int depth = (plan.chunk_words * block.taps() + kStep - 1) / kStep * kStep;
     ChunkTables(tables).template fill<T>(depth, block, plan, problem);
     __syncthreads();
     if (plan.resident_words > 0) {
       for (int chunk = 0; chunk < plan.chunks; ++chunk) {
-        load_weights<T>(resident + chunk * plan.depth, depth, chunk, Shape::kOuts, tables, block, plan, problem);
+        load_weights<T>(resident + chunk * plan.depth, depth, chunk, Product::kOuts, tables, block, plan, problem);
       }
     }
     const auto load_stage = [&](int64_t tile, int chunk, int stage) {
       uint32_t* halo = stages + stage * plan.stage_words;
-      load_halo<T>(halo, chunk, TensorTile(tile, plan.tile), block, plan, problem);
+      load_halo<T>(halo, chunk, TileStart(tile, plan.tile), block, plan, problem);
       uint32_t* weights = halo + plan.staged_words * plan.tile.plane;
       if (plan.resident_words == 0) {
-        load_weights<T>(weights, depth, chunk, Shape::kOuts, tables, block, plan, problem);
+        load_weights<T>(weights, depth, chunk, Product::kOuts, tables, block, plan, problem);
       }
       cp_async_commit();
     };
@@ -291,7 +252,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
     int stage = 0;
     load_stage(block.first_tile, 0, stage);
     for (int64_t tile = block.first_tile; tile < block.last_tile; ++tile) {
-      float sums[Shape::kTilesDown][Shape::kTilesAcross][4] = {};
+      Product product;
+      begin(product, block, problem);
       for (int chunk = 0; chunk < plan.chunks; ++chunk, stage ^= 1) {
         cp_async_wait<0>();
         __syncthreads();
@@ -300,31 +262,41 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
         const uint32_t* halo = stages + stage * plan.stage_words;
         const uint32_t* weights = plan.resident_words > 0 ? resident + chunk * plan.depth
                                                           : halo + plan.staged_words * plan.tile.plane;
-        multiply_chunk<T, Shape>(sums, halo, weights, depth, tables.place, places, plan.weight_pitch);
+        product.multiply({halo, weights, tables.place, depth, plan.weight_pitch}, places);
       }
-      store_tile<T, Shape>(sums, TensorTile(tile, plan.tile), block, plan, problem);
+      store_tile(product, TileStart(tile, plan.tile), block, plan, problem);
     }
     __syncthreads();
   }
 }
 
-template <typename T, typename Shape>
-bool launch_tensor(const Correlation& problem, int shared_limit, Stream stream) {
-  const CorrelatePlan plan = plan_correlation(problem, Words<T>::kPack, Shape::kPixels, Shape::kOuts, shared_limit);
+template <typename Product>
+bool launch_tiles(const Correlation& problem, int shared_limit, Stream stream) {
+  constexpr int kPack = Words<typename Product::Element>::kPack;
+  const CorrelatePlan plan = plan_correlation(problem, kPack, Product::kPixels, Product::kOuts, shared_limit);
   if (plan.count == 0) return false;
   const auto blocks = static_cast<unsigned>(plan.count < kLargestInt ? plan.count : kLargestInt);
-  launch(correlate_tensor_kernel<T, Shape>, dim3(blocks), dim3(Shape::kThreads), plan.shared_bytes(), stream, problem, plan);
+  launch(correlate_tile_kernel<Product>, dim3(blocks), dim3(Product::kThreads), plan.shared_bytes(), stream, problem,
+         plan);
   return true;
 }
 
-// False where no tile fits into shared memory: then the work is for correlate_simt.
 template <typename T>
-bool launch_correlate_tensor(const Correlation& problem, TensorShape shape, int shared_limit, Stream stream) {
-  switch (shape) {
-    case TensorShape::thin: return launch_tensor<T, TensorThin>(problem, shared_limit, stream);
-    case TensorShape::medium: return launch_tensor<T, TensorMedium>(problem, shared_limit, stream);
-    case TensorShape::small: return launch_tensor<T, TensorSmall>(problem, shared_limit, stream);
-    default: return launch_tensor<T, TensorLarge>(problem, shared_limit, stream);
+bool correlate_on_tensor_cores(const Correlation& problem, int shared_limit, Stream stream) {
+  switch (tile_shape(problem)) {
+    case TileShape::thin: return launch_tiles<TensorProduct<T, 2, 1, 4, 1>>(problem, shared_limit, stream);
+    case TileShape::medium: return launch_tiles<TensorProduct<T, 2, 4, 4, 1>>(problem, shared_limit, stream);
+    case TileShape::small: return launch_tiles<TensorProduct<T, 2, 4, 2, 2>>(problem, shared_limit, stream);
+    default: return launch_tiles<TensorProduct<T, 4, 8, 4, 1>>(problem, shared_limit, stream);
+  }
+}
+
+inline bool correlate_in_float32(const Correlation& problem, int shared_limit, Stream stream) {
+  switch (tile_shape(problem)) {
+    case TileShape::thin: return launch_tiles<PlainProduct<32, 4, 4, 2, 1>>(problem, shared_limit, stream);
+    case TileShape::medium: return launch_tiles<PlainProduct<8, 8, 8, 4, 1>>(problem, shared_limit, stream);
+    case TileShape::small: return launch_tiles<PlainProduct<8, 4, 8, 2, 2>>(problem, shared_limit, stream);
+    default: return launch_tiles<PlainProduct<8, 8, 8, 2, 2>>(problem, shared_limit, stream);
   }
 }
 

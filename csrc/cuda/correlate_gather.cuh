@@ -1,4 +1,4 @@
-// Correlation on the ordinary arithmetic units: every dtype, shape and stride.
+// Correlation by gathering: every dtype, shape and stride.
 //
 // In one group of one weight set it is a matrix product, weight (out_channels, taps) x patches (taps, pixels),
 // where a tap is a channel and a kernel entry, and the pixels are those of all samples of the set. Patches are
@@ -12,36 +12,36 @@
 
 namespace hyperconv {
 
-constexpr int kSimtThreads = 256;
+constexpr int kGatherThreads = 256;
 constexpr int kDepth = 16;
 
 // A block computes kChannels x kPixels values, each thread kThreadChannels x kThreadPixels of them.
 template <int Channels, int Pixels, int ThreadChannels, int ThreadPixels>
-struct SimtShape {
+struct GatherShape {
   static constexpr int kChannels = Channels, kPixels = Pixels;
   static constexpr int kThreadChannels = ThreadChannels, kThreadPixels = ThreadPixels;
   static constexpr int kColumns = Pixels / ThreadPixels;
-  static_assert(kColumns * (Channels / ThreadChannels) == kSimtThreads, "a block has kSimtThreads threads");
-  static_assert(kSimtThreads % Pixels == 0, "a thread gathers one pixel's taps");
+  static_assert(kColumns * (Channels / ThreadChannels) == kGatherThreads, "a block has kGatherThreads threads");
+  static_assert(kGatherThreads % Pixels == 0, "a thread gathers one pixel's taps");
 };
-using SimtMedium = SimtShape<32, 128, 4, 4>;
+using GatherMedium = GatherShape<32, 128, 4, 4>;
 template <typename S>  // the sums of doubles would take twice the registers there are
-using SimtWide = std::conditional_t<sizeof(S) == 8, SimtMedium, SimtShape<64, 128, 8, 4>>;
-using SimtThin = SimtShape<4, 256, 4, 1>;
+using GatherWide = std::conditional_t<sizeof(S) == 8, GatherMedium, GatherShape<64, 128, 8, 4>>;
+using GatherThin = GatherShape<4, 256, 4, 1>;
 
 // How the work is cut into blocks, numbered with pixels fastest, then phases, channels, groups and sets.
-struct SimtTiling {
+struct GatherTiling {
   int64_t count, pixel_tiles;
   int channel_tiles;
 };
 
 // Where one block works.
-struct SimtTile {
+struct GatherTile {
   int64_t set, first_pixel;  // numbered through the samples of the set
   int group, first_channel, row_phase, column_phase;
   Taps rows, columns;
 
-  __device__ SimtTile(int64_t index, const SimtTiling& tiling, int channels, int pixels, const Correlation& problem) {
+  __device__ GatherTile(int64_t index, const GatherTiling& tiling, int channels, int pixels, const Correlation& problem) {
     first_pixel = index % tiling.pixel_tiles * pixels;
     index /= tiling.pixel_tiles;
     column_phase = static_cast<int>(index % problem.column.phases);
@@ -58,12 +58,12 @@ struct SimtTile {
 };
 
 // One pixel of a tile: its sample, and its position among those of the phase.
-struct SimtPixel {
+struct GatherPixel {
   int64_t sample;
   int y, x;
   bool inside;
 
-  __device__ SimtPixel(const SimtTile& tile, int64_t pixel, const Correlation& problem) {
+  __device__ GatherPixel(const GatherTile& tile, int64_t pixel, const Correlation& problem) {
     const int64_t pixels = static_cast<int64_t>(tile.rows.outputs) * tile.columns.outputs;
     const int64_t shared = pixel / pixels, rest = pixel - shared * pixels;
     inside = shared < problem.samples_per_set;
@@ -75,13 +75,13 @@ struct SimtPixel {
 
 // One tap of the matrix product; Index holds every offset within a sample.
 template <typename Index>
-struct SimtTap {
+struct GatherTap {
   int64_t weight;
   Index source, mask;
   int dy, dx;
   bool inside;
 
-  __device__ SimtTap(int tap, const SimtTile& tile, const Correlation& problem) {
+  __device__ GatherTap(int tap, const GatherTile& tile, const Correlation& problem) {
     const int area = tile.rows.count * tile.columns.count;
     const int channel = tap / area, entry = tap - channel * area;
     const int i = entry / tile.columns.count, j = entry - i * tile.columns.count;
@@ -101,25 +101,25 @@ struct SimtTap {
 
 // Shared memory of a block; the padding spares the transposed store of the weights most bank conflicts.
 template <typename S, typename Shape, typename Index>
-struct SimtStage {
+struct GatherStage {
   alignas(16) S weights[kDepth][Shape::kChannels + 4];
   alignas(16) S patches[kDepth][Shape::kPixels];
-  alignas(16) char taps[2][kDepth][sizeof(SimtTap<Index>)];
+  alignas(16) char taps[2][kDepth][sizeof(GatherTap<Index>)];
 
-  __device__ SimtTap<Index>& tap(int buffer, int depth) {
-    return reinterpret_cast<SimtTap<Index>&>(taps[buffer][depth]);
+  __device__ GatherTap<Index>& tap(int buffer, int depth) {
+    return reinterpret_cast<GatherTap<Index>&>(taps[buffer][depth]);
   }
 };
 
 template <typename T, typename Shape, typename Index>
-__device__ __forceinline__ void stage_weights(SimtStage<sum_t<T>, Shape, Index>& stage, int buffer,
-                                              const T* __restrict__ weight, const SimtTile& tile,
+__device__ __forceinline__ void stage_weights(GatherStage<sum_t<T>, Shape, Index>& stage, int buffer,
+                                              const T* __restrict__ weight, const GatherTile& tile,
                                               const Correlation& problem) {
   using S = sum_t<T>;
   const int depth = threadIdx.x % kDepth;
-  const SimtTap<Index> tap = stage.tap(buffer, depth);
+  const GatherTap<Index> tap = stage.tap(buffer, depth);
 #pragma unroll
-  for (int channel = threadIdx.x / kDepth; channel < Shape::kChannels; channel += kSimtThreads / kDepth) {
+  for (int channel = threadIdx.x / kDepth; channel < Shape::kChannels; channel += kGatherThreads / kDepth) {
     const int output = tile.first_channel + channel;
     const bool inside = tap.inside && output < problem.out_channels;
     const int64_t offset = output * problem.weight_out_stride + tap.weight;
@@ -129,12 +129,12 @@ __device__ __forceinline__ void stage_weights(SimtStage<sum_t<T>, Shape, Index>&
 
 // The source under the first tap of one pixel; `mask` is null without one.
 template <typename T>
-struct SimtCorner {
+struct GatherCorner {
   const T *source, *mask;
   int y, x;
   bool inside;
 
-  __device__ SimtCorner(const SimtTile& tile, const SimtPixel& pixel, const Correlation& problem) : inside(pixel.inside) {
+  __device__ GatherCorner(const GatherTile& tile, const GatherPixel& pixel, const Correlation& problem) : inside(pixel.inside) {
     y = pixel.y * problem.row.step + tile.rows.offset;
     x = pixel.x * problem.column.step + tile.columns.offset;
     const auto at = [&](const Image& image) {
@@ -148,14 +148,14 @@ struct SimtCorner {
 };
 
 template <typename T, typename Shape, typename Index>
-__device__ __forceinline__ void stage_patches(SimtStage<sum_t<T>, Shape, Index>& stage, int buffer,
-                                              const SimtCorner<T>& corner, const Correlation& problem) {
+__device__ __forceinline__ void stage_patches(GatherStage<sum_t<T>, Shape, Index>& stage, int buffer,
+                                              const GatherCorner<T>& corner, const Correlation& problem) {
   using S = sum_t<T>;
   const int column = threadIdx.x % Shape::kPixels;
   const S slope = static_cast<S>(problem.negative_slope);
 #pragma unroll 4
-  for (int depth = threadIdx.x / Shape::kPixels; depth < kDepth; depth += kSimtThreads / Shape::kPixels) {
-    const SimtTap<Index>& tap = stage.tap(buffer, depth);
+  for (int depth = threadIdx.x / Shape::kPixels; depth < kDepth; depth += kGatherThreads / Shape::kPixels) {
+    const GatherTap<Index>& tap = stage.tap(buffer, depth);
     const int y = corner.y + tap.dy, x = corner.x + tap.dx;
     S value = S(0);
     if (corner.inside && tap.inside && 0 <= y && y < problem.row.source && 0 <= x && x < problem.column.source) {
@@ -167,7 +167,7 @@ __device__ __forceinline__ void stage_patches(SimtStage<sum_t<T>, Shape, Index>&
 }
 
 template <typename S, typename Shape, typename Index>
-__device__ __forceinline__ void multiply(const SimtStage<S, Shape, Index>& stage,
+__device__ __forceinline__ void multiply(const GatherStage<S, Shape, Index>& stage,
                                          S (&sums)[Shape::kThreadChannels][Shape::kThreadPixels]) {
   const int channel = threadIdx.x / Shape::kColumns * Shape::kThreadChannels;
   const int pixel = threadIdx.x % Shape::kColumns;
@@ -185,14 +185,14 @@ __device__ __forceinline__ void multiply(const SimtStage<S, Shape, Index>& stage
 // Adds the bias, applies the activation and the mask, and writes the tile's values that exist.
 template <typename T, typename Shape>
 __device__ __forceinline__ void store(const sum_t<T> (&sums)[Shape::kThreadChannels][Shape::kThreadPixels],
-                                      const SimtTile& tile, const Correlation& problem) {
+                                      const GatherTile& tile, const Correlation& problem) {
   using S = sum_t<T>;
   const T* bias = static_cast<const T*>(problem.bias);
   const S slope = static_cast<S>(problem.negative_slope);
   const int first_channel = tile.first_channel + threadIdx.x / Shape::kColumns * Shape::kThreadChannels;
 #pragma unroll
   for (int j = 0; j < Shape::kThreadPixels; ++j) {
-    const SimtPixel pixel(tile, tile.first_pixel + threadIdx.x % Shape::kColumns + j * Shape::kColumns, problem);
+    const GatherPixel pixel(tile, tile.first_pixel + threadIdx.x % Shape::kColumns + j * Shape::kColumns, problem);
     if (!pixel.inside) break;
     const int64_t y = tile.row_phase + static_cast<int64_t>(pixel.y) * problem.row.spacing;
     const int64_t x = tile.column_phase + static_cast<int64_t>(pixel.x) * problem.column.spacing;
@@ -219,28 +219,28 @@ __device__ __forceinline__ void store(const sum_t<T> (&sums)[Shape::kThreadChann
 
 // A one-dimensional grid of any size: each block takes every gridDim.x-th tile.
 template <typename T, typename Shape, typename Index>
-__global__ void __launch_bounds__(kSimtThreads, 2)
-    correlate_simt_kernel(const __grid_constant__ Correlation problem, const __grid_constant__ SimtTiling tiling) {
+__global__ void __launch_bounds__(kGatherThreads, 2)
+    correlate_gather_kernel(const __grid_constant__ Correlation problem, const __grid_constant__ GatherTiling tiling) {
   using S = sum_t<T>;
-  auto& stage = shared_object<SimtStage<S, Shape, Index>>();
+  auto& stage = shared_object<GatherStage<S, Shape, Index>>();
   for (int64_t index = blockIdx.x; index < tiling.count; index += gridDim.x) {
-    const SimtTile tile(index, tiling, Shape::kChannels, Shape::kPixels, problem);
+    const GatherTile tile(index, tiling, Shape::kChannels, Shape::kPixels, problem);
     const int64_t pixels = static_cast<int64_t>(tile.rows.outputs) * tile.columns.outputs * problem.samples_per_set;
     if (tile.first_pixel >= pixels) continue;  // of a phase that is smaller than the first
-    const SimtPixel pixel(tile, tile.first_pixel + threadIdx.x % Shape::kPixels, problem);
-    const SimtCorner<T> corner(tile, pixel, problem);
+    const GatherPixel pixel(tile, tile.first_pixel + threadIdx.x % Shape::kPixels, problem);
+    const GatherCorner<T> corner(tile, pixel, problem);
     const T* weight = static_cast<const T*>(problem.weight) + tile.set * problem.weight_set_stride +
                       tile.group * problem.weight_group_stride;
     const int taps = problem.in_channels * tile.rows.count * tile.columns.count;
     S sums[Shape::kThreadChannels][Shape::kThreadPixels] = {};
     int buffer = 0;
-    if (taps > 0 && threadIdx.x < kDepth) stage.tap(0, threadIdx.x) = SimtTap<Index>(threadIdx.x, tile, problem);
+    if (taps > 0 && threadIdx.x < kDepth) stage.tap(0, threadIdx.x) = GatherTap<Index>(threadIdx.x, tile, problem);
     for (int first = 0; first < taps; first += kDepth, buffer ^= 1) {
       __syncthreads();
       stage_weights<T, Shape, Index>(stage, buffer, weight, tile, problem);
       stage_patches<T, Shape, Index>(stage, buffer, corner, problem);
       if (threadIdx.x < kDepth) {
-        stage.tap(buffer ^ 1, threadIdx.x) = SimtTap<Index>(first + kDepth + threadIdx.x, tile, problem);
+        stage.tap(buffer ^ 1, threadIdx.x) = GatherTap<Index>(first + kDepth + threadIdx.x, tile, problem);
       }
       __syncthreads();
       multiply<S, Shape, Index>(stage, sums);
@@ -251,28 +251,28 @@ __global__ void __launch_bounds__(kSimtThreads, 2)
 }
 
 template <typename T, typename Shape, typename Index>
-void launch_simt(const Correlation& problem, Stream stream) {
+void launch_shape(const Correlation& problem, Stream stream) {
   const int64_t pixels = static_cast<int64_t>(problem.row.outputs(0)) * problem.column.outputs(0);
-  SimtTiling tiling{};
+  GatherTiling tiling{};
   tiling.pixel_tiles = divide_up(pixels * problem.samples_per_set, Shape::kPixels);
   tiling.channel_tiles = static_cast<int>(divide_up(problem.out_channels, Shape::kChannels));
   tiling.count = problem.sets * problem.groups * tiling.channel_tiles * problem.row.phases * problem.column.phases *
                  tiling.pixel_tiles;
   if (tiling.count == 0) return;
   const auto blocks = static_cast<unsigned>(tiling.count < kLargestInt ? tiling.count : kLargestInt);
-  launch(correlate_simt_kernel<T, Shape, Index>, dim3(blocks), dim3(kSimtThreads), 0, stream, problem, tiling);
+  launch(correlate_gather_kernel<T, Shape, Index>, dim3(blocks), dim3(kGatherThreads), 0, stream, problem, tiling);
 }
 
 template <typename T>
-void launch_correlate_simt(const Correlation& problem, bool in_int, Stream stream) {
+void launch_correlate_gather(const Correlation& problem, bool in_int, Stream stream) {
   if (!in_int) {
-    launch_simt<T, SimtMedium, int64_t>(problem, stream);
-  } else if (problem.out_channels <= SimtThin::kChannels) {
-    launch_simt<T, SimtThin, int>(problem, stream);
-  } else if (problem.out_channels <= SimtMedium::kChannels) {
-    launch_simt<T, SimtMedium, int>(problem, stream);
+    launch_shape<T, GatherMedium, int64_t>(problem, stream);
+  } else if (problem.out_channels <= GatherThin::kChannels) {
+    launch_shape<T, GatherThin, int>(problem, stream);
+  } else if (problem.out_channels <= GatherMedium::kChannels) {
+    launch_shape<T, GatherMedium, int>(problem, stream);
   } else {
-    launch_simt<T, SimtWide<sum_t<T>>, int>(problem, stream);
+    launch_shape<T, GatherWide<sum_t<T>>, int>(problem, stream);
   }
 }
 

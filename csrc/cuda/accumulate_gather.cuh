@@ -1,4 +1,4 @@
-// Accumulation on the ordinary arithmetic units: every dtype, shape and stride.
+// Accumulation by gathering: every dtype, shape and stride.
 //
 // In one group of one weight set it is a matrix product, grad (out_channels, pixels) x patches (pixels, columns),
 // where a column is an input channel and a kernel entry, and the pixels are those of all samples of the set, cut
@@ -15,27 +15,27 @@ namespace hyperconv {
 constexpr int kPixelDepth = 32;
 
 template <int Rows, int Columns, int ThreadRows, int ThreadColumns>
-struct SimtProduct {
+struct GatherProduct {
   static constexpr int kRows = Rows, kColumns = Columns;
   static constexpr int kThreadRows = ThreadRows, kThreadColumns = ThreadColumns;
   static constexpr int kThreadsAcross = Columns / ThreadColumns;
   static constexpr int kThreads = kThreadsAcross * (Rows / ThreadRows);
 };
-using SimtSquare = SimtProduct<64, 64, 4, 4>;
+using GatherSquare = GatherProduct<64, 64, 4, 4>;
 template <typename S>  // doubles of 256 columns would not fit into static shared memory
-using SimtFlat = std::conditional_t<sizeof(S) == 8, SimtProduct<4, 128, 2, 1>, SimtProduct<4, 256, 4, 1>>;
+using GatherFlat = std::conditional_t<sizeof(S) == 8, GatherProduct<4, 128, 2, 1>, GatherProduct<4, 256, 4, 1>>;
 
-struct SimtProductTiling {
+struct GatherProductTiling {
   int64_t count;
   int row_tiles, column_tiles;
   int64_t pixels, pixels_per_part;  // of a set
 };
 
-struct SimtProductTile {
+struct GatherProductTile {
   int64_t set;
   int part, group, first_row, first_column;
 
-  __device__ SimtProductTile(int64_t index, const SimtProductTiling& tiling, int rows, int columns, int parts,
+  __device__ GatherProductTile(int64_t index, const GatherProductTiling& tiling, int rows, int columns, int parts,
                              const Accumulation& problem) {
     first_column = static_cast<int>(index % tiling.column_tiles) * columns;
     index /= tiling.column_tiles;
@@ -50,12 +50,12 @@ struct SimtProductTile {
 
 // One column: an input channel and a kernel entry.
 template <typename Index>
-struct SimtColumn {
+struct GatherColumn {
   Index offset;
   int dy, dx;
   bool inside;
 
-  __device__ SimtColumn(int column, const Accumulation& problem) {
+  __device__ GatherColumn(int column, const Accumulation& problem) {
     const int area = problem.row.kernel * problem.column.kernel;
     const int channel = column / area, entry = column - channel * area;
     inside = channel < problem.in_channels;
@@ -67,18 +67,18 @@ struct SimtColumn {
 };
 
 template <typename S, typename Shape, typename Index>
-struct SimtFactors {
+struct GatherFactors {
   S grad[kPixelDepth][Shape::kRows + 1];
   S patches[kPixelDepth][Shape::kColumns + 1];
-  alignas(16) char columns[Shape::kColumns][sizeof(SimtColumn<Index>)];
+  alignas(16) char columns[Shape::kColumns][sizeof(GatherColumn<Index>)];
 
-  __device__ SimtColumn<Index>& column(int index) { return reinterpret_cast<SimtColumn<Index>&>(columns[index]); }
+  __device__ GatherColumn<Index>& column(int index) { return reinterpret_cast<GatherColumn<Index>&>(columns[index]); }
 };
 
 // Gathers both factors at this thread's pixel; zero beyond the end of the part.
 template <typename T, typename Shape, typename Index>
-__device__ __forceinline__ void stage_factors(SimtFactors<sum_t<T>, Shape, Index>& factors, int64_t pixel, int64_t end,
-                                              const SimtProductTile& tile, const Accumulation& problem) {
+__device__ __forceinline__ void stage_factors(GatherFactors<sum_t<T>, Shape, Index>& factors, int64_t pixel, int64_t end,
+                                              const GatherProductTile& tile, const Accumulation& problem) {
   using S = sum_t<T>;
   const int depth = threadIdx.x % kPixelDepth, first = threadIdx.x / kPixelDepth;
   constexpr int kStep = Shape::kThreads / kPixelDepth;
@@ -106,7 +106,7 @@ __device__ __forceinline__ void stage_factors(SimtFactors<sum_t<T>, Shape, Index
   const int corner_x = x * problem.column.step - problem.column.padding;
   const T* corner = at(problem.input, static_cast<int64_t>(tile.group) * problem.in_channels, corner_y, corner_x);
   for (int index = first; index < Shape::kColumns; index += kStep) {
-    const SimtColumn<Index>& column = factors.column(index);
+    const GatherColumn<Index>& column = factors.column(index);
     const int v = corner_y + column.dy, u = corner_x + column.dx;
     const bool inside = pixel < end && column.inside && 0 <= v && v < problem.row.source && 0 <= u &&
                         u < problem.column.source;
@@ -115,7 +115,7 @@ __device__ __forceinline__ void stage_factors(SimtFactors<sum_t<T>, Shape, Index
 }
 
 template <typename S, typename Shape, typename Index>
-__device__ __forceinline__ void multiply(const SimtFactors<S, Shape, Index>& factors,
+__device__ __forceinline__ void multiply(const GatherFactors<S, Shape, Index>& factors,
                                          S (&sums)[Shape::kThreadRows][Shape::kThreadColumns]) {
   const int row = threadIdx.x / Shape::kThreadsAcross * Shape::kThreadRows;
   const int column = threadIdx.x % Shape::kThreadsAcross;
@@ -132,15 +132,15 @@ __device__ __forceinline__ void multiply(const SimtFactors<S, Shape, Index>& fac
 
 template <typename T, typename Shape, typename Index>
 __global__ void __launch_bounds__(Shape::kThreads, 2)
-    accumulate_simt_kernel(const __grid_constant__ Accumulation problem, const __grid_constant__ SimtProductTiling tiling,
+    accumulate_gather_kernel(const __grid_constant__ Accumulation problem, const __grid_constant__ GatherProductTiling tiling,
                     const __grid_constant__ Parts parts) {
   using S = sum_t<T>;
-  auto& factors = shared_object<SimtFactors<S, Shape, Index>>();
+  auto& factors = shared_object<GatherFactors<S, Shape, Index>>();
   for (int64_t index = blockIdx.x; index < tiling.count; index += gridDim.x) {
-    const SimtProductTile tile(index, tiling, Shape::kRows, Shape::kColumns, parts.count, problem);
+    const GatherProductTile tile(index, tiling, Shape::kRows, Shape::kColumns, parts.count, problem);
     __syncthreads();
     for (int column = threadIdx.x; column < Shape::kColumns; column += Shape::kThreads) {
-      factors.column(column) = SimtColumn<Index>(tile.first_column + column, problem);
+      factors.column(column) = GatherColumn<Index>(tile.first_column + column, problem);
     }
     S sums[Shape::kThreadRows][Shape::kThreadColumns] = {};
     S row_sum = S(0);
@@ -174,26 +174,26 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
 }
 
 template <typename T, typename Shape, typename Index>
-void launch_simt_product(const Accumulation& problem, const Parts& parts, Stream stream) {
+void launch_product(const Accumulation& problem, const Parts& parts, Stream stream) {
   const int columns = problem.in_channels * problem.row.kernel * problem.column.kernel;
-  SimtProductTiling tiling{};
+  GatherProductTiling tiling{};
   tiling.row_tiles = static_cast<int>(divide_up(problem.out_channels, Shape::kRows));
   tiling.column_tiles = static_cast<int>(divide_up(columns, Shape::kColumns));
   tiling.pixels = static_cast<int64_t>(problem.row.destination) * problem.column.destination * problem.samples_per_set;
   tiling.pixels_per_part = divide_up(tiling.pixels, parts.count);
   tiling.count = problem.sets * problem.groups * parts.count * tiling.row_tiles * tiling.column_tiles;
   const auto blocks = static_cast<unsigned>(tiling.count < kLargestInt ? tiling.count : kLargestInt);
-  launch(accumulate_simt_kernel<T, Shape, Index>, dim3(blocks), dim3(Shape::kThreads), 0, stream, problem, tiling, parts);
+  launch(accumulate_gather_kernel<T, Shape, Index>, dim3(blocks), dim3(Shape::kThreads), 0, stream, problem, tiling, parts);
 }
 
 template <typename T>
-void launch_accumulate_simt(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
+void launch_accumulate_gather(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
   if (!in_int) {
-    launch_simt_product<T, SimtSquare, int64_t>(problem, parts, stream);
-  } else if (problem.out_channels <= SimtFlat<sum_t<T>>::kRows) {
-    launch_simt_product<T, SimtFlat<sum_t<T>>, int>(problem, parts, stream);
+    launch_product<T, GatherSquare, int64_t>(problem, parts, stream);
+  } else if (problem.out_channels <= GatherFlat<sum_t<T>>::kRows) {
+    launch_product<T, GatherFlat<sum_t<T>>, int>(problem, parts, stream);
   } else {
-    launch_simt_product<T, SimtSquare, int>(problem, parts, stream);
+    launch_product<T, GatherSquare, int>(problem, parts, stream);
   }
 }
 

@@ -1,4 +1,4 @@
-#include "accumulate_simt.cuh"
+#include "accumulate_gather.cuh"
 
 #include "bias_sum.cuh"
 #include "kernels.h"
@@ -6,8 +6,8 @@
 
 namespace hyperconv {
 
-void accumulate_simt(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
-  with_type(problem.dtype, [&](auto zero) { launch_accumulate_simt<decltype(zero)>(problem, parts, in_int, stream); });
+void accumulate_gather(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
+  with_type(problem.dtype, [&](auto zero) { launch_accumulate_gather<decltype(zero)>(problem, parts, in_int, stream); });
 }
 
 void bias_sum(const BiasSum& problem, const Parts& parts, Stream stream) {

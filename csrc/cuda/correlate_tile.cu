@@ -1,0 +1,18 @@
+#include "correlate_tile.cuh"
+
+#include "kernels.h"
+
+namespace hyperconv {
+
+bool correlate_tile(const Correlation& problem, int shared_limit, Stream stream) {
+  switch (problem.dtype) {
+    case Dtype::bfloat16: return correlate_on_tensor_cores<__nv_bfloat16>(problem, shared_limit, stream);
+    case Dtype::float16: return correlate_on_tensor_cores<__half>(problem, shared_limit, stream);
+    case Dtype::float32:
+      return problem.tf32 ? correlate_on_tensor_cores<float>(problem, shared_limit, stream)
+                          : correlate_in_float32(problem, shared_limit, stream);
+    default: return false;
+  }
+}
+
+}  // namespace hyperconv
