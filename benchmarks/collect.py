@@ -1,6 +1,9 @@
-"""One results.json and one results.md from the files that the parts of benchmarks/gpu.sh left in a folder.
+"""One .json and one .md from the files that the parts of benchmarks/gpu.sh left in a folder.
 
-python -m benchmarks.collect FOLDER [--device cuda]
+python -m benchmarks.collect FOLDER [--device cuda] [--results PATH]
+
+PATH names both files without their ending; FOLDER/results unless given. Parts that an earlier call left in PATH.json
+and that FOLDER lacks are kept.
 """
 
 from __future__ import annotations
@@ -11,30 +14,46 @@ import re
 from pathlib import Path
 
 from benchmarks.environment import describe
+from benchmarks.graphs import graph_table
 from benchmarks.launches import penalty_table, share_table
 from benchmarks.machine import readable
+from benchmarks.overhead import overhead_table
 from benchmarks.report import operator_sections, summary, table
 from benchmarks.step import step_table
 
-PARTS = ("machine", "launches", "step")
+PARTS = ("machine", "selftest", "launches", "step", "overhead", "graphs")
+TUNED = "operator-tuned-"
 
 
-def collect(folder: Path, device: str) -> dict:
+def read(path: Path) -> dict:
+    """What a part wrote; nothing where it was killed as it wrote."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return {}
+
+
+def operator_records(paths: list[Path]) -> list[dict]:
+    found = [bench["extra_info"] for path in paths for bench in read(path).get("benchmarks", ())]
+    return [record for record in found if record]
+
+
+def collect(folder: Path, device: str, before: dict | None = None) -> dict:
     """Everything measured, by part; a part that did not finish is absent."""
-    results = {"environment": describe(device), "tests": verdicts(folder)}
+    before = before or {}
+    results = {**before, "environment": describe(device)}
+    results["tests"] = verdicts(folder) or before.get("tests", [])
     for part in PARTS:
         path = folder / f"{part}.json"
-        if path.exists():
-            results[part] = json.loads(path.read_text())
-    suites = [
-        json.loads(path.read_text())
-        for path in sorted(folder.glob("operator-*.json"), key=lambda p: len(p.name))
-    ]
-    found = [bench["extra_info"] for suite in suites for bench in suite["benchmarks"] if bench["extra_info"]]
-    # A layer measured again with inductor, in a file with a longer name, stands for the first measurement.
-    results["operator"] = list(
-        {(r["precision"], r["phase"], *r["layer"].values()): r for r in found}.values()
-    )
+        if path.exists() and (content := read(path)):
+            results[part] = content
+    if (folder / "cache/tiles.json").exists():
+        results["tiles"] = read(folder / "cache/tiles.json")
+    paths = sorted(folder.glob("operator-*.json"))
+    for key, tuned in (("operator", False), ("operator_tuned", True)):
+        own = [path for path in paths if path.name.startswith(TUNED) == tuned]
+        every = [*before.get(key, ()), *operator_records(own)]
+        results[key] = list({(r["precision"], r["phase"], *r["layer"].values()): r for r in every}.values())
     return results
 
 
@@ -57,6 +76,10 @@ def short(results: dict) -> list[str]:
         lines += table(
             ["limit", "measured"], [[name, readable(name, value)] for name, value in figures.items()]
         )
+    if "overhead" in results:
+        lines += overhead_table(results["overhead"]["rows"])
+    if "graphs" in results:
+        lines += graph_table(results["graphs"]["rows"])
     if "launches" in results:
         lines += penalty_table(results["launches"]["penalty"], device)
         if results["launches"]["steps"]:
@@ -65,6 +88,17 @@ def short(results: dict) -> list[str]:
         lines += step_table(results["step"]["steps"])
     if results["operator"]:
         lines += summary(results["operator"])
+    if results.get("operator_tuned"):
+        lines += ["With the tiles that `hyperconv tune` found in this run:", "", *summary(results["operator_tuned"])]
+    return lines
+
+
+def page(results: dict) -> list[str]:
+    facts = [f"- {name}: {value}" for name, value in results["environment"].items()]
+    limits = results.get("machine", {}).get("figures", {})
+    lines = ["# Measured", "", *facts, *short(results), *operator_sections(results["operator"], limits)]
+    if results.get("operator_tuned"):
+        lines += ["# With tuned tiles", "", *operator_sections(results["operator_tuned"], limits)]
     return lines
 
 
@@ -74,15 +108,15 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--results", type=Path, help="path of the .json and the .md, without the ending")
     arguments = parser.parse_args()
-    results = collect(arguments.folder, arguments.device)
-    (arguments.folder / "results.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
-    facts = [f"- {name}: {value}" for name, value in results["environment"].items()]
-    limits = results.get("machine", {}).get("figures", {})
-    first_look = short(results)
-    page = ["# Measured", "", *facts, *first_look, *operator_sections(results["operator"], limits)]
-    (arguments.folder / "results.md").write_text("\n".join(page) + "\n")
-    print("\n".join(first_look))
+    path = arguments.results or arguments.folder / "results"
+    as_json, as_text = path.with_name(path.name + ".json"), path.with_name(path.name + ".md")
+    results = collect(arguments.folder, arguments.device, read(as_json) if as_json.exists() else None)
+    as_json.parent.mkdir(parents=True, exist_ok=True)
+    as_json.write_text(json.dumps(results, separators=(",", ":")) + "\n")
+    as_text.write_text("\n".join(page(results)) + "\n")
+    print("\n".join(short(results)))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import torch
 
 from benchmarks.environment import PRECISIONS, describe, set_precision
 from benchmarks.report import summary
+from benchmarks.timing import Allowance
 
 STARTED = pytest.StashKey[float]()
 RECORDS = pytest.StashKey[list]()
+INDUCTOR = pytest.StashKey[Allowance]()
 
 
 def pytest_addoption(parser):
@@ -19,7 +21,10 @@ def pytest_addoption(parser):
     group.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where the layers run")
     group.addoption("--precision", default="fp32", choices=sorted(PRECISIONS), help="dtype and TF32 setting")
     group.addoption("--full", action="store_true", help="the whole list of layers; hours on a small CPU")
-    group.addoption("--inductor", action="store_true", help="also torch.compile(mode='max-autotune')")
+    group.addoption(
+        "--inductor", type=float, default=0.0, metavar="SECONDS",
+        help="also torch.compile(mode='max-autotune'), in as many layers as compile and check in that time",
+    )
     group.addoption("--cell-seconds", type=float, default=None, help="timed seconds per layer and phase")
     group.addoption(
         "--deadline", type=float, default=None, help="skip what has not begun after so many seconds"
@@ -31,6 +36,7 @@ def pytest_configure(config):
         torch.backends.cudnn.benchmark = True
     config.stash[STARTED] = time.monotonic()
     config.stash[RECORDS] = []
+    config.stash[INDUCTOR] = Allowance(config.getoption("--inductor"))
 
 
 @pytest.fixture
@@ -49,8 +55,9 @@ def dtype(precision) -> torch.dtype:
 
 
 @pytest.fixture
-def inductor(request) -> bool:
-    return request.config.getoption("--inductor")
+def inductor(request) -> Allowance:
+    """The time that inductor may still spend in this session."""
+    return request.config.stash[INDUCTOR]
 
 
 @pytest.fixture

@@ -12,6 +12,15 @@ NEGATIVE_SLOPE = 0.02
 
 CHANNELS = ((3, 64), (64, 64), (64, 3), (3, 32), (32, 32), (64, 1))
 SIZES = ((64, 64), (25, 25), (128, 128), (250, 250), (188, 250))
+TRAFFIC = {"forward": (1, 1, 1), "backward": (3, 3, 3), "penalty": (6, 7, 4)}
+"""How often tensors of the size of the input, the output and the weights are read or written.
+
+Forward reads input and weight and writes the output; backward also reads the gradient and the output, whose sign is
+the mask, both once, with the weight and the input, and writes their gradients. The penalty is a forward pass, an input
+gradient, the norm of it and its gradient, a weight gradient and a masked convolution.
+"""
+
+CONVOLUTIONS = {"forward": 1, "backward": 3, "penalty": 4}
 BATCHES = {"cpu": (4, 16, 1, 8), "cuda": (16, 64, 1, 4, 8)}
 
 
@@ -34,11 +43,13 @@ class Layer:
         pixels = self.batch * self.height * self.width
         return 2 * pixels * self.in_channels * self.out_channels * KERNEL_SIZE**2
 
-    def bytes_moved(self, element_size: int) -> int:
-        """The fewest bytes a forward pass can move: input, weights and output once each."""
+    def bytes_moved(self, element_size: int, phase: str = "forward") -> int:
+        """The fewest bytes a phase can move, where every convolution of it reads and writes its tensors once."""
+        inputs, outputs, weights = TRAFFIC[phase]
         pixels = self.batch * self.height * self.width
-        weights = self.batch * self.out_channels * (self.in_channels * KERNEL_SIZE**2 + 1)
-        return element_size * (pixels * (self.in_channels + self.out_channels) + weights)
+        of_weights = self.batch * self.out_channels * (self.in_channels * KERNEL_SIZE**2 + 1)
+        of_images = pixels * (inputs * self.in_channels + outputs * self.out_channels)
+        return element_size * (of_images + weights * of_weights)
 
 
 def layers(device: str, full: bool) -> list[Layer]:

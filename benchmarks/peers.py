@@ -63,6 +63,7 @@ def compiled(function: Callable, *, autograd_inside: bool = False) -> Callable:
 
     A compiled module has no double backward, so a gradient penalty is compiled whole.
     """
+    torch._dynamo.config.recompile_limit = 1000  # every layer is a shape of its own
     if autograd_inside:
         torch._dynamo.config.trace_autograd_ops = True
     return torch.compile(function, mode="max-autotune", fullgraph=True, dynamic=False)

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from statistics import geometric_mean
 
+from benchmarks.layers import CONVOLUTIONS, Layer
 from benchmarks.rivals import OURS
 
 PHASE_TITLES = {
@@ -115,8 +116,10 @@ def details(found: list[dict], rates: dict) -> list[str]:
 
 
 def roofline_share(record: dict, rates: dict) -> float:
-    """Forward only: the time that arithmetic or memory traffic must take, over this package's least."""
-    ideal = max(record["operations"] / rates["operations"], record["bytes"] / rates["bytes"])
+    """The time that arithmetic or memory traffic must take, over this package's least."""
+    phase, layer = record["phase"], Layer(**record["layer"])
+    traffic = record["bytes"] * layer.bytes_moved(1, phase) / layer.bytes_moved(1)
+    ideal = max(record["operations"] * CONVOLUTIONS[phase] / rates["operations"], traffic / rates["bytes"])
     times = [*record["seconds"].items(), *record["graph_seconds"].items()]
     return ideal / min(time for name, time in times if name.startswith(OURS))
 
@@ -128,7 +131,7 @@ def operator_sections(found: list[dict], limits: dict) -> list[str]:
         for phase, title in PHASE_TITLES.items():
             cells = [r for r in found if (r["precision"], r["phase"]) == (precision, phase)]
             rate = limits.get(MACHINE_RATES.get(precision))
-            known = rate and limits.get("copy") and phase == "forward"
+            known = rate and limits.get("copy")
             rates = {"operations": rate, "bytes": limits["copy"]} if known else {}
             if cells:
                 lines += [f"## {title}, {precision}", "", *details(cells, rates)]

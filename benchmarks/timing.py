@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -52,6 +53,21 @@ def captured(functions: Sequence[Function]) -> Function:
         for function in functions:
             function()
     return graph.replay
+
+
+class Allowance:
+    """Seconds that may be spent on something; what runs in `spending` counts, to its end."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.left -= time.monotonic() - begun
 
 
 class Race:
