@@ -34,7 +34,7 @@ export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_TH
 PARTS=("$@")
 [ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches tune tuned)
 
-declare -A WEIGHT=([tests]=110 [selftest]=40 [machine]=15 [operator]=130 [sanitizer]=45 [graph]=25 [overhead]=10
+declare -A WEIGHT=([tests]=150 [selftest]=40 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [step]=80 [suite]=150)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
@@ -94,7 +94,7 @@ operator() {
 
 # sanitizer SECONDS: compiled and checked unwatched, then under each tool
 sanitizer() {
-    local end=$((SECONDS + $1)) tool backend name
+    local end=$((SECONDS + $1)) left=4 tool backend name
     run $(($1 / 4 + 2)) sanitizer-unwatched "$PYTHON" -m benchmarks.every_kernel --device "$DEVICE"
     if ! command -v compute-sanitizer > /dev/null; then
         verdict sanitizer "skipped: compute-sanitizer is not installed"
@@ -103,9 +103,10 @@ sanitizer() {
     for backend in native triton; do
         for tool in memcheck racecheck; do
             name=sanitizer-$tool-$backend
-            PYTORCH_NO_CUDA_MEMORY_CACHING=1 run $(((end - SECONDS) / 2 + 1)) "$name" \
+            PYTORCH_NO_CUDA_MEMORY_CACHING=1 run $(((end - SECONDS) / left)) "$name" \
                 compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 \
                 "$PYTHON" -m benchmarks.every_kernel --device "$DEVICE" --backend "$backend" --dtypes float32 bfloat16
+            left=$((left - 1))
         done
     done
 }
