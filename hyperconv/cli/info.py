@@ -1,15 +1,16 @@
 """What runs on this machine, and for everything that does not, why: the text of `hyperconv info`."""
 
 import importlib
-import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator
 
 import torch
 
-from hyperconv.ops import native
+from hyperconv.files import cache_folder
+from hyperconv.ops import ledger, native, results
 from hyperconv.ops.backends import backends
+from hyperconv.ops.selftest import CHECKED
 from hyperconv.version import __version__
 
 Line = tuple[str, str]
@@ -21,6 +22,7 @@ def report() -> str:
     sections = {
         "versions": versions(),
         "backends": backend_lines(),
+        "GPU results": gpu_results(),
         "machine": machine(),
         "native build": build(),
         "environment": environment(),
@@ -32,16 +34,29 @@ def versions() -> Iterator[Line]:
     yield "hyperconv", __version__
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "torch", torch.__version__
-    try:
-        yield "triton", importlib.metadata.version("triton")
-    except importlib.metadata.PackageNotFoundError:
-        yield "triton", "not installed"
+    yield "triton", ledger.triton_version()
 
 
 def backend_lines() -> Iterator[Line]:
     for name, devices in backends().items():
         for device, reason in devices.items():
             yield f"{name} {device}", "runs" if reason is None else f"does not run: {reason}"
+
+
+def gpu_results() -> Iterator[Line]:
+    """What was run on which GPU, and what is known of the GPUs here."""
+    ran = ", ".join(f"{capability} ({file})" for capability, file in results.RESULTS.items())
+    for name in CHECKED:
+        yield f"{name} cuda", f"committed results for {ran}" if ran else "no committed result for any GPU yet"
+    yield "auto on cuda", "triton where a check beside the reference on this GPU found it right, else reference"
+    for index in range(torch.cuda.device_count()):
+        device = torch.device("cuda", index)
+        known = ledger.outcomes(device)
+        wrong = [subject for subject, outcome in known.items() if not outcome.passed]
+        found = f"{len(known)} classes of triton's kernels checked, {len(wrong)} of them wrong"
+        yield f"GPU {index} checks", f"{found}; {ledger.path(device)}" if known else "none yet; `hyperconv selftest`"
+        yield from ((f"GPU {index} wrong", f"{subject}: {known[subject].problem}") for subject in wrong)
+    yield "kept in", str(cache_folder())
 
 
 def machine() -> Iterator[Line]:

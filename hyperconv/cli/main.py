@@ -12,6 +12,7 @@ import typer
 from hyperconv.cli.apply import adapt, interpolate, sample
 from hyperconv.cli.demo import demo
 from hyperconv.cli.info import report
+from hyperconv.cli.selftest import selftest
 from hyperconv.cli.train import Interrupted, train
 from hyperconv.cli.tune import tune
 from hyperconv.errors import InputError, TrainingDiverged
@@ -67,7 +68,7 @@ def info() -> None:
     print(report())
 
 
-for verb in (train, sample, interpolate, adapt, demo, info, tune):
+for verb in (train, sample, interpolate, adapt, demo, info, selftest, tune):
     app.command()(verb)
 
 

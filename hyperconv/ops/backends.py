@@ -1,7 +1,8 @@
 """Who computes the operators: which backends run here, which one a call gets, and why the others do not run.
 
 `reference` is plain PyTorch and runs everywhere; `native` is csrc/ on CPU and CUDA; `triton` is kernels/.
-Each is a module with the six functions of `hyperconv.ops.schema`. `auto` takes the fastest for the call.
+Each is a module with the six functions of `hyperconv.ops.schema`. `auto` takes the fastest for the call, and on a GPU
+only what is trusted there.
 """
 
 import contextlib
@@ -14,14 +15,18 @@ from types import ModuleType
 import torch
 
 from hyperconv import kernels
-from hyperconv.ops import native, reference
+from hyperconv.kernels.configurations import Layer
+from hyperconv.ops import ledger, native, reference, results, trust
+from hyperconv.ops.classes import layer_of, shape_of
 from hyperconv.ops.schema import OPERATIONS, public
+from hyperconv.ops.triton_status import triton_status
 
 NAMES = ("native", "triton", "reference")
 DEVICES = ("cpu", "cuda")
 
-_MODULES = {"native": native, "triton": kernels, "reference": reference}
+MODULES = {"native": native, "triton": kernels, "reference": reference}
 _WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
+_NAMES_OF_DTYPES = {getattr(torch, name): name for name in ("float32", "float64", "bfloat16", "float16")}
 _logger = logging.getLogger(__name__)
 
 
@@ -47,41 +52,9 @@ def _status(name: str, device_type: str) -> str | None:
     if name == "native":
         return native.status(device_type)
     if name == "triton":
-        return _triton_status(device_type)
+        return triton_status(device_type)
     if device_type == "cuda" and not torch.cuda.is_available():
         return f"torch {torch.__version__} sees no CUDA GPU"
-    return None
-
-
-def _triton_status(device_type: str) -> str | None:
-    """Why Triton's kernels do not run on these devices; None when they do, on a CPU in Triton's interpreter."""
-    if reason := _triton_missing():
-        return reason
-    if device_type == "cpu":
-        from hyperconv.kernels.launch import INTERPRETED
-
-        slowly = "TRITON_INTERPRET=1 runs them on the CPU, slowly, for tests"
-        return None if INTERPRETED else f"Triton's kernels run on GPUs; {slowly}"
-    if not torch.cuda.is_available():
-        return f"torch {torch.__version__} sees no CUDA GPU"
-    capability = max(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
-    if capability < (8, 0):
-        return "the kernels need a GPU of compute capability 8.0 or later, and here is {}.{}".format(*capability)
-    return None
-
-
-def _triton_missing() -> str | None:
-    """Why there is no Triton for the kernels: absent, broken, or too old."""
-    try:
-        import triton
-    except ModuleNotFoundError as error:
-        if error.name == "triton":
-            return "Triton is not installed; install triton 3.6 or later"
-        return f"Triton does not load: {error}"
-    except ImportError as error:
-        return f"Triton does not load: {error}".partition("\n")[0]
-    if native.release(triton.__version__) < (3, 6):
-        return f"this is Triton {triton.__version__}, and the kernels need 3.6 or later"
     return None
 
 
@@ -137,20 +110,90 @@ def choose(operation: str, *args: object) -> ModuleType:
 
     Raises RuntimeError, with the reason, where the requested backend cannot run the call.
     """
-    device_type = args[0].device.type
-    name = requested()
+    name, device_type = requested(), args[0].device.type
     if name == "auto":
+        if device_type == "cuda":
+            return MODULES[gpu_choice(operation, args)]
         name = _fastest(operation, device_type, args)
     elif reason := _why_not(name, operation, device_type):
         raise RuntimeError(f"backend {name!r} cannot run {operation} on {device_type}: {reason}")
     _log(operation, device_type, name)
-    return _MODULES[name]
+    return MODULES[name]
 
 
 def _fastest(operation: str, device_type: str, args: tuple) -> str:
     if device_type == "cpu" and _why_not("native", operation, device_type) is None:
         return cpu_choice(operation, *_call_shape(operation, args))
     return "reference"
+
+
+# What `auto` decided on GPUs, by all that a class depends on.
+_decided: dict[tuple, str] = {}
+
+
+def gpu_choice(operation: str, args: tuple) -> str:
+    """'triton' where its kernels are trusted with the call, else 'reference'; another where one was measured faster."""
+    if _why_not("triton", operation, "cuda"):
+        return _without_triton(operation)
+    key = _class_key(operation, args)
+    return _decided.get(key) or _decide(key, args[0])
+
+
+def _class_key(operation: str, args: tuple) -> tuple:
+    first = args[0]
+    products = operation != "bias_gradient"  # sums alone are never taken in TF32
+    arithmetic = _arithmetic()(first) if products else _NAMES_OF_DTYPES[first.dtype]
+    return operation, first.device, arithmetic, *shape_of(operation, args)
+
+
+@functools.cache
+def _arithmetic():
+    from hyperconv.kernels.call import arithmetic
+
+    return arithmetic
+
+
+@functools.cache
+def _without_triton(operation: str) -> str:
+    _logger.info("%s on cuda: reference, as triton does not run: %s", operation, _why_not("triton", operation, "cuda"))
+    return "reference"
+
+
+def _decide(key: tuple, tensor: torch.Tensor) -> str:
+    """Decide for a class, once unless the moment is wrong, and say so."""
+    operation, device, arithmetic, *shape = key
+    layer = layer_of(arithmetic, shape)
+    capability = ledger.setting(device)["capability"]
+    name, result = results.FASTEST.get((capability, arithmetic, operation, str(layer))), results.RESULTS.get(capability)
+    if name is not None and _why_not(name, operation, "cuda") is None:
+        settled, reason = True, f"the fastest measured ({result})"
+    elif result is not None:
+        name, settled, reason = "triton", True, f"its tests passed on such a GPU ({result})"
+    else:
+        trusted, reason, settled = trust.verdict(operation, layer, arithmetic, tensor)
+        name = "triton" if trusted else "reference"
+    if settled:
+        _decided[key] = name
+    _log_class(operation, device, layer, arithmetic, name, reason)
+    return name
+
+
+@functools.cache
+def _log_class(operation: str, device: torch.device, layer: Layer, arithmetic: str, name: str, reason: str) -> None:
+    _logger.info("%s on %s, class %s in %s: %s, %s", operation, device, layer, arithmetic, name, reason)
+
+
+def _given_up(operation: str, args: tuple, error: Exception) -> bool:
+    """Whether `auto` had chosen Triton for a call that Triton could not compile, and now computes without it."""
+    if not type(error).__module__.startswith("triton.") or requested() != "auto":
+        return False
+    key = _class_key(operation, args)
+    if _decided.get(key) != "triton":
+        return False
+    _decided[key] = "reference"
+    _, device, arithmetic, *shape = key
+    trust.distrust(operation, layer_of(arithmetic, shape), arithmetic, device, error)
+    return True
 
 
 def cpu_choice(
@@ -217,6 +260,11 @@ def implementation(operation: str):
     """The operator as it runs below autograd: the chosen backend's function."""
 
     def run(*args):
+        try:
+            return getattr(choose(operation, *args), operation)(*args)
+        except Exception as error:
+            if not _given_up(operation, args, error):
+                raise
         return getattr(choose(operation, *args), operation)(*args)
 
     return run

@@ -1,0 +1,12 @@
+"""What committed results say of GPUs: empty until somebody has measured one.
+
+The rule of `auto` on CUDA: until a GPU family has been measured, Triton's kernels where they are trusted on the user's
+own device, else the reference; the CUDA kernels of csrc/ only on request. Where a family has been measured, its tests
+passed there, so nothing is checked again, and `FASTEST` decides call by call.
+"""
+
+RESULTS: dict[str, str] = {}
+"""The committed result of a GPU family: {capability: file in benchmarks/results}, like {"9.0": "h200.json"}."""
+
+FASTEST: dict[tuple[str, str, str, str], str] = {}
+"""{(capability, arithmetic, operation, class): backend} where it is not Triton's kernels that are fastest."""
