@@ -4,13 +4,13 @@
 
 namespace hyperconv {
 
-bool accumulate_tile(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream) {
+bool accumulate_tile(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream) {
   switch (problem.dtype) {
-    case Dtype::bfloat16: return accumulate_on_tensor_cores<__nv_bfloat16>(problem, parts, shared_limit, stream);
-    case Dtype::float16: return accumulate_on_tensor_cores<__half>(problem, parts, shared_limit, stream);
+    case Dtype::bfloat16: return accumulate_on_tensor_cores<__nv_bfloat16>(problem, parts, limits, stream);
+    case Dtype::float16: return accumulate_on_tensor_cores<__half>(problem, parts, limits, stream);
     case Dtype::float32:
-      return problem.tf32 ? accumulate_on_tensor_cores<float>(problem, parts, shared_limit, stream)
-                          : accumulate_in_float32(problem, parts, shared_limit, stream);
+      return problem.tf32 ? accumulate_on_tensor_cores<float>(problem, parts, limits, stream)
+                          : accumulate_in_float32(problem, parts, limits, stream);
     default: return false;
   }
 }

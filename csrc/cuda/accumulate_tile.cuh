@@ -200,9 +200,9 @@ __global__ void __launch_bounds__(Sums::kThreads, Sums::kBlocks)
 }
 
 template <typename Sums>
-bool launch_sums(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream) {
+bool launch_sums(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream) {
   constexpr int kPack = Words<typename Sums::Element>::kPack;
-  const ProductPlan plan = plan_product(problem, kPack, Sums::kRows, Sums::kColumns, parts.count, shared_limit);
+  const ProductPlan plan = plan_product(problem, kPack, Sums::kRows, Sums::kColumns, parts.count, limits.shared_bytes);
   if (plan.count == 0) return false;
   const auto blocks = static_cast<unsigned>(plan.count < kLargestInt ? plan.count : kLargestInt);
   launch(accumulate_tile_kernel<Sums>, dim3(blocks), dim3(Sums::kThreads), plan.shared_bytes(), stream, problem, plan,
@@ -211,21 +211,21 @@ bool launch_sums(const Accumulation& problem, const Parts& parts, int shared_lim
 }
 
 template <typename T>
-bool accumulate_on_tensor_cores(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream) {
+bool accumulate_on_tensor_cores(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream) {
   switch (product_shape(problem)) {
-    case ProductShape::flat: return launch_sums<TensorSums<T, 1, 9>>(problem, parts, shared_limit, stream);
-    case ProductShape::medium: return launch_sums<TensorSums<T, 2, 9>>(problem, parts, shared_limit, stream);
-    case ProductShape::narrow: return launch_sums<TensorSums<T, 4, 2>>(problem, parts, shared_limit, stream);
-    default: return launch_sums<TensorSums<T, 4, 9>>(problem, parts, shared_limit, stream);
+    case ProductShape::flat: return launch_sums<TensorSums<T, 1, 9>>(problem, parts, limits, stream);
+    case ProductShape::medium: return launch_sums<TensorSums<T, 2, 9>>(problem, parts, limits, stream);
+    case ProductShape::narrow: return launch_sums<TensorSums<T, 4, 2>>(problem, parts, limits, stream);
+    default: return launch_sums<TensorSums<T, 4, 9>>(problem, parts, limits, stream);
   }
 }
 
-inline bool accumulate_in_float32(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream) {
+inline bool accumulate_in_float32(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream) {
   switch (product_shape(problem)) {
-    case ProductShape::flat: return launch_sums<PlainSums<1, 4, 3, 3>>(problem, parts, shared_limit, stream);
-    case ProductShape::medium: return launch_sums<PlainSums<8, 4, 9, 8>>(problem, parts, shared_limit, stream);
-    case ProductShape::narrow: return launch_sums<PlainSums<8, 8, 4, 4>>(problem, parts, shared_limit, stream);
-    default: return launch_sums<PlainSums<8, 8, 9, 4>>(problem, parts, shared_limit, stream);
+    case ProductShape::flat: return launch_sums<PlainSums<1, 4, 3, 3>>(problem, parts, limits, stream);
+    case ProductShape::medium: return launch_sums<PlainSums<8, 4, 9, 8>>(problem, parts, limits, stream);
+    case ProductShape::narrow: return launch_sums<PlainSums<8, 8, 4, 4>>(problem, parts, limits, stream);
+    default: return launch_sums<PlainSums<8, 8, 9, 4>>(problem, parts, limits, stream);
   }
 }
 

@@ -6,8 +6,6 @@
 
 #pragma once
 
-#include <type_traits>
-
 #include "numeric.cuh"
 
 namespace hyperconv {
@@ -24,9 +22,7 @@ struct GatherShape {
   static_assert(kColumns * (Channels / ThreadChannels) == kGatherThreads, "a block has kGatherThreads threads");
   static_assert(kGatherThreads % Pixels == 0, "a thread gathers one pixel's taps");
 };
-using GatherMedium = GatherShape<32, 128, 4, 4>;
-template <typename S>  // the sums of doubles would take twice the registers there are
-using GatherWide = std::conditional_t<sizeof(S) == 8, GatherMedium, GatherShape<64, 128, 8, 4>>;
+using GatherWide = GatherShape<32, 128, 4, 4>;
 using GatherThin = GatherShape<4, 256, 4, 1>;
 
 // How the work is cut into blocks, numbered with pixels fastest, then phases, channels, groups and sets.
@@ -266,13 +262,11 @@ void launch_shape(const Correlation& problem, Stream stream) {
 template <typename T>
 void launch_correlate_gather(const Correlation& problem, bool in_int, Stream stream) {
   if (!in_int) {
-    launch_shape<T, GatherMedium, int64_t>(problem, stream);
+    launch_shape<T, GatherWide, int64_t>(problem, stream);
   } else if (problem.out_channels <= GatherThin::kChannels) {
     launch_shape<T, GatherThin, int>(problem, stream);
-  } else if (problem.out_channels <= GatherMedium::kChannels) {
-    launch_shape<T, GatherMedium, int>(problem, stream);
   } else {
-    launch_shape<T, GatherWide<sum_t<T>>, int>(problem, stream);
+    launch_shape<T, GatherWide, int>(problem, stream);
   }
 }
 

@@ -21,10 +21,12 @@ struct CorrelatePlan {
   }
 };
 
-constexpr int kBlocksWanted = 528;   // four for each multiprocessor of the largest GPUs, about
-constexpr int kTilesPerBlock = 16;
+constexpr int kBlocksPerMultiprocessor = 2;
+constexpr int64_t kTilesPerBlock = 64;  // at most
 constexpr int kStepWords = 8;
 constexpr int kPlaneBanks = 24;  // four channel words x eight pixels, a fragment, then meet every bank once
+
+inline int64_t blocks_at_once(const Limits& limits) { return kBlocksPerMultiprocessor * limits.multiprocessors; }
 
 inline int round_to_step(int64_t words) { return static_cast<int>(divide_up(words, kStepWords) * kStepWords); }
 
@@ -58,7 +60,8 @@ inline int64_t most_taps(const Axis& axis) {
   return most;
 }
 
-inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int pixels, int outs, int shared_limit) {
+inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int pixels, int outs,
+                                      const Limits& limits) {
   CorrelatePlan plan{};
   plan.tile = choose_tile(problem.row, problem.column, problem.samples_per_set, pixels, 1, kPlaneBanks);
   if (plan.tile.samples == 0) return plan;
@@ -68,7 +71,7 @@ inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int 
   const int64_t wanted = taps >= 9 ? 8 : round_to_step(divide_up(72, taps > 0 ? taps : 1));
   bool fits = false;
   for (int blocks = 2; blocks >= 1 && !fits; --blocks) {
-    const int limit = shared_limit / blocks - 1024;
+    const int limit = limits.shared_bytes / blocks - 1024;
     for (int64_t words = wanted; words >= 1 && !fits; words /= 2) {
       fits = plan_chunks(plan, channel_words, taps, words, outs, true, limit) ||
              plan_chunks(plan, channel_words, taps, words, outs, false, limit);
@@ -78,26 +81,31 @@ inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int 
   plan.out_tiles = static_cast<int>(divide_up(problem.out_channels, outs));
   plan.tiles = plan.tile.count();
   const int64_t others = problem.sets * problem.groups * plan.out_tiles * problem.row.phases * problem.column.phases;
-  plan.tiles_per_block = others * plan.tiles / (forced.blocks_wanted > 0 ? forced.blocks_wanted : kBlocksWanted);
+  // Blocks that all run at once, each with as many tiles as that takes: its weights are loaded once.
+  const int64_t wanted_blocks = forced.blocks_wanted > 0 ? forced.blocks_wanted : blocks_at_once(limits);
+  plan.tiles_per_block = divide_up(others * plan.tiles, wanted_blocks);
   if (plan.tiles_per_block > kTilesPerBlock) plan.tiles_per_block = kTilesPerBlock;
-  if (plan.tiles_per_block < 1) plan.tiles_per_block = 1;
+  if (plan.tiles_per_block > plan.tiles) plan.tiles_per_block = plan.tiles;
   plan.tile_runs = divide_up(plan.tiles, plan.tiles_per_block);
   plan.count = others * plan.tile_runs;
   return plan;
 }
 
-// How many pixels and channels a block computes: with few channels there is no use in many, and small images need small
-// tiles to fill the device.
+// How many pixels and channels a block computes: 256 x 64, or with few channels 128 x 8 and 128 x 32. Where these leave
+// multiprocessors idle, 128 x 32 or 64 x 64.
 enum class TileShape { thin, medium, small, large };
 
-inline TileShape tile_shape(const Correlation& problem) {
+inline TileShape tile_shape(const Correlation& problem, const Limits& limits) {
   if (forced.shape >= 0) return static_cast<TileShape>(forced.shape);
   if (problem.out_channels <= (problem.tf32 || problem.dtype != Dtype::float32 ? 8 : 4)) return TileShape::thin;
   if (problem.out_channels <= 32) return TileShape::medium;
   const int64_t pixels = static_cast<int64_t>(problem.row.destination) * problem.column.destination;
-  const int64_t blocks = problem.sets * problem.groups * divide_up(problem.out_channels, 64) *
-                         divide_up(pixels * problem.samples_per_set, 256);
-  return blocks * 2 >= kBlocksWanted ? TileShape::large : TileShape::small;
+  const auto blocks = [&](int outs, int tile) {
+    return problem.sets * problem.groups * divide_up(problem.out_channels, outs) *
+           divide_up(pixels * problem.samples_per_set, tile);
+  };
+  if (blocks(64, 256) >= limits.multiprocessors) return TileShape::large;
+  return blocks(32, 128) >= limits.multiprocessors ? TileShape::medium : TileShape::small;
 }
 
 }  // namespace hyperconv

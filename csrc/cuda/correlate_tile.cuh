@@ -271,9 +271,9 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kBlocks)
 }
 
 template <typename Product>
-bool launch_tiles(const Correlation& problem, int shared_limit, Stream stream) {
+bool launch_tiles(const Correlation& problem, const Limits& limits, Stream stream) {
   constexpr int kPack = Words<typename Product::Element>::kPack;
-  const CorrelatePlan plan = plan_correlation(problem, kPack, Product::kPixels, Product::kOuts, shared_limit);
+  const CorrelatePlan plan = plan_correlation(problem, kPack, Product::kPixels, Product::kOuts, limits);
   if (plan.count == 0) return false;
   const auto blocks = static_cast<unsigned>(plan.count < kLargestInt ? plan.count : kLargestInt);
   launch(correlate_tile_kernel<Product>, dim3(blocks), dim3(Product::kThreads), plan.shared_bytes(), stream, problem,
@@ -282,21 +282,21 @@ bool launch_tiles(const Correlation& problem, int shared_limit, Stream stream) {
 }
 
 template <typename T>
-bool correlate_on_tensor_cores(const Correlation& problem, int shared_limit, Stream stream) {
-  switch (tile_shape(problem)) {
-    case TileShape::thin: return launch_tiles<TensorProduct<T, 2, 1, 4, 1>>(problem, shared_limit, stream);
-    case TileShape::medium: return launch_tiles<TensorProduct<T, 2, 4, 4, 1>>(problem, shared_limit, stream);
-    case TileShape::small: return launch_tiles<TensorProduct<T, 2, 4, 2, 2>>(problem, shared_limit, stream);
-    default: return launch_tiles<TensorProduct<T, 4, 8, 4, 1>>(problem, shared_limit, stream);
+bool correlate_on_tensor_cores(const Correlation& problem, const Limits& limits, Stream stream) {
+  switch (tile_shape(problem, limits)) {
+    case TileShape::thin: return launch_tiles<TensorProduct<T, 2, 1, 4, 1>>(problem, limits, stream);
+    case TileShape::medium: return launch_tiles<TensorProduct<T, 2, 4, 4, 1>>(problem, limits, stream);
+    case TileShape::small: return launch_tiles<TensorProduct<T, 2, 4, 2, 2>>(problem, limits, stream);
+    default: return launch_tiles<TensorProduct<T, 4, 8, 4, 1>>(problem, limits, stream);
   }
 }
 
-inline bool correlate_in_float32(const Correlation& problem, int shared_limit, Stream stream) {
-  switch (tile_shape(problem)) {
-    case TileShape::thin: return launch_tiles<PlainProduct<32, 4, 4, 2, 1>>(problem, shared_limit, stream);
-    case TileShape::medium: return launch_tiles<PlainProduct<8, 8, 8, 4, 1>>(problem, shared_limit, stream);
-    case TileShape::small: return launch_tiles<PlainProduct<8, 4, 8, 2, 2>>(problem, shared_limit, stream);
-    default: return launch_tiles<PlainProduct<8, 8, 8, 2, 2>>(problem, shared_limit, stream);
+inline bool correlate_in_float32(const Correlation& problem, const Limits& limits, Stream stream) {
+  switch (tile_shape(problem, limits)) {
+    case TileShape::thin: return launch_tiles<PlainProduct<32, 4, 4, 2, 1>>(problem, limits, stream);
+    case TileShape::medium: return launch_tiles<PlainProduct<8, 8, 8, 4, 1>>(problem, limits, stream);
+    case TileShape::small: return launch_tiles<PlainProduct<8, 4, 8, 2, 2>>(problem, limits, stream);
+    default: return launch_tiles<PlainProduct<8, 8, 8, 2, 2>>(problem, limits, stream);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "forced.h"
 #include "launch.h"
+#include "problem.h"
 
 namespace hyperconv {
 
@@ -22,7 +23,7 @@ inline bool is_on_device(const torch::stable::Tensor& tensor) { return tensor.is
 struct Device {
   torch::stable::accelerator::DeviceGuard guard;
   Stream stream = nullptr;
-  int shared_limit = 0;
+  Limits limits{};
 
   explicit Device(const torch::stable::Tensor& tensor) : guard(tensor.get_device_index()) {
     const int index = tensor.get_device_index();
@@ -30,7 +31,8 @@ struct Device {
     void* current = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index, &current));
     stream = static_cast<Stream>(current);
-    STD_CUDA_CHECK(cudaDeviceGetAttribute(&shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    STD_CUDA_CHECK(cudaDeviceGetAttribute(&limits.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    STD_CUDA_CHECK(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, index));
   }
 };
 
@@ -42,7 +44,7 @@ inline bool is_on_device(const torch::stable::Tensor& tensor) { return tensor.is
 
 struct Device {
   Stream stream = nullptr;
-  int shared_limit = forced.shared_limit > 0 ? forced.shared_limit : 227 * 1024;
+  Limits limits{forced.shared_limit > 0 ? forced.shared_limit : 227 * 1024, 132};
 
   explicit Device(const torch::stable::Tensor&) {}
 };

@@ -8,10 +8,10 @@
 
 namespace hyperconv {
 
-// The halo of a tile in shared memory, on tensor cores or in float32; false where no tile fits into `shared_limit`
-// bytes of it.
-bool correlate_tile(const Correlation& problem, int shared_limit, Stream stream);
-bool accumulate_tile(const Accumulation& problem, const Parts& parts, int shared_limit, Stream stream);
+// The halo of a tile in shared memory, on tensor cores or in float32; false where no tile fits into the shared
+// memory there is.
+bool correlate_tile(const Correlation& problem, const Limits& limits, Stream stream);
+bool accumulate_tile(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream);
 
 // Every product's factors gathered one by one: for all that the others do not take.
 void correlate_gather(const Correlation& problem, bool in_int, Stream stream);

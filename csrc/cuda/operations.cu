@@ -14,7 +14,7 @@ namespace {
 std::atomic<bool> tf32_is_allowed{false};
 
 void run(const Correlation& problem, const Device& device) {
-  if (suits_tiles(problem) && correlate_tile(problem, device.shared_limit, device.stream)) return;
+  if (suits_tiles(problem) && correlate_tile(problem, device.limits, device.stream)) return;
   correlate_gather(problem, gathers_in_int(problem), device.stream);
 }
 
@@ -158,7 +158,7 @@ Tensor accumulate(const Tensor& grad, const Tensor& input, const Optional& mask,
   Parts parts{choose_parts(problem), result.numel(), bias == nullptr ? 0 : bias->numel(), nullptr,
               problem.weight_gradient, problem.bias_gradient};
   const Optional partial = partial_sums(parts, grad);
-  if (!suits_tiles(problem) || !accumulate_tile(problem, parts, device.shared_limit, device.stream)) {
+  if (!suits_tiles(problem) || !accumulate_tile(problem, parts, device.limits, device.stream)) {
     accumulate_gather(problem, parts, gathers_in_int(problem), device.stream);
   }
   sum_parts(problem.dtype, parts, device.stream);

@@ -102,6 +102,12 @@ struct BiasSum {
   double negative_slope;
 };
 
+// What the device of a call has.
+struct Limits {
+  int shared_bytes;  // of one block
+  int multiprocessors;
+};
+
 // Divides numbers below 2^31 by a fixed positive one with a multiplication and a shift
 // (Granlund and Montgomery 1994, "Division by invariant integers using multiplication").
 struct Divisor {

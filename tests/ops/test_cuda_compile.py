@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from setup_script import ROOT, nvcc_or_skip, script
 
 from hyperconv.ops import schema
 
+pytestmark = pytest.mark.timeout(1800)  # two minutes of two cores, and this machine may be busy
 NVCC = nvcc_or_skip()
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 STAND_IN = """
@@ -37,8 +39,9 @@ def compiled(tmp_path_factory):
     strict = ["-Werror", "all-warnings", "-Xcompiler", "-Werror", "-Xptxas", "-v"]
     command = [*NVCC, *flags, *strict, *script.torch_headers(script.find_torch()), "-c"]
     objects = [folder / f"{source.stem}.o" for source in SOURCES]
-    logs = [run(*command, source, "-o", target) for source, target in zip(SOURCES, objects, strict=True)]
-    return objects, architectures, "".join(logs)
+    with ThreadPoolExecutor(2) as pool:
+        logs = pool.map(lambda source, target: run(*command, source, "-o", target), SOURCES, objects)
+        return objects, architectures, "".join(logs)
 
 
 def test_every_architecture_compiles_without_spills(compiled):
