@@ -34,7 +34,7 @@ export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_TH
 PARTS=("$@")
 [ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches tune tuned)
 
-declare -A WEIGHT=([tests]=150 [selftest]=40 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
+declare -A WEIGHT=([tests]=150 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [step]=80 [suite]=150)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
@@ -120,9 +120,11 @@ if [ "$DEVICE" = cuda ]; then
     ARCHITECTURE=$("$PYTHON" -c 'import torch; print("{}.{}".format(*torch.cuda.get_device_capability()))')
     TORCH_CUDA_ARCH_LIST=$ARCHITECTURE run 170 build "$PYTHON" setup.py build_ext --inplace
     SMALL=()
+    CHECKED=(--dtype tf32 --dtype bfloat16)
 else
     GPU=rehearsal
     SMALL=(tiny)
+    CHECKED=(--dtype float32)
 fi
 run 60 environment "$PYTHON" -m hyperconv.cli.main info
 PARALLEL=()
@@ -135,7 +137,7 @@ for part in "${PARTS[@]}"; do
     suite) run "$seconds" tests-all "${PYTEST[@]}" -q "${PARALLEL[@]}" tests ;;
     selftest)
         run "$seconds" selftest "$PYTHON" -m hyperconv.cli.main selftest --device "$DEVICE" \
-            --json "$WORK/selftest.json" ${SMALL:+--dtype float32}
+            --json "$WORK/selftest.json" "${CHECKED[@]}"
         ;;
     machine) script "$seconds" machine ;;
     operator)

@@ -118,13 +118,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = []
+    facts, rows = describe(options.device), []
     for side in options.sides:
         for name, way in ways(options.device).items():
             rows.append(row(name, way, side, options.batch, options.device))
+            if options.out:
+                options.out.write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")
     print("\n".join(graph_table(rows)))
-    if options.out:
-        options.out.write_text(json.dumps({"environment": describe(options.device), "rows": rows}, indent=1) + "\n")
     raise SystemExit(any("not_timed" in r and r["way"] != "grouped" for r in rows))
 
 
