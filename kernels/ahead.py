@@ -8,6 +8,7 @@ machine code, as Triton's options to the assembler change with its version.
 """
 
 import argparse
+import itertools
 import re
 import subprocess
 import sys
@@ -114,10 +115,10 @@ def launches(
         geometry = ([layer.stride] * 2, [1, 1], [1, 1], layer.groups)
         leaky_relu, slope = 2, 0.2
         calls = {
-            "forward": lambda: operations.conv2d(x, w, b, *geometry, leaky_relu, slope),
-            "masked": lambda: operations.masked_conv2d(x, w, None, y, *geometry, slope),
             "input": lambda: operations.input_gradient(y, w, y, [size, size], *geometry, slope),
             "parameters": lambda: operations.parameter_gradients(y, x, y, WEIGHT_SETS, [3, 3], *geometry, slope),
+            "masked": lambda: operations.masked_conv2d(x, w, None, y, *geometry, slope),
+            "forward": lambda: operations.conv2d(x, w, b, *geometry, leaky_relu, slope),
             "bias": lambda: operations.bias_gradient(y, y, WEIGHT_SETS, slope),
         }
         for name, call in calls.items():
@@ -178,9 +179,8 @@ def resources(launch: Launch, kernel) -> Resources:
         int(count or 1) * int(bits) // 8
         for count, bits in re.findall(r"ld\.global[\w.:]*?(?:\.v(\d))?\.[bfsu](\d+)", ptx)
     ]
-    tile = tuple(value for value in launch.constants if isinstance(value, int) and not isinstance(value, bool))[-3:]
     return Resources(
-        launch.kernel.__name__, tile, launch.warps, launch.stages, registers, spilled, kernel.metadata.shared,
+        launch.kernel.__name__, tile(launch), launch.warps, launch.stages, registers, spilled, kernel.metadata.shared,
         tuple(sorted({" ".join(filter(None, one)) for one in matrix})), max(copies + loads, default=0),
     )
 
@@ -208,25 +208,44 @@ def specialisation(launch: Launch, tensors: tuple[Tensor | None, ...]) -> tuple:
     )
 
 
+def configuration(launch: Launch, tensors: tuple[Tensor | None, ...]) -> tuple:
+    """Equal for launches with the same tiles, and packed weights or not."""
+    packed = launch.kernel.__name__.startswith("correlate") and launch.arguments[1][3] == 1
+    return (launch.kernel.__name__, packed, tile(launch), launch.warps, launch.stages)
+
+
+def tile(launch: Launch) -> tuple[int, ...]:
+    sizes = [value for parameter, value in zip(launch.kernel.params[::-1], launch.constants[::-1])
+             if parameter.name.startswith("BLOCK")]
+    return tuple(sizes[::-1])
+
+
 def every(
-    capability: str, arithmetics=tuple(ARITHMETICS), layers=LAYERS, sizes=SIZES, layouts=tuple(LAYOUTS)
-) -> Iterator[tuple[str, Resources]]:
-    """(description, resources) of each distinct kernel of these layers, compiled as it is asked for."""
+    capability: str, arithmetics=tuple(ARITHMETICS), layers=LAYERS, distinct=specialisation
+) -> Iterator[tuple[str, Resources | Exception]]:
+    """(description, resources) of the kernels of these layers, compiled as they are asked for; or why one does not.
+
+    Of launches that `distinct` finds equal in one arithmetic and memory format, the first: operators that read a mask
+    come before those that do not.
+    """
     seen = set()
     with target(capability):
-        for name in arithmetics:
-            for layer in layers:
-                for size in sizes:
-                    for layout in layouts:
-                        for operator, launch, tensors in launches(capability, name, layer, size, layout):
-                            key = specialisation(launch, tensors)
-                            if key not in seen:
-                                seen.add(key)
-                                label = f"{name:8} {layer!s:9} {size:3} {layout} {operator}"
-                                yield label, resources(launch, compiled(launch, tensors))
+        for name, layer, size, layout in itertools.product(arithmetics, layers, SIZES, LAYOUTS):
+            for operator, launch, tensors in launches(capability, name, layer, size, layout):
+                key = (name, layout, distinct(launch, tensors))
+                if key not in seen:
+                    seen.add(key)
+                    label = f"{name:8} {layer!s:9} {size:3} {layout} {operator}"
+                    try:
+                        found = resources(launch, compiled(launch, tensors))
+                    except Exception as error:  # noqa: BLE001 -- Triton's stages and the assembler each have their own kinds
+                        found = error
+                    yield label, found
 
 
-def row(capability: str, label: str, one: Resources) -> str:
+def row(capability: str, label: str, one: Resources | Exception) -> str:
+    if isinstance(one, Exception):
+        return f"{capability:4} {label:36} does not compile: {' '.join(str(one).split())[:300] or type(one).__name__}"
     return (
         f"{capability:4} {label:36} {one.kernel:14} {'x'.join(map(str, one.tile)):>10} {one.warps:5} {one.stages:6} "
         f"{one.registers:9} {one.spilled:7} {one.shared:7} {one.programs(capability):8} {one.copy:4}  "
@@ -245,17 +264,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--capability", nargs="+", choices=SHARED, default=list(SHARED))
     parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETICS, default=list(ARITHMETICS))
     parser.add_argument("--layer", nargs="+", choices=[str(layer) for layer in LAYERS], default=[str(o) for o in LAYERS])
+    parser.add_argument("--tiles-once", action="store_true", help="each choice of tiles at one operator only")
     chosen = parser.parse_args(arguments)
     if INTERPRETED:
         parser.error("TRITON_INTERPRET is set: the interpreter compiles nothing; unset it")
     layers = [layer for layer in LAYERS if str(layer) in chosen.layer]
+    distinct = configuration if chosen.tiles_once else specialisation
     print(HEADER)
     bad = 0
     for capability in chosen.capability:
-        for label, one in every(capability, chosen.arithmetic, layers):
+        for label, one in every(capability, chosen.arithmetic, layers, distinct):
             print(row(capability, label, one), flush=True)
-            bad += one.spilled > 0 or one.shared > SHARED[capability] * 1024
-    print(f"{bad} kernels spill registers or ask for more shared memory than there is")
+            bad += isinstance(one, Exception) or one.spilled > 0 or one.shared > SHARED[capability] * 1024
+    print(f"{bad} kernels do not compile, spill registers or ask for more shared memory than there is")
     return 1 if bad else 0
 
 

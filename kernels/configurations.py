@@ -77,66 +77,62 @@ def _few_products(kernel: str, channels: int, taps: int, channels_last: bool) ->
     return channels * taps <= 64
 
 
-def rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+def rule(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """Tiles for a class nobody has measured: what fits in registers with every value of a tile loaded on its own.
 
     In channels_last, 16-byte reads take fewer addresses, so tiles are deeper: fewer steps, each waiting less. Packing
     pays where a program's products outweigh one more launch: in PyTorch's order a tap's weights lie kH * kW elements
     apart, and each read fetches all.
     """
-    return correlation_rule(arithmetic, layer, pairs) if layer.kernel == "correlate" else sum_rule(arithmetic, layer, pairs)
+    if layer.kernel == "correlate":
+        return correlation_rule(capability, arithmetic, layer, pairs)
+    return sum_rule(arithmetic, layer, pairs)
 
 
-def correlation_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
-    """By how many registers the addresses of a tile take; see TILE.
+def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    """128 pixels, fewer where a small image would leave multiprocessors without a program, and where few outputs leave
+    the time to memory, which more programs keep busier. 32 channels, but 16 where the addresses of single values, or
+    the operands of float32, would not fit in registers.
 
-    A small image has about one program for each multiprocessor: few pixels each, and weights as they come.
+    Hopper's matrix units read 16-bit operands from shared memory, and leave the registers to deeper tiles.
     """
     if layer.kind == "thin":
         return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
     exact, flat, narrow = arithmetic == "float32", layer.kind == "flat", layer.outputs <= 16
-    if exact or layer.small:
-        pixels, depth = 64, 16 if exact else 32
-    elif flat:
-        pixels, depth = 64 if arithmetic == "tf32" else 128, 32
-    else:
-        pixels, depth = TILE[bits(arithmetic), layer.layout]
-    deepest = depth == 64
+    few = exact or narrow or layer.small or (flat and arithmetic == "tf32")
+    shallow = exact or (arithmetic == "tf32" and layer.layout == "nchw" and not (flat or layer.small))
+    hopper = capability == "9.0" and sixteen_bit(arithmetic) and layer.layout == "nhwc" and not (flat or layer.small)
     return Tiles(
-        pixels=64 if narrow else pixels,
-        pairs=power_of_two(pairs, 16, depth),
-        outputs=min(layer.outputs, 128 if deepest else 64),
+        pixels=64 if few else 128,
+        pairs=power_of_two(pairs, 16, 16 if shallow else 64 if hopper else 32),
+        outputs=min(layer.outputs, 128 if hopper else 64),
         warps=4 if narrow else 8,
         stages=2 if flat or exact else 3,
         pack=not (flat or layer.small),
     )
 
 
-TILE = {(32, "nchw"): (128, 16), (32, "nhwc"): (128, 32), (16, "nchw"): (128, 32), (16, "nhwc"): (128, 64)}
-"""Pixels and channels of a tile of large images on matrix units, by bits of a value. Values of NCHW are read one by one,
-those of 16 bits through registers; in channels_last 16 bytes at a time, copied while the step before is multiplied."""
-
-
 def sum_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
-    """Both operands are read from memory, so the tile's sides are alike; its pixels are what a step sums over."""
+    """Both operands are read from memory, so the tile's sides are alike. A step sums over few pixels: those of NCHW are
+    read one by one, and many programs hide more than deep ones."""
     if layer.kind == "thin":
         return Tiles(pixels=32, pairs=16, outputs=layer.outputs, stages=2)
-    exact, vectors = arithmetic == "float32", layer.layout == "nhwc" and layer.kind == "wide"
-    if bits(arithmetic) == 16:
-        pixels = 64 if vectors and layer.outputs == 64 else 32
+    exact, flat = arithmetic == "float32", layer.kind == "flat"
+    if exact or flat or layer.layout == "nchw":
+        pixels = 16
     else:
-        pixels = 32 if vectors and not exact else 16
+        pixels = 64 if sixteen_bit(arithmetic) and layer.outputs == 64 else 32
     return Tiles(
         pixels=pixels,
-        pairs=power_of_two(pairs, 16, 32 if exact or layer.kind == "flat" else 64),
+        pairs=power_of_two(pairs, 16, 32 if exact or flat else 64),
         outputs=min(layer.outputs, 32 if exact else 64),
         warps=8 if layer.outputs == 64 and not exact else 4,
         stages=2 if exact else 3,
     )
 
 
-def bits(arithmetic: str) -> int:
-    return {"float64": 64, "bfloat16": 16, "float16": 16}.get(arithmetic, 32)
+def sixteen_bit(arithmetic: str) -> bool:
+    return arithmetic in ("bfloat16", "float16")
 
 
 SHIPPED: dict[tuple[str, str, str], Tiles] = {}
@@ -151,7 +147,7 @@ def measured_here(capability: str) -> dict[tuple[str, str], Tiles]:
 
 def unmeasured(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles where this machine's measurements name none: shipped, or by the rule."""
-    return SHIPPED.get((capability, arithmetic, str(layer))) or rule(arithmetic, layer, pairs)
+    return SHIPPED.get((capability, arithmetic, str(layer))) or rule(capability, arithmetic, layer, pairs)
 
 
 def tiles(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:

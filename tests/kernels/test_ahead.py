@@ -1,0 +1,92 @@
+"""Every choice of tiles, compiled ahead of time for GPUs that are not here: it compiles, fits, and spills nothing.
+
+Compiling happens in a process of its own, as Triton either interprets or compiles for all of a process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from hyperconv.kernels import ahead
+
+COMPILE = """
+import dataclasses, json, sys
+from hyperconv.kernels import ahead
+for label, one in ahead.every(sys.argv[1], sys.argv[2].split(), distinct=ahead.configuration):
+    print(json.dumps([label, str(one) if isinstance(one, Exception) else dataclasses.asdict(one)]))
+"""
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """{label: resources} of a capability, by one process whose cache of kernels starts empty and is thrown away."""
+    cache = tmp_path_factory.mktemp("triton")
+
+    def compile(capability: str, arithmetics: str) -> dict[str, dict]:
+        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        process = subprocess.run(
+            [sys.executable, "-c", COMPILE, capability, arithmetics], check=False, capture_output=True, text=True,
+            env={**environment, "TRITON_CACHE_DIR": str(cache)},
+        )
+        assert process.returncode == 0, process.stderr[-2000:]
+        return dict(json.loads(line) for line in process.stdout.splitlines())
+
+    return compile
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("capability", ahead.SHARED)
+def test_every_choice_of_tiles_compiles_without_spills(compiled, capability):
+    kernels = compiled(capability, " ".join(ahead.ARITHMETICS))
+    assert {label.split()[0] for label in kernels} == set(ahead.ARITHMETICS)
+    failed = {label: one for label, one in kernels.items() if isinstance(one, str)}
+    assert not failed
+    spilled = {label: one["spilled"] for label, one in kernels.items() if one["spilled"]}
+    assert not spilled
+    too_large = {label: one["shared"] for label, one in kernels.items() if one["shared"] > ahead.SHARED[capability] * 1024}
+    assert not too_large
+    on_matrix_units = {
+        label: one for label, one in kernels.items()
+        if one["kernel"] in ("correlate", "accumulate") and min(one["tile"]) >= 8 and label.split()[0] != "float32"
+    }
+    assert {one["kernel"] for one in on_matrix_units.values()} == {"correlate", "accumulate"}
+    own = {"8.0": "mma", "9.0": "wgmma", "10.0": "tcgen05"}[capability]
+    for label, one in on_matrix_units.items():
+        units = {instruction.split()[0] for instruction in one["matrix"]}
+        assert units and units <= {"mma", own}, label
+    assert any(one["matrix"][0].startswith(own) for one in on_matrix_units.values())
+
+
+def test_a_plan_is_made_for_the_gpu_it_is_rehearsed_for():
+    layer = ahead.Conv(64, 64)
+    splits = {
+        capability: max(
+            launch.programs for operator, launch, _ in ahead.launches(capability, "bfloat16", layer, 128, "nhwc")
+            if operator == "parameters"
+        )
+        for capability in ahead.SHARED
+    }
+    assert splits["8.0"] <= splits["9.0"] <= splits["10.0"] and splits["8.0"] < splits["10.0"]
+
+
+def test_spilled_bytes_are_counted_by_width():
+    code = "STL [R1+0x4], R7 ;\n STL.64 [R1], R5 ;\n LDL.LU R3, [R1+0x4] ;\n LDL.LU.128 R8, [R1] ; LDG.E R1"
+    assert ahead._spilled(code) == 4 + 8 + 4 + 16
+    assert ahead._spilled("FFMA R1, R2, R3, R4 ; LDGSTS.E [R1], [R2]") == 0
+
+
+def test_the_command_names_what_it_compiled():
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "hyperconv.kernels.ahead"]
+    options = ["--capability", "9.0", "--arithmetic", "float64", "--layer", "64-1", "--tiles-once"]
+    process = subprocess.run([*command, *options], check=False, capture_output=True, text=True, env=environment)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "correlate_thin" in process.stdout and "0 kernels do not compile" in process.stdout
+    interpreted = {**environment, "TRITON_INTERPRET": "1"}
+    process = subprocess.run([*command, *options], check=False, capture_output=True, text=True, env=interpreted)
+    assert process.returncode == 2 and "TRITON_INTERPRET" in process.stderr
