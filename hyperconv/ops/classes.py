@@ -54,4 +54,5 @@ def layer_of(arithmetic: str, shape: Shape) -> Layer:
 
 
 def _channels_last(tensor: Tensor) -> bool:
-    return tensor.stride(1) == 1 != tensor.stride(3)
+    _, channel, _, pixel = tensor.stride()
+    return channel == 1 != pixel
