@@ -5,12 +5,12 @@ what another version left is never read. A file that cannot be read is reported 
 """
 
 import functools
-import importlib.metadata
 import json
 import logging
 from pathlib import Path
 
 import torch
+import triton
 
 from hyperconv.files import cache_folder, replacing
 from hyperconv.version import __version__
@@ -26,7 +26,7 @@ def path() -> Path:
 
 def title(device_name: str, capability: str) -> str:
     """What measurements hold for: 'NVIDIA H200, 9.0, triton 3.6.0, hyperconv 0.1.0'."""
-    return f"{device_name}, {capability}, triton {importlib.metadata.version('triton')}, hyperconv {__version__}"
+    return f"{device_name}, {capability}, triton {triton.__version__}, hyperconv {__version__}"
 
 
 def read() -> dict[str, dict[str, dict]]:
