@@ -56,15 +56,19 @@ def selftest(
     for label, text in facts.items():
         print(f"{label:<12} {text}")
     print("\n" + _LINE.format(*_TITLES))
-    done = []
-    for where, found in chosen.items():
-        for name in found:
-            for check in checks(name, where, arithmetic, every):
-                print(_line(check), flush=True)
-                done.append(check)
+    done: list[Check] = []
+    finished = False
+    try:
+        for where, found in chosen.items():
+            for name in found:
+                for check in checks(name, where, arithmetic, every):
+                    print(_line(check), flush=True)
+                    done.append(check)
+        finished = True
+    finally:  # an interrupted run has found something too
+        if json_file is not None:
+            _write(json_file, facts, done, finished)
     wrong = [check for check in done if not check.outcome.passed]
-    if json_file is not None:
-        _write(json_file, facts, done)
     print(f"\n{len(wrong)} of {len(done)} checks went wrong" if wrong else f"\nall {len(done)} checks passed")
     if wrong:
         raise typer.Exit(1)
@@ -97,10 +101,11 @@ def _line(check: Check) -> str:
     )
 
 
-def _write(file: Path, facts: dict[str, str], done: list[Check]) -> None:
+def _write(file: Path, facts: dict[str, str], done: list[Check], finished: bool) -> None:
     content = {
         "environment": facts,
-        "passed": all(check.outcome.passed for check in done),
+        "finished": finished,
+        "passed": finished and all(check.outcome.passed for check in done),
         "checks": [
             {
                 "backend": check.backend,

@@ -67,12 +67,23 @@ def test_the_file_holds_it_all(hyperconv, native_is, tmp_path):
     native_is()
     answer = hyperconv(*QUICK, "--dtype", "bfloat16", "--json", tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["passed"] is True and report["environment"]["torch"].startswith(torch.__version__)
+    assert report["passed"] is report["finished"] is True and report["environment"]["torch"].startswith(torch.__version__)
     assert f"all {len(report['checks'])} checks passed" in answer.out
     for check in report["checks"]:
         assert (check["backend"], check["device"]) == ("native", "cpu")
         assert check["dtype"] in ("float32", "bfloat16") and check["class"].count("/") == 4
         assert 0 <= check["error"] <= check["bound"] and check["milliseconds"] > 0
+
+
+def test_an_interrupted_run_keeps_what_it_has(hyperconv, native_is, tmp_path):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    native_is(parameter_gradients=interrupted)
+    answer = hyperconv(*QUICK, "--json", tmp_path / "report.json")
+    assert answer.code == 130 and "interrupted" in answer.error
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["finished"] is report["passed"] is False and len(report["checks"]) > 10
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the kernels are not interpreted")
