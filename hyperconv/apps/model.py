@@ -93,8 +93,9 @@ class Model:
         return self.system.photo_model(self.contexts(*photos), sizes, self.amplitudes[indices])
 
     def contexts(self, *photos: str | int) -> Tensor:
-        """What the generator's hypernetwork makes the weights of some photos from (B, features)."""
-        return self.system.generator.embed(self._embedding_inputs(photos))
+        """What the generator's hypernetwork makes the weights of some photos from."""
+        coarsest = self.collection.batch(self._indices(photos), 0).images
+        return self.system.generator.embed(self._embedding_inputs(photos), coarsest)
 
     def photo(self, photo: str | int, scale: int = -1) -> Tensor:
         """A photo as the model is to know it, (C, H, W) in [-1, 1], at one scale (default: the finest)."""

@@ -24,6 +24,8 @@ class Config:
     embedding_size: int = 128  # pixels; the embedding sees the photo squashed to a square
     backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file
     features: int = 512
+    first_scale_sees: str = "embedding"  # or 'embedding and thumbnail': its last layer also reads the coarsest image
+    variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan': weights start at He's scale, half shared and half the photo's own
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
@@ -49,6 +51,8 @@ class Config:
         for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.variants < 0:
+            raise InputError(f"variants is {self.variants}: it must be at least 0")
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         for name, choices in CHOICES.items():
@@ -79,7 +83,7 @@ class Config:
 
 KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
          "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
-CHOICES = {"system": ("meta",), "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
+CHOICES = {"system": ("meta",), "first_scale_sees": ("embedding", "embedding and thumbnail"), "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
             "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
@@ -90,10 +94,11 @@ PRESETS = {
     "paper": PAPER,
     "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
     "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
-                     batch_size=8, learning_rate=2e-4, context_norm="unit", head_init="hyperfan", penalty_weight=0.4,
-                     noise_factor=0.25),
+                     batch_size=8, learning_rate=2e-4, first_scale_sees="embedding and thumbnail", variants=16,
+                     context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
     "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
-                    features=64, iterations=(1000, 600, 400, 300), batch_size=6, learning_rate=1e-3,
+                    features=64, negative_slope=0.2, iterations=(800, 600, 400, 300), batch_size=6,
+                    learning_rate=5e-4, decay_at=0.6, first_scale_sees="embedding and thumbnail", variants=16,
                     context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
 }
 

@@ -23,27 +23,82 @@ from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightSet
 
 
-class PhotoHyperNetwork(nn.Module):
-    """An embedding network and one head set per scale, each a single projection into a flat weight set."""
+class ThumbnailHead(nn.Module):
+    """Thumbnails (B, pixels) -> what they add to flat weight sets (B, P): zero but for the last layer.
 
-    def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool) -> None:
+    `PACE` sets how fast it learns: Adam moves all numbers at one rate, and neighbouring pixels act together.
+    """
+
+    PACE = 0.25
+
+    def __init__(self, pixels: int, template: ConvStack) -> None:
         super().__init__()
+        layout, last = template.layout, template.depth - 1
+        self.first = layout.offsets[f"{last}.weight"]
+        self.projection = nn.Linear(pixels, layout.size - self.first, bias=False)
+        nn.init.zeros_(self.projection.weight)
+        scale = self.PACE * layout.fill(template.scaling())[self.first:]
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, thumbnails: Tensor) -> Tensor:
+        return F.pad(self.projection(thumbnails) * self.scale, [self.first, 0])
+
+
+class PhotoHyperNetwork(nn.Module):
+    """An embedding network and one head set per scale, each a single projection into a flat weight set.
+
+    With `thumbnail_side` > 0 a photo's context also holds its coarsest image, in the top-left corner of a square of
+    that side, and one more projection adds to the coarsest scale's last layer what that image asks for. Where photos
+    share the hidden layers, the reconstruction is (through tanh) linear in the last layer's weights, so that this
+    projection can learn how any image is written into them. It starts at zero; see `hyperconv.gan.first_guess`.
+    """
+
+    def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool,
+                 thumbnail_side: int = 0) -> None:
+        super().__init__()
+        self.features = config.features
+        self.thumbnail_side = thumbnail_side
         self.unit_contexts = config.context_norm == "unit"
         backbone_weights = config.backbone_weights if pretrained else None
         self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights)
         head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
         self.heads = nn.ModuleList([head])
+        if thumbnail_side:
+            self.thumbnail_head = ThumbnailHead(channels * thumbnail_side**2, template)
 
-    def embed(self, photos: Tensor) -> Tensor:
-        """Photos squashed to the embedding's size (B, C, S, S) in [-1, 1] -> contexts (B, features)."""
-        return self.normalise(self.embedding(photos))
+    def embed(self, photos: Tensor, coarsest: Tensor | None = None) -> Tensor:
+        """Contexts (B, features, and C side^2 of the thumbnail if there is one) of B photos in [-1, 1].
+
+        photos: squashed to the embedding's size (B, C, S, S). coarsest: their canvas at the coarsest scale;
+        only the thumbnail needs it.
+        """
+        contexts = self.embedding(photos)
+        if self.thumbnail_side:
+            contexts = torch.cat([contexts, self.thumbnails(coarsest)], dim=1)
+        return self.normalise(contexts)
+
+    def thumbnails(self, coarsest: Tensor) -> Tensor:
+        """Images at the coarsest scale (B, C, H, W) -> (B, C side^2): in the top-left corner of a zero square."""
+        height, width = coarsest.shape[-2:]
+        return F.pad(coarsest, [0, self.thumbnail_side - width, 0, self.thumbnail_side - height]).flatten(1)
 
     def normalise(self, contexts: Tensor) -> Tensor:
-        """Contexts (B, features) brought to mean square 1 where the hypernetwork is trained on such."""
-        return F.rms_norm(contexts, contexts.shape[-1:]) if self.unit_contexts else contexts
+        """Contexts with their embedding brought to mean square 1 where the hypernetwork is trained on such."""
+        if not self.unit_contexts:
+            return contexts
+        embedding, thumbnail = contexts[:, :self.features], contexts[:, self.features:]
+        return torch.cat([F.rms_norm(embedding, embedding.shape[1:]), thumbnail], dim=1)
 
     def weights(self, contexts: Tensor, scale: int) -> WeightSet:
-        return self.heads[scale].weights(contexts)
+        weights = self.heads[scale].weights(contexts[:, :self.features])
+        if scale > 0 or not self.thumbnail_side:
+            return weights
+        return WeightSet(weights.layout, weights.flat + self.thumbnail_head(contexts[:, self.features:]))
+
+    def parameters_at(self, scale: int) -> list[nn.Parameter]:
+        """What trains at a scale, the embedding aside."""
+        thumbnail = self.thumbnail_head.parameters() if scale == 0 and self.thumbnail_side else ()
+        return [*self.heads[scale].parameters(), *thumbnail]
 
     def grow(self) -> None:
         """A new scale's head set starts as a copy of the last one."""
@@ -67,7 +122,8 @@ class MetaGAN(nn.Module):
                                                     negative_slope=config.negative_slope)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack, pretrained)
+            self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack, pretrained,
+                                               z_side if config.first_scale_sees != "embedding" else 0)
             self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack,
                                                     pretrained)
         self.register_buffer("z_star", white((channels, z_side, z_side), seeded("cpu", config.seed, "z*")))
@@ -91,7 +147,7 @@ class MetaGAN(nn.Module):
             head.requires_grad_(False)
 
     def photo_model(self, contexts: Tensor, sizes: list[Tensor], amplitudes: Tensor) -> PhotoModel:
-        """The models of B photos from the generator's contexts (B, features).
+        """The models of B photos from the generator's contexts.
 
         Finished scales carry no graph; the newest one's weights do, when gradients are enabled.
         """

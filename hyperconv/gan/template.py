@@ -48,9 +48,14 @@ class ConvStack:
 
     def __call__(self, input: Tensor, weights: WeightSet) -> Tensor:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin)."""
+        last = self.depth - 1
+        return hyper_conv2d(self.hidden(input, weights), weights[f"{last}.weight"], weights[f"{last}.bias"],
+                            activation=self.tail)
+
+    def hidden(self, input: Tensor, weights: WeightSet) -> Tensor:
+        """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         x = input
-        for i in range(self.depth):
-            activation = "leaky_relu" if i < self.depth - 1 else self.tail
-            x = hyper_conv2d(x, weights[f"{i}.weight"], weights[f"{i}.bias"], activation=activation,
+        for i in range(self.depth - 1):
+            x = hyper_conv2d(x, weights[f"{i}.weight"], weights[f"{i}.bias"], activation="leaky_relu",
                              negative_slope=self.negative_slope)
         return x

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hyperconv.data.collection import Collection
+from hyperconv.data.images import resize
+from hyperconv.data.variants import variants
 from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.gan.first_guess import guess
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.round import play
@@ -57,6 +60,8 @@ class Trainer:
             self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
             self.system.calibrate(collection.embedding_inputs(self.everyone[:CALIBRATION_PHOTOS],
                                                                self.config.embedding_size))
+            if self.config.first_scale_sees == "embedding and thumbnail":
+                guess(self.system, collection)
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
             self.scale = self.step = 0
             self.begin_scale()
@@ -94,9 +99,9 @@ class Trainer:
         embedding_trains = self.scale == 0 or config.embedding_trains == "every scale"
         embedding.requires_grad_(embedding_trains)
         self.contexts = None if embedding_trains else self.all_contexts()
-        heads = list(system.generator.heads[self.scale].parameters())
+        own = system.generator.parameters_at(self.scale)
         self.players: dict[str, list[nn.Parameter]] = {
-            "generator": heads + (list(embedding.parameters()) if embedding_trains else []),
+            "generator": own + (list(embedding.parameters()) if embedding_trains else []),
             "discriminator": list(system.discriminator.parameters()),
         }
         self.optimizers = {
@@ -120,6 +125,8 @@ class Trainer:
         losses = play(self.photo_model(indices), self.system.discriminator_template,
                       critic.weights(critic_contexts, 0), photos, source, penalty_weight=config.penalty_weight,
                       penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
+        if config.variants and self.scale == 0:
+            losses["variants"] = self.rebuild_variants(source)
         rate = config.learning_rate * (config.decay if self.step >= config.decay_at * self.iterations else 1.0)
         for name, optimizer in self.optimizers.items():
             nn.utils.clip_grad_norm_(self.players[name], config.clip)
@@ -128,21 +135,37 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         return losses
 
+    def rebuild_variants(self, source: torch.Generator) -> Tensor:
+        """Backpropagate the first scale's reconstruction error of altered photos, all of one size; returns it."""
+        config, collection = self.config, self.collection
+        chosen = torch.randint(len(collection), (config.variants,), generator=source, device=self.device)
+        photos = variants(collection.embedding_inputs(chosen, config.embedding_size), source)
+        sizes = collection.sizes_of(chosen[:1])[0].expand(config.variants, -1)
+        images = resize(photos, tuple(sizes[0].tolist()))
+        contexts = self.system.generator.embed(photos, images)
+        model = self.system.photo_model(contexts, [sizes], torch.ones(config.variants, 1, device=self.device))
+        error = (model.reconstruct() - images).square().mean()
+        (config.reconstruction_weight * error).backward()
+        return error.detach()
+
     def photo_model(self, indices: Tensor) -> PhotoModel:
         """The current models of some training photos, up to the scale in training."""
         if self.contexts is None:
-            photos = self.collection.embedding_inputs(indices, self.config.embedding_size)
-            contexts = self.system.generator.embed(photos)
+            contexts = self.embed(indices)
         else:
             contexts = self.contexts[indices.to(self.device)]
         sizes = [self.collection.sizes[scale][indices] for scale in range(self.scale + 1)]
         return self.system.photo_model(contexts, sizes, self.amplitudes[indices.to(self.device)])
 
+    def embed(self, indices: Tensor) -> Tensor:
+        """The generator's contexts of some training photos."""
+        photos = self.collection.embedding_inputs(indices, self.config.embedding_size)
+        return self.system.generator.embed(photos, self.collection.batch(indices, 0).images)
+
     @torch.no_grad()
     def all_contexts(self) -> Tensor:
         """Contexts of every photo (photos, features), from an embedding that no longer changes."""
-        inputs = (self.collection.embedding_inputs(chunk, self.config.embedding_size) for chunk in self.chunks())
-        return torch.cat([self.system.generator.embed(photos) for photos in inputs])
+        return torch.cat([self.embed(chunk) for chunk in self.chunks()])
 
     @torch.no_grad()
     def measure_amplitudes(self) -> Tensor:

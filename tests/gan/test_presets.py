@@ -15,6 +15,7 @@ def test_the_paper_preset_is_the_published_one():
     assert (config.learning_rate, config.betas, config.batch_size) == (5e-5, (0.5, 0.999), 16)
     assert (config.penalty_weight, config.reconstruction_weight, config.clip) == (0.1, 50.0, 1.0)
     assert (config.decay_at, config.decay) == (0.8, 0.1)
+    assert (config.first_scale_sees, config.variants, config.head_init) == ("embedding", 0, "linear")
     assert [config.iterations_at(scale) for scale in range(7)] == [5000] * 7
     assert [tuple(size) for size in config.pyramid().sizes(188, 250)][:3] == [(19, 26), (27, 37), (40, 54)]
 
@@ -40,7 +41,8 @@ def test_a_configuration_survives_json(name):
 
 @pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},
                                      {"iterations": ()}, {"penalty_norm": "none"}, {"hidden": 1.5},
-                                     {"iterations": ("many",)}, {"decay": "slow"}])
+                                     {"iterations": ("many",)}, {"decay": "slow"}, {"variants": -1},
+                                     {"first_scale_sees": "all"}])
 def test_bad_settings_are_refused_by_name(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         preset("tiny", **changes)

@@ -51,7 +51,8 @@ def quality(trainer):
 
 
 def test_training_improves_reconstruction_and_patches(tmp_path, config, collection):
-    config = replace(config, iterations=(150, 100), scale_count=2, max_size=24, hidden=16)
+    config = replace(config, iterations=(150, 100), scale_count=2, max_size=24, hidden=16, learning_rate=1e-3,
+                     decay_at=0.8, first_scale_sees="embedding", variants=0)
     collection = Collection([_photo(i) for i in range(3)], config.pyramid())
     error_before, distance_before = quality(train(tmp_path / "short", replace(config, iterations=(1,)), collection))
     error_after, distance_after = quality(train(tmp_path / "run", config, collection))
@@ -64,6 +65,14 @@ def test_training_improves_reconstruction_and_patches(tmp_path, config, collecti
 
 def _photo(index):
     return picture(index, 48, 64)
+
+
+def test_altered_photos_train_the_first_scale_only(tmp_path, config, collection):
+    train(tmp_path / "run", replace(config, variants=4), collection)
+    train(tmp_path / "without", replace(config, variants=0), collection)
+    for name, scales in (("run", {0}), ("without", set())):
+        records = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        assert {record["scale"] for record in records if "variants" in record} == scales
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path, config, collection):

@@ -58,9 +58,10 @@ def test_a_run_trained_on_the_gpu_draws_the_same_on_the_cpu(tmp_path, device, co
     for where in (device, "cpu"):
         system, amplitudes, _, _ = load_system(run, "model", where)
         inputs = collection.embedding_inputs([0, 1, 2], config.embedding_size).to(where)
+        coarsest = collection.batch([0, 1, 2], 0).images.to(where)
         sizes = [each.to(where) for each in collection.sizes]
         with torch.no_grad():
-            model = system.photo_model(system.generator.embed(inputs), sizes, amplitudes)
+            model = system.photo_model(system.generator.embed(inputs, coarsest), sizes, amplitudes)
             images.append(model.reconstruct().cpu())
     torch.testing.assert_close(*images, rtol=1e-3, atol=1e-3)
 
