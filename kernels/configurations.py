@@ -99,7 +99,7 @@ def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int)
     if layer.kind == "thin":
         return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
     exact, flat, narrow = arithmetic == "float32", layer.kind == "flat", layer.outputs <= 16
-    few = exact or narrow or layer.small or (flat and arithmetic == "tf32")
+    few = narrow or layer.small or (flat and not sixteen_bit(arithmetic)) or (exact and layer.outputs < 64)
     shallow = exact or (arithmetic == "tf32" and layer.layout == "nchw" and not (flat or layer.small))
     hopper = capability == "9.0" and sixteen_bit(arithmetic) and layer.layout == "nhwc" and not (flat or layer.small)
     return Tiles(
