@@ -13,4 +13,5 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from hyperconv.kernels import operations
 
-    return getattr(operations, name)
+    globals()[name] = getattr(operations, name)
+    return globals()[name]

@@ -17,9 +17,19 @@ def describe(tensor: Tensor | None) -> tuple | None:
     return None if tensor is None else (tensor.shape, tensor.stride(), tensor.data_ptr() % 16)
 
 
+def _float32_precision() -> str:
+    """torch.backends.cudnn.conv.fp32_precision, without the checks that make reading it slow."""
+    if _precision_getter is None:
+        return torch.backends.cudnn.conv.fp32_precision
+    return _precision_getter("cuda", "conv")
+
+
+_precision_getter = getattr(torch._C, "_get_fp32_precision_getter", None)
+
+
 def arithmetic(tensor: Tensor) -> str:
     """How products are taken: in the operands' dtype, float32 in TF32 where torch's own switch allows that."""
-    if tensor.dtype == torch.float32 and torch.backends.cudnn.conv.fp32_precision == "tf32":
+    if tensor.dtype == torch.float32 and _float32_precision() == "tf32":
         return "tf32"
     return _NAMES[tensor.dtype]
 
