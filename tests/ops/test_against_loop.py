@@ -16,7 +16,7 @@ gradients = pytest.mark.parametrize("operation", FAMILY)
 
 @every_example
 @given(calls(), st.sampled_from(list(ACTIVATE)))
-def test_forward(backend, call, activation):
+def test_forward(quick_backend, call, activation):
     stride, padding, dilation, groups = call.geometry
     output = hyper_conv2d(
         call.input,
@@ -37,7 +37,7 @@ def test_forward(backend, call, activation):
 @gradients
 @every_example
 @given(call=calls())
-def test_masked_and_gradients(backend, operation, call):
+def test_masked_and_gradients(quick_backend, operation, call):
     output = operator(operation)(*call.arguments(operation))
     torch.testing.assert_close(output, call.expected(operation))
 
@@ -45,7 +45,7 @@ def test_masked_and_gradients(backend, operation, call):
 @gradients
 @settings(every_example, max_examples=50)
 @given(call=calls(dtype=torch.float32))
-def test_single_precision(backend, operation, call):
+def test_single_precision(quick_backend, operation, call):
     output = operator(operation)(*call.arguments(operation))
     expected = call.to(torch.float64).expected(operation)
     for one, exact in zip(tensors_of(output), tensors_of(expected), strict=True):
@@ -81,7 +81,7 @@ def test_empty_batch_trains(backend):
 @pytest.mark.parametrize(
     "shape", [(8, 3, 64, 19, 23), (4, 64, 32, 9, 30), (3, 5, 1, 40, 40), (2, 17, 33, 11, 13)]
 )
-def test_wide_layers(backend, shape):
+def test_wide_layers(quick_backend, shape):
     """Channel counts that fill vector registers, and ones that leave remainders."""
     sets, channels_in, channels_out, height, width = shape
     input = torch.randn(2 * sets, channels_in, height, width, dtype=torch.float64)

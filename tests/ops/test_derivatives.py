@@ -49,7 +49,7 @@ activations = pytest.mark.parametrize("activation", list(CODES))
 @geometries
 @activations
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
-def test_forward(backend, geometry, activation, bias):
+def test_forward(quick_backend, geometry, activation, bias):
     inputs = tuple(t for t in variables(geometry, bias) if t is not None)
     function = functools.partial(convolve, geometry=geometry, activation=activation)
     assert gradcheck(function, inputs)
@@ -63,14 +63,14 @@ def convolve(input, weight, bias=None, *, geometry, activation):
 @family
 @geometries
 @pytest.mark.parametrize("masked", [True, False], ids=["mask", "no_mask"])
-def test_family(backend, name, geometry, masked):
+def test_family(quick_backend, name, geometry, masked):
     function, inputs = call(name, geometry, masked)
     assert gradcheck(function, inputs)
     assert gradgradcheck(function, inputs)
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "tanh"])
-def test_third_order(backend, activation):
+def test_third_order(quick_backend, activation):
     input, weight = random(2, 1, 3, 3), random(2, 2, 1, 2, 2)
 
     def first_gradients(input, weight):
@@ -80,7 +80,7 @@ def test_third_order(backend, activation):
     assert gradgradcheck(first_gradients, (input, weight))
 
 
-def test_negative_slope_below_zero(backend):
+def test_negative_slope_below_zero(quick_backend):
     """The sign of the output no longer tells the input's; the activation is not fused, and still right."""
     input, weight = random(2, 2, 4, 4), random(2, 3, 2, 2, 2)
     function = functools.partial(hyper_conv2d, activation="leaky_relu", negative_slope=-0.5)
@@ -90,7 +90,7 @@ def test_negative_slope_below_zero(backend):
     assert gradgradcheck(function, (input, weight))
 
 
-def test_per_sample_gradients_of_an_expanded_weight(backend):
+def test_per_sample_gradients_of_an_expanded_weight(quick_backend):
     """The gradient of a weight expanded with stride 0, before the sum, is the per-sample gradient."""
     input, shared = random(3, 2, 5, 5), random(1, 4, 2, 3, 3).detach()
     expanded = shared.expand(3, -1, -1, -1, -1).requires_grad_()
@@ -103,7 +103,7 @@ def test_per_sample_gradients_of_an_expanded_weight(backend):
 
 @activations
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_opcheck_forward(backend, activation, memory_format):
+def test_opcheck_forward(quick_backend, activation, memory_format):
     geometry = GEOMETRIES[0]
     input, weight, bias = variables(geometry)
     input = input.detach().contiguous(memory_format=memory_format).requires_grad_()
@@ -112,7 +112,7 @@ def test_opcheck_forward(backend, activation, memory_format):
 
 @family
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_opcheck_family(backend, name, memory_format):
+def test_opcheck_family(quick_backend, name, memory_format):
     geometry = GEOMETRIES[1]
     input, weight, bias = variables(geometry)
     input = input.detach().contiguous(memory_format=memory_format).requires_grad_()

@@ -101,7 +101,7 @@ def test_native_reads_weight_views_in_place(native_backend, view):
     assert 0 < allocated < weight[0].numel() * 4
 
 
-def test_same_call_same_bits(backend):
+def test_same_call_same_bits(quick_backend):
     """Twice the same, forward and backward, also with more threads than work."""
     input = torch.randn(4, 16, 33, 31, requires_grad=True)
     weight, bias = torch.randn(2, 24, 16, 3, 3, requires_grad=True), torch.randn(2, 24, requires_grad=True)
