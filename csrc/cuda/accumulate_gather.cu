@@ -7,7 +7,9 @@
 namespace hyperconv {
 
 void accumulate_gather(const Accumulation& problem, const Parts& parts, bool in_int, Stream stream) {
-  with_type(problem.dtype, [&](auto zero) { launch_accumulate_gather<decltype(zero)>(problem, parts, in_int, stream); });
+  with_type(problem.dtype, [&](auto zero) {
+    launch_accumulate_gather<decltype(zero)>(problem, parts, in_int, stream);
+  });
 }
 
 void bias_sum(const BiasSum& problem, const Parts& parts, Stream stream) {

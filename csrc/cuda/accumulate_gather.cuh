@@ -77,8 +77,9 @@ struct GatherFactors {
 
 // Gathers both factors at this thread's pixel; zero beyond the end of the part.
 template <typename T, typename Shape, typename Index>
-__device__ __forceinline__ void stage_factors(GatherFactors<sum_t<T>, Shape, Index>& factors, int64_t pixel, int64_t end,
-                                              const GatherProductTile& tile, const Accumulation& problem) {
+__device__ __forceinline__ void stage_factors(GatherFactors<sum_t<T>, Shape, Index>& factors, int64_t pixel,
+                                              int64_t end, const GatherProductTile& tile,
+                                              const Accumulation& problem) {
   using S = sum_t<T>;
   const int depth = threadIdx.x % kPixelDepth, first = threadIdx.x / kPixelDepth;
   constexpr int kStep = Shape::kThreads / kPixelDepth;
@@ -132,8 +133,9 @@ __device__ __forceinline__ void multiply(const GatherFactors<S, Shape, Index>& f
 
 template <typename T, typename Shape, typename Index>
 __global__ void __launch_bounds__(Shape::kThreads, 2)
-    accumulate_gather_kernel(const __grid_constant__ Accumulation problem, const __grid_constant__ GatherProductTiling tiling,
-                    const __grid_constant__ Parts parts) {
+    accumulate_gather_kernel(const __grid_constant__ Accumulation problem,
+                             const __grid_constant__ GatherProductTiling tiling,
+                             const __grid_constant__ Parts parts) {
   using S = sum_t<T>;
   auto& factors = shared_object<GatherFactors<S, Shape, Index>>();
   for (int64_t index = blockIdx.x; index < tiling.count; index += gridDim.x) {
@@ -183,7 +185,8 @@ void launch_product(const Accumulation& problem, const Parts& parts, Stream stre
   tiling.pixels_per_part = divide_up(tiling.pixels, parts.count);
   tiling.count = problem.sets * problem.groups * parts.count * tiling.row_tiles * tiling.column_tiles;
   const auto blocks = static_cast<unsigned>(tiling.count < kLargestInt ? tiling.count : kLargestInt);
-  launch(accumulate_gather_kernel<T, Shape, Index>, dim3(blocks), dim3(Shape::kThreads), 0, stream, problem, tiling, parts);
+  launch(accumulate_gather_kernel<T, Shape, Index>, dim3(blocks), dim3(Shape::kThreads), 0, stream, problem,
+         tiling, parts);
 }
 
 template <typename T>

@@ -220,7 +220,8 @@ bool accumulate_on_tensor_cores(const Accumulation& problem, const Parts& parts,
   }
 }
 
-inline bool accumulate_in_float32(const Accumulation& problem, const Parts& parts, const Limits& limits, Stream stream) {
+inline bool accumulate_in_float32(const Accumulation& problem, const Parts& parts, const Limits& limits,
+                                  Stream stream) {
   switch (product_shape(problem)) {
     case ProductShape::flat: return launch_sums<PlainSums<1, 4, 3, 3>>(problem, parts, limits, stream);
     case ProductShape::medium: return launch_sums<PlainSums<8, 4, 9, 8>>(problem, parts, limits, stream);

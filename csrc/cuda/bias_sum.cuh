@@ -46,8 +46,8 @@ __global__ void __launch_bounds__(kSumThreads)
 template <typename T>
 void launch_bias_sum(const BiasSum& problem, const Parts& parts, Stream stream) {
   const int64_t blocks = problem.sets * problem.channels * parts.count;
-  launch(bias_sum_kernel<T>, dim3(static_cast<unsigned>(blocks < kLargestInt ? blocks : kLargestInt)), dim3(kSumThreads), 0,
-         stream, problem, parts);
+  const auto grid = static_cast<unsigned>(blocks < kLargestInt ? blocks : kLargestInt);
+  launch(bias_sum_kernel<T>, dim3(grid), dim3(kSumThreads), 0, stream, problem, parts);
 }
 
 }  // namespace hyperconv

@@ -37,7 +37,8 @@ struct GatherTile {
   int group, first_channel, row_phase, column_phase;
   Taps rows, columns;
 
-  __device__ GatherTile(int64_t index, const GatherTiling& tiling, int channels, int pixels, const Correlation& problem) {
+  __device__ GatherTile(int64_t index, const GatherTiling& tiling, int channels, int pixels,
+                        const Correlation& problem) {
     first_pixel = index % tiling.pixel_tiles * pixels;
     index /= tiling.pixel_tiles;
     column_phase = static_cast<int>(index % problem.column.phases);
@@ -130,7 +131,8 @@ struct GatherCorner {
   int y, x;
   bool inside;
 
-  __device__ GatherCorner(const GatherTile& tile, const GatherPixel& pixel, const Correlation& problem) : inside(pixel.inside) {
+  __device__ GatherCorner(const GatherTile& tile, const GatherPixel& pixel, const Correlation& problem)
+      : inside(pixel.inside) {
     y = pixel.y * problem.row.step + tile.rows.offset;
     x = pixel.x * problem.column.step + tile.columns.offset;
     const auto at = [&](const Image& image) {

@@ -14,6 +14,7 @@ struct CorrelatePlan {
   int depth, weight_pitch;   // words of a chunk along the inner dimension; of one output channel's weights
   int resident_words, stage_words;  // of shared memory; no resident words: the weights are staged with the halo
   int out_tiles;
+  bool vectors;  // the channels of a pixel are loaded 16 bytes at a time
   int64_t tiles, tiles_per_block, tile_runs, count;  // count == 0: it does not fit
 
   std::size_t shared_bytes() const {
@@ -31,8 +32,8 @@ inline int64_t blocks_at_once(const Limits& limits) { return kBlocksPerMultiproc
 inline int round_to_step(int64_t words) { return static_cast<int>(divide_up(words, kStepWords) * kStepWords); }
 
 // Fills in what a block keeps, with at most `words` channel words in a chunk; false where it exceeds the limit.
-inline bool plan_chunks(CorrelatePlan& plan, int64_t channel_words, int64_t taps, int64_t words, int outs, bool resident,
-                        int shared_limit) {
+inline bool plan_chunks(CorrelatePlan& plan, int64_t channel_words, int64_t taps, int64_t words, int outs,
+                        bool resident, int shared_limit) {
   plan.chunks = static_cast<int>(divide_up(channel_words, words));
   plan.chunk_words = static_cast<int>(divide_up(channel_words, plan.chunks));
   const int64_t used = plan.chunk_words * taps;
@@ -89,6 +90,22 @@ inline CorrelatePlan plan_correlation(const Correlation& problem, int pack, int 
   plan.tile_runs = divide_up(plan.tiles, plan.tiles_per_block);
   plan.count = others * plan.tile_runs;
   return plan;
+}
+
+// Whether every chunk of the channels of every pixel of an image begins on 16 bytes.
+inline bool has_aligned_channels(const Image& image, int64_t in_channels, int64_t chunk_channels, int64_t bytes) {
+  if (image.data == nullptr) return true;
+  if (image.stride[1] != 1 || reinterpret_cast<uintptr_t>(image.data) % 16 != 0) return false;
+  for (const int64_t step : {image.stride[0], image.stride[2], image.stride[3], in_channels, chunk_channels}) {
+    if (step * bytes % 16 != 0) return false;
+  }
+  return true;
+}
+
+inline bool loads_vectors(const Correlation& problem, const CorrelatePlan& plan, int64_t bytes) {
+  const int64_t chunk = plan.chunk_words * (bytes == 2 ? 2 : 1);
+  return has_aligned_channels(problem.source, problem.in_channels, chunk, bytes) &&
+         has_aligned_channels(problem.source_mask, problem.in_channels, chunk, bytes);
 }
 
 // How many pixels and channels a block computes: 256 x 64, or with few channels 128 x 8 and 128 x 32. Where these leave

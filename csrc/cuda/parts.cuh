@@ -56,8 +56,8 @@ template <typename T>
 void launch_sum_parts(const Parts& parts, Stream stream) {
   if (parts.count == 1) return;
   const int64_t blocks = divide_up(parts.values + parts.bias_values, kSumThreads);
-  launch(sum_parts_kernel<T>, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(kSumThreads), 0, stream,
-         parts);
+  const auto grid = static_cast<unsigned>(blocks < 65536 ? blocks : 65536);
+  launch(sum_parts_kernel<T>, dim3(grid), dim3(kSumThreads), 0, stream, parts);
 }
 
 }  // namespace hyperconv
