@@ -2,9 +2,12 @@
 
 import pytest
 import torch
-import triton.language as tl
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+import triton.language as tl
 
 from hyperconv import kernels
 from hyperconv.kernels import launch, operations

@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 import torch
-import triton
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_loop import ACTIVATE, CODES, FAMILY
 from triton_check import SAME, UNIT, check, random_call
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+import triton
 
 from hyperconv import kernels
 from hyperconv.kernels import correlation, operations
