@@ -1,10 +1,13 @@
-"""What the Triton kernels read and write: nothing outside of their tensors, and every element of the results.
+"""What the Triton kernels read and write: only elements of their tensors, and every element of the results.
 
-The interpreter reads and writes raw memory, so a stray access is silent; here it meets NaN or changes a guard.
+The interpreter reads and writes raw memory, so a stray access is silent. Here every address is looked up among those
+of the launch's tensors; and memory outside of them is NaN or a guard, in case that an access passes by the look-up.
 """
 
+import collections
 import types
 
+import numpy as np
 import pytest
 import torch
 from sample_loop import FAMILY
@@ -12,8 +15,10 @@ from triton_check import SAME, UNIT, check, random_call
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from triton.runtime.interpreter import InterpreterBuilder
+
 from hyperconv import kernels
-from hyperconv.kernels import operations
+from hyperconv.kernels import launch, operations
 
 GUARD = 256  # elements; keeps results aligned as they would be
 SENTINEL = 12345.0
@@ -51,6 +56,46 @@ def allocations(monkeypatch):
     return made
 
 
+@pytest.fixture
+def accesses(monkeypatch):
+    """How many elements were read and written; each must be one of a tensor of its launch."""
+    counts, own, launch_of = collections.Counter(), None, launch.Launch.__call__
+
+    def note(self, *tensors):
+        nonlocal own
+        own = torch.cat([addresses(tensor) for tensor in tensors if tensor is not None])
+        launch_of(self, *tensors)
+
+    def look_up(kind, pointers, mask):
+        touched = pointers.data[mask.data].astype(np.int64)
+        assert np.isin(touched, own.numpy()).all(), f"{kind} outside of the tensors"
+        counts[kind] += touched.size
+
+    builder = InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def checked_load(self, pointers, mask, *rest):
+        look_up("read", pointers, mask)
+        return load(self, pointers, mask, *rest)
+
+    def checked_store(self, pointers, values, mask, *rest):
+        look_up("write", pointers, mask)
+        return store(self, pointers, values, mask, *rest)
+
+    monkeypatch.setattr(launch.Launch, "__call__", note)
+    monkeypatch.setattr(builder, "create_masked_load", checked_load)
+    monkeypatch.setattr(builder, "create_masked_store", checked_store)
+    return counts
+
+
+def addresses(tensor):
+    """Of all elements."""
+    offsets = torch.zeros(tensor.shape, dtype=torch.int64)
+    for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        offsets += (torch.arange(size) * stride).view(-1, *[1] * (tensor.dim() - dim - 1))
+    return tensor.data_ptr() + tensor.element_size() * offsets.flatten().unique()
+
+
 def surrounded(tensor):
     """(the same values with NaN before, after and between them along every dimension, the buffer that holds them)."""
     shape = [2 * size + 1 if dim == tensor.dim() - 1 else size + 2 for dim, size in enumerate(tensor.shape)]
@@ -76,7 +121,7 @@ CALLS = {
 
 @pytest.mark.parametrize("where", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("case", CALLS)
-def test_nothing_stray(case, where, allocations):
+def test_nothing_stray(case, where, allocations, accesses):
     call = random_call(*CALLS[case], where=where)
     buffers = {}
     for name in ("input", "weight", "bias", "grad", "mask"):
@@ -90,6 +135,7 @@ def test_nothing_stray(case, where, allocations):
         assert (buffer[:GUARD] == SENTINEL).all() and (buffer[GUARD + span :] == SENTINEL).all()
         assert not buffer[GUARD : GUARD + span].isnan().any()
     assert len(allocations) >= 1 + len(FAMILY)
+    assert accesses["read"] > accesses["write"] > 0
 
 
 def test_poisoned_results_of_an_empty_batch(allocations):
