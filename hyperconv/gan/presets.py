@@ -83,8 +83,9 @@ class Config:
 
 KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
          "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
-CHOICES = {"system": ("meta",), "first_scale_sees": ("embedding", "embedding and thumbnail"), "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
-            "penalty_norm": ("pixel", "sample"),
+CHOICES = {"system": ("meta",), "first_scale_sees": ("embedding", "embedding and thumbnail"),
+           "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
+           "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
 
@@ -97,8 +98,8 @@ PRESETS = {
                      batch_size=8, learning_rate=2e-4, first_scale_sees="embedding and thumbnail", variants=16,
                      context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
     "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
-                    features=64, negative_slope=0.2, iterations=(800, 600, 400, 300), batch_size=6,
-                    learning_rate=5e-4, decay_at=0.6, first_scale_sees="embedding and thumbnail", variants=16,
+                    features=64, negative_slope=0.2, iterations=(900, 600, 400, 300), batch_size=6,
+                    learning_rate=1e-3, decay_at=0.7, first_scale_sees="embedding and thumbnail", variants=16,
                     context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
 }
 
