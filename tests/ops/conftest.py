@@ -10,7 +10,7 @@ from hyperconv.ops.backends import backends, use_backend
 def backend(request, monkeypatch):
     """Run the test with each backend; `triton` in its interpreter, where a call takes tenths of a second."""
     if request.param == "triton":
-        round_bfloat16(monkeypatch)
+        repair_interpreter(monkeypatch)
     yield from backend_or_failure(request.param)
 
 
@@ -27,7 +27,7 @@ def native_backend():
 
 @pytest.fixture
 def triton_backend(monkeypatch):
-    round_bfloat16(monkeypatch)
+    repair_interpreter(monkeypatch)
     yield from backend_or_failure("triton")
 
 
@@ -43,11 +43,14 @@ def backend_or_failure(name):
         yield name
 
 
-def round_bfloat16(monkeypatch):
-    """float32 to bfloat16 in Triton's interpreter to the nearest, as on a GPU: on its own it cuts the digits off."""
+def repair_interpreter(monkeypatch):
+    """Triton's interpreter as a GPU: float32 to bfloat16 rounds to the nearest, where it would cut the digits off.
+
+    And Triton 3.6 takes the bounds of a loop out of its tensors in a way that NumPy 2.4 no longer has.
+    """
     interpreter = pytest.importorskip("triton.runtime.interpreter", reason="Triton is not installed")
     builder, language = interpreter.InterpreterBuilder, interpreter.tl
-    convert = builder.create_fp_trunc
+    convert, patch = builder.create_fp_trunc, interpreter._patch_lang_tensor
 
     def rounded(self, values, kind):
         if (values.dtype.scalar, kind.scalar) != (language.float32, language.bfloat16):
@@ -55,4 +58,9 @@ def round_bfloat16(monkeypatch):
         data = torch.from_numpy(values.data).bfloat16().view(torch.uint16).numpy()
         return interpreter.TensorHandle(data, kind.scalar)
 
+    def patch_with_index(tensor, scope):
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
     monkeypatch.setattr(builder, "create_fp_trunc", rounded)
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch_with_index)

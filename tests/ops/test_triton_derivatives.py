@@ -46,7 +46,7 @@ def arguments(name, memory_format=torch.contiguous_format):
     }[name]
 
 
-@pytest.mark.parametrize("activation", list(CODES))
+@pytest.mark.parametrize("activation", [None, "leaky_relu", "tanh"])
 def test_forward(activation):
     function = functools.partial(hyper_conv2d, activation=activation, negative_slope=0.2)
     inputs = (random(2, 1, 2, 3), random(2, 2, 1, 1, 2), random(2, 2))
