@@ -41,7 +41,7 @@ IN_DIMS = [
 
 
 @pytest.mark.parametrize("in_dims", IN_DIMS, ids=str)
-def test_vmap(backend, in_dims):
+def test_vmap(quick_backend, in_dims):
     arguments = [
         tensor[0] if dim is None else tensor.movedim(0, dim)
         for tensor, dim in zip(tensors(3), in_dims, strict=True)
