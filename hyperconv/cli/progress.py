@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from hyperconv.gan.memory import gigabytes, peak_bytes
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
 
@@ -59,7 +60,7 @@ def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator
             seconds_here, seconds = clock.tick(taken.scale, taken.step)
             progress.update(
                 here,
-                description=_scale_title(trainer, taken.scale) + error,
+                description=_scale_title(trainer, taken.scale) + error + _memory(trainer),
                 left=_left(seconds_here),
                 total=clock.iterations[taken.scale],
                 completed=taken.step,
@@ -76,6 +77,8 @@ def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterato
                 f"{_reconstruction(taken)}  {_left(seconds)}",
                 flush=True,
             )
+        if taken.step == clock.iterations[taken.scale]:
+            print(f"{_scale_title(trainer, taken.scale)}  memory{_memory(trainer)}", flush=True)
 
 
 @contextmanager
@@ -111,6 +114,12 @@ class LeftColumn(TextColumn):
 
 def _reconstruction(taken: Taken) -> str:
     return f"  reconstruction {taken.losses['reconstruction']:.4f}" if taken.losses else ""
+
+
+def _memory(trainer: Trainer) -> str:
+    """The most that this scale took of a GPU, or what the process has on a CPU."""
+    peak = peak_bytes(trainer.device)
+    return "  unknown" if peak is None else f"  {gigabytes(peak)}"
 
 
 def _scale_title(trainer: Trainer, scale: int) -> str:

@@ -81,6 +81,13 @@ def train(
             min=1, metavar="PHOTOS", help=f"Photos per step {OURS}; fewer photos than that are all used."
         ),
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16"] | None,
+        setting(
+            help=f"Of products {OURS}. fp32: exact. tf32: a GPU's faster float32. bf16: bfloat16 in the generated "
+            "nets, the rest as tf32.",
+        ),
+    ] = None,
     max_size: Annotated[
         int | None,
         setting(min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}."),
@@ -131,6 +138,7 @@ def train(
         "seed": seed,
         "iterations": _parse_steps(iterations),
         "batch_size": batch_size,
+        "precision": precision,
         "max_size": max_size,
         "min_size": min_size,
         "scale_count": scale_count,

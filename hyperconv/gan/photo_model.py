@@ -27,7 +27,8 @@ class PhotoModel:
     weights: one WeightSet of batch B per scale. amplitudes (B, scales): what noise is multiplied with. sizes: per
     scale (B, 2), height and width of each image. z_star (C, side, side): the noise that reconstructs, the same for
     all photos (each takes its top-left corner). Images live on canvases (hyperconv.data.canvas); with R draws of
-    each photo a canvas has N = B R rows, draw r of photo b at b R + r.
+    each photo a canvas has N = B R rows, draw r of photo b at b R + r. extents: height and width of the canvas at
+    each scale; None: as large as the largest image, which reads the sizes on the host.
     """
 
     generator: Generator
@@ -35,6 +36,7 @@ class PhotoModel:
     amplitudes: Tensor
     sizes: list[Tensor]
     z_star: Tensor
+    extents: list[tuple[int, int]] | None = None
 
     @property
     def batch(self) -> int:
@@ -48,24 +50,27 @@ class PhotoModel:
         """Sizes of the N rows of `images` at `scale`."""
         return self.sizes[scale].repeat_interleave(images.shape[0] // self.batch, dim=0)
 
-    def _coarsest(self, z: Tensor) -> Tensor:
+    def extent(self, scale: int) -> tuple[int, int]:
+        """Height and width of the canvas at `scale`."""
+        return tuple(self.sizes[scale].amax(dim=0).tolist()) if self.extents is None else self.extents[scale]
+
+    def coarsest(self, z: Tensor) -> Tensor:
+        """Noise (N, C, H, W) for the coarsest scale: `z`, made zero beyond each image's size."""
         return z * canvas.mask(self.sizes_at(0, z), *z.shape[-2:]).to(z)
 
     def z(self, draws: int, source: torch.Generator) -> Tensor:
         """Noise for the coarsest scale (B draws, C, H, W), zero beyond each image's size."""
-        height, width = self.sizes[0].amax(dim=0).tolist()
-        return self._coarsest(white((self.batch * draws, self.generator.channels, height, width), source))
+        return self.coarsest(white((self.batch * draws, self.generator.channels, *self.extent(0)), source))
 
     def z_fixed(self) -> Tensor:
         """The reconstruction's noise (B, C, H, W)."""
-        height, width = self.sizes[0].amax(dim=0).tolist()
-        return self._coarsest(self.z_star[:, :height, :width].expand(self.batch, -1, -1, -1))
+        height, width = self.extent(0)
+        return self.coarsest(self.z_star[:, :height, :width].expand(self.batch, -1, -1, -1))
 
     def upsample(self, images: Tensor, scale: int) -> Tensor:
         """Images of scale - 1 brought to `scale`, each to its own size; zero beyond it."""
         to_sizes = self.sizes_at(scale, images)
-        target = tuple(to_sizes.amax(dim=0).tolist())
-        return canvas.resample(images, self.sizes_at(scale - 1, images), to_sizes, target)
+        return canvas.resample(images, self.sizes_at(scale - 1, images), to_sizes, self.extent(scale))
 
     def apply(self, scale: int, below: Tensor, noise: Noise) -> Tensor:
         """One scale: `below` is z at scale 0, else the images of scale - 1. Valid inside each image's size only."""
@@ -110,10 +115,13 @@ class PhotoModel:
 
     def resized(self, sizes: list[Tensor]) -> PhotoModel:
         """The same models asked for images of other sizes."""
-        return replace(self, sizes=sizes)
+        return replace(self, sizes=sizes, extents=None)
 
     def select(self, index: int) -> PhotoModel:
         """The model of one photo."""
-        pick = slice(index, index + 1)
-        return replace(self, weights=[w.select(index) for w in self.weights], amplitudes=self.amplitudes[pick],
-                       sizes=[s[pick] for s in self.sizes])
+        return replace(self.rows(slice(index, index + 1)), extents=None)
+
+    def rows(self, rows: slice) -> PhotoModel:
+        """The models of some of the photos, on canvases as large as before."""
+        return replace(self, weights=[w.select(rows) for w in self.weights], amplitudes=self.amplitudes[rows],
+                       sizes=[s[rows] for s in self.sizes])

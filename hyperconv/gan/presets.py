@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
 from hyperconv.errors import InputError
+from hyperconv.gan.precision import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Config:
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     iterations: tuple[int, ...] = (5000,)  # of each scale, coarse to fine; the last number serves all that follow
     batch_size: int = 16
+    precision: str = "fp32"  # of products: 'fp32', 'tf32', or 'bf16' in the generated nets and TF32 elsewhere
     learning_rate: float = 5e-5
     betas: tuple[float, float] = (0.5, 0.999)
     decay_at: float = 0.8  # of a scale's iterations
@@ -87,6 +89,7 @@ CHOICES = {"system": ("meta",), "first_scale_sees": ("embedding", "embedding and
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
+           "precision": PRECISIONS,
            "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
 
 PAPER = Config()

@@ -151,7 +151,10 @@ class MetaGAN(nn.Module):
 
         Finished scales carry no graph; the newest one's weights do, when gradients are enabled.
         """
+        return PhotoModel(self.generator_template, self.generator_weights(contexts), amplitudes, sizes, self.z_star)
+
+    def generator_weights(self, contexts: Tensor) -> list[WeightSet]:
+        """The weight sets of every scale, coarse to fine; only the newest scale's carry a graph."""
         with torch.no_grad():
             weights = [self.generator.weights(contexts, scale) for scale in range(self.scales - 1)]
-        weights.append(self.generator.weights(contexts, self.scales - 1))
-        return PhotoModel(self.generator_template, weights, amplitudes, sizes, self.z_star)
+        return [*weights, self.generator.weights(contexts, self.scales - 1)]

@@ -47,14 +47,17 @@ class ConvStack:
         return factors
 
     def __call__(self, input: Tensor, weights: WeightSet) -> Tensor:
-        """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin)."""
+        """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
+
+        Computes in the dtype of the weights and returns that of the input.
+        """
         last = self.depth - 1
         return hyper_conv2d(self.hidden(input, weights), weights[f"{last}.weight"], weights[f"{last}.bias"],
-                            activation=self.tail)
+                            activation=self.tail).to(input.dtype)
 
     def hidden(self, input: Tensor, weights: WeightSet) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
-        x = input
+        x = input.to(weights.flat.dtype)
         for i in range(self.depth - 1):
             x = hyper_conv2d(x, weights[f"{i}.weight"], weights[f"{i}.bias"], activation="leaky_relu",
                              negative_slope=self.negative_slope)

@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperconv.data.collection import Collection
-from hyperconv.data.images import resize
-from hyperconv.data.variants import variants
 from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.gan import memory
+from hyperconv.gan.draw import Draws
 from hyperconv.gan.first_guess import guess
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.graph import graphed
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.round import play
+from hyperconv.gan.player import Player
+from hyperconv.gan.precision import arithmetic
 from hyperconv.gan.run import Run, load_system, system_tensors
+from hyperconv.gan.step import Step
 from hyperconv.gan.system import MetaGAN
 
 LOG_EVERY = 10  # steps
@@ -46,7 +48,11 @@ class Trainer:
     def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None) -> None:
         self.run, self.config, self.device = run, run.config, torch.device(device)
-        self.collection = collection.to(device)
+        self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
+        z_side = int(collection.sizes[0].max())
+        with torch.device("meta"):  # shapes alone
+            outline = MetaGAN(self.config, collection.channels, z_side, pretrained=False)
+        self.at_a_time = memory.at_a_time(outline, collection, memory.free_bytes(self.device), str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
         if run.has("training_state"):
@@ -56,10 +62,8 @@ class Trainer:
             self.begin_scale(tensors)
         else:
             run.forget_metrics_after(0, 0)
-            z_side = int(collection.sizes[0].max())
             self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
-            self.system.calibrate(collection.embedding_inputs(self.everyone[:CALIBRATION_PHOTOS],
-                                                               self.config.embedding_size))
+            self.system.calibrate(self.squares(self.everyone[:CALIBRATION_PHOTOS]))
             if self.config.first_scale_sees == "embedding and thumbnail":
                 guess(self.system, collection)
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
@@ -81,10 +85,9 @@ class Trainer:
             if self.step == self.iterations:
                 self.scale, self.step = self.scale + 1, 0
                 self.begin_scale()
-            started = time.perf_counter()
             losses = self.take_step()
             self.step += 1
-            logged = self.log(losses, time.perf_counter() - started) if self.step % LOG_EVERY == 0 else None
+            logged = self.log(losses) if self.step % LOG_EVERY == 0 else None
             last = self.step == self.iterations
             saved = last or self.step % self.checkpoint_every == 0
             if saved:
@@ -94,59 +97,38 @@ class Trainer:
     def begin_scale(self, resumed: dict[str, Tensor] | None = None) -> None:
         """Head sets, optimizers and noise amplitudes of the scale; `resumed` holds saved optimizer tensors."""
         system, config = self.system, self.config
+        self.compute = self.players = None  # the last scale's graphs and optimizers make room
+        memory.forget_peak(self.device)
         system.grow(self.scale + 1)
         embedding = system.generator.embedding
         embedding_trains = self.scale == 0 or config.embedding_trains == "every scale"
         embedding.requires_grad_(embedding_trains)
         self.contexts = None if embedding_trains else self.all_contexts()
-        own = system.generator.parameters_at(self.scale)
-        self.players: dict[str, list[nn.Parameter]] = {
-            "generator": own + (list(embedding.parameters()) if embedding_trains else []),
-            "discriminator": list(system.discriminator.parameters()),
-        }
-        self.optimizers = {
-            name: torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=True)
-            for name, parameters in self.players.items()
-        }
+        self.players = [
+            Player("generator", system.generator.parameters_at(self.scale)
+                   + (list(embedding.parameters()) if embedding_trains else []), config),
+            Player("discriminator", list(system.discriminator.parameters()), config),
+        ]
         if resumed is None:
             self.amplitudes[:, self.scale] = self.measure_amplitudes()
         else:
-            for name, optimizer in self.optimizers.items():
-                _restore(optimizer, name, resumed)
+            for player in self.players:
+                player.restore(resumed)
+        step = Step(system, config, self.players, self.at_a_time[self.scale])
+        self.names, self.compute = step.names, graphed(step, self.device)
+        self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
+                           self.contexts)
+        self.logged = self.step, time.perf_counter()
 
     def take_step(self) -> dict[str, Tensor]:
         """One step of both players on one batch."""
-        config = self.config
-        source = seeded(self.device, config.seed, self.scale, self.step)
-        indices = self.collection.draw(config.batch_size, seeded("cpu", config.seed, "batch", self.scale, self.step))
-        photos = self.collection.batch(indices, self.scale).images
-        critic = self.system.discriminator
-        critic_contexts = critic.embed(self.collection.embedding_inputs(indices, config.embedding_size))
-        losses = play(self.photo_model(indices), self.system.discriminator_template,
-                      critic.weights(critic_contexts, 0), photos, source, penalty_weight=config.penalty_weight,
-                      penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
-        if config.variants and self.scale == 0:
-            losses["variants"] = self.rebuild_variants(source)
-        rate = config.learning_rate * (config.decay if self.step >= config.decay_at * self.iterations else 1.0)
-        for name, optimizer in self.optimizers.items():
-            nn.utils.clip_grad_norm_(self.players[name], config.clip)
-            optimizer.param_groups[0]["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return losses
-
-    def rebuild_variants(self, source: torch.Generator) -> Tensor:
-        """Backpropagate the first scale's reconstruction error of altered photos, all of one size; returns it."""
-        config, collection = self.config, self.collection
-        chosen = torch.randint(len(collection), (config.variants,), generator=source, device=self.device)
-        photos = variants(collection.embedding_inputs(chosen, config.embedding_size), source)
-        sizes = collection.sizes_of(chosen[:1])[0].expand(config.variants, -1)
-        images = resize(photos, tuple(sizes[0].tolist()))
-        contexts = self.system.generator.embed(photos, images)
-        model = self.system.photo_model(contexts, [sizes], torch.ones(config.variants, 1, device=self.device))
-        error = (model.reconstruct() - images).square().mean()
-        (config.reconstruction_weight * error).backward()
-        return error.detach()
+        try:
+            with arithmetic(self.config.precision):
+                losses = self.compute(self.draws.step(self.step))
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"scale {self.scale + 1} does not fit into the memory of {self.device}: lower "
+                             f"{memory.KNOBS} ({str(error).splitlines()[0]})") from error
+        return dict(zip(self.names, losses.unbind()))
 
     def photo_model(self, indices: Tensor) -> PhotoModel:
         """The current models of some training photos, up to the scale in training."""
@@ -159,8 +141,15 @@ class Trainer:
 
     def embed(self, indices: Tensor) -> Tensor:
         """The generator's contexts of some training photos."""
-        photos = self.collection.embedding_inputs(indices, self.config.embedding_size)
-        return self.system.generator.embed(photos, self.collection.batch(indices, 0).images)
+        return self.system.generator.embed(self.squares(indices), self.canvas(indices, 0))
+
+    def squares(self, indices: Tensor) -> Tensor:
+        """Photos as the embeddings see them (B, C, S, S)."""
+        return self.collection.embedding_inputs(indices, self.config.embedding_size).to(self.device)
+
+    def canvas(self, indices: Tensor, scale: int) -> Tensor:
+        """Photos at a scale (B, C, H, W)."""
+        return self.collection.batch(indices, scale).images.to(self.device)
 
     @torch.no_grad()
     def all_contexts(self) -> Tensor:
@@ -171,21 +160,25 @@ class Trainer:
     def measure_amplitudes(self) -> Tensor:
         """The noise amplitude of every photo at the scale that begins (photos,)."""
         return torch.cat([
-            self.photo_model(chunk).amplitude(self.scale, self.collection.batch(chunk, self.scale).images,
-                                              self.config.noise_factor)
+            self.photo_model(chunk).amplitude(self.scale, self.canvas(chunk, self.scale), self.config.noise_factor)
             for chunk in self.chunks()
         ])
 
     def chunks(self) -> tuple[Tensor, ...]:
         return self.everyone.split(self.config.batch_size)
 
-    def log(self, losses: dict[str, Tensor], seconds: float) -> dict[str, float]:
-        values = {name: value.item() for name, value in losses.items()}
+    def log(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Write the losses, seconds per step since the last time and the memory in use; returns the losses."""
+        values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))
         if not all(math.isfinite(value) and abs(value) < DIVERGED for value in values.values()):
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
                                    f"the last good checkpoint in {self.run.path} is kept; "
                                    "continue it with --resume and a lower --learning-rate")
-        self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 4), **values})
+        (before, then), now = self.logged, time.perf_counter()
+        self.logged = self.step, now
+        seconds = (now - then) / max(1, self.step - before)
+        self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
+                      "memory": memory.peak_bytes(self.device), **values})
         return values
 
     def save(self) -> None:
@@ -196,22 +189,7 @@ class Trainer:
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step}: {bad[0]} is not finite; "
                                    f"the last good checkpoint in {self.run.path} is kept")
         where = {"scale": self.scale, "step": self.step}
-        optimizers = {key: value for name, optimizer in self.optimizers.items()
-                      for key, value in _tensors(optimizer, name).items()}
-        self.run.save("training_state", {**tensors, **optimizers}, where)
+        generator, discriminator = (player.tensors() for player in self.players)
+        self.run.save("training_state", {**tensors, **generator, **discriminator}, where)
         self.run.save("model", tensors, where)
 
-
-def _tensors(optimizer: torch.optim.Optimizer, name: str) -> dict[str, Tensor]:
-    return {f"{name}_optimizer.{i}.{key}": value
-            for i, state in optimizer.state_dict()["state"].items() for key, value in state.items()}
-
-
-def _restore(optimizer: torch.optim.Optimizer, name: str, tensors: dict[str, Tensor]) -> None:
-    saved = optimizer.state_dict()
-    for i in saved["param_groups"][0]["params"]:
-        prefix = f"{name}_optimizer.{i}."
-        saved["state"][i] = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
-        if not saved["state"][i]:
-            raise InputError(f"the training state lacks the {name}'s optimizer: it was written by another version")
-    optimizer.load_state_dict(saved)

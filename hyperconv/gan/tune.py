@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperconv.data import canvas
 from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.draw import draw_noise
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config
@@ -43,8 +44,9 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
             optimizer.zero_grad(set_to_none=True)
             tuned = current(scale + 1)
             if scale == finest:
-                play(tuned, critic, critic_source.weights(), photos[scale],
-                     seeded(photos[scale].device, config.seed, "tune", step), penalty_weight=config.penalty_weight,
+                source = seeded(photos[scale].device, config.seed, "tune", step)
+                noise = draw_noise([model.extent(s) for s in range(scale + 1)], model.batch, model.generator, source)
+                play(tuned, critic, critic_source.weights(), photos[scale], noise, penalty_weight=config.penalty_weight,
                      penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
             else:
                 error = (tuned.reconstruct() - photos[scale]).square()

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.draw import draw_noise
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.round import pair, play, unpair
+from hyperconv.gan.round import LOSSES, pair, play, unpair
 from hyperconv.nn.layout import WeightSet
 
 SETTINGS = {"penalty_weight": 0.1, "penalty_norm": "pixel", "reconstruction_weight": 50.0}
@@ -53,7 +54,9 @@ def test_gradients_are_those_of_the_separate_games(scales):
     wanted_newest, = torch.autograd.grad(generator_loss, newest)
     for weight_set in (*model.weights, critic_weights):
         weight_set._views = None
-    losses = play(model, critic, critic_weights, photos, torch.Generator().manual_seed(5), **SETTINGS)
+    extents = [model.extent(scale) for scale in range(scales)]
+    noise = draw_noise(extents, model.batch, model.generator, torch.Generator().manual_seed(5))
+    losses = dict(zip(LOSSES, play(model, critic, critic_weights, photos, noise, **SETTINGS)))
     torch.testing.assert_close(losses["critic"], critic_loss.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(critic_flat.grad, wanted_critic, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(newest.grad, wanted_newest, rtol=1e-3, atol=1e-5)

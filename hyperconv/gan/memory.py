@@ -1,0 +1,112 @@
+"""What training needs of a device's memory, said before it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hyperconv.data.collection import Collection
+from hyperconv.errors import InputError
+from hyperconv.gan.precision import generated_dtype
+from hyperconv.gan.presets import Config
+from hyperconv.gan.system import MetaGAN
+
+LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
+EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
+ADAM = 16  # bytes of a parameter in training: itself, its gradient and two averages
+SHARE = 0.9  # of the free memory; the rest is the allocator's
+RESIDENT = 0.25  # of the free memory, at most, for photos that wait on the device
+KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
+
+
+def parameter_bytes(system: MetaGAN, scale: int) -> int:
+    """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
+    generator, critic = system.generator, system.discriminator
+    head = _count(generator.heads[0])
+    embedding_trains = scale == 0 or system.config.embedding_trains == "every scale"
+    everything = _count(generator) + (scale + 1 - len(generator.heads)) * head
+    frozen = everything - head - (_count(generator.embedding) if embedding_trains else 0)
+    return 4 * frozen + ADAM * (everything - frozen + _count(critic))
+
+
+def photo_bytes(config: Config, channels: int, height: int, width: int) -> int:
+    """Activations of one photo at the peak of a step whose newest scale has this size."""
+    layer = config.hidden * height * width * generated_dtype(config.precision).itemsize
+    return LAYERS_ALIVE * config.depth * layer + 40 * channels * height * width * 4
+
+
+def batch_bytes(config: Config, system: MetaGAN) -> int:
+    """What every photo of a batch needs during a whole step: generated weights and embeddings."""
+    weights = 4 * 3 * 4 * system.generator.heads[0].layout.size
+    return config.batch_size * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
+
+
+def at_a_time(system: MetaGAN, collection: Collection, free: int | None, where: str) -> list[int]:
+    """For every scale how many photos of a batch go through the nets together, in `free` bytes (None: unknown).
+
+    The whole batch where that fits, else a half, a quarter ...; the gradients are the same. InputError where not
+    even one photo fits, before anything is allocated for it.
+    """
+    config, photos = system.config, min(system.config.batch_size, len(collection))
+    return [_fitting(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
+            for scale in range(config.scale_count)]
+
+
+def _fitting(system: MetaGAN, scale: int, size: list[int], photos: int, free: int | None, where: str) -> int:
+    config = system.config
+    fixed = parameter_bytes(system, scale) + batch_bytes(config, system)
+    each = photo_bytes(config, system.channels, *size)
+    while free is not None and fixed + photos * each > SHARE * free:
+        if photos == 1:
+            raise InputError(
+                f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + each)}, "
+                f"{gigabytes(parameter_bytes(system, scale))} of it for parameters and optimizers; "
+                f"{where} has {gigabytes(free)} free: lower {KNOBS}")
+        photos = -(-photos // 2)
+    return photos
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had on the device; None where nobody knows."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return _proc("/proc/meminfo", "MemAvailable:")
+
+
+def forget_peak(device: torch.device) -> None:
+    """`peak_bytes` begins anew, where it can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory that tensors took since `forget_peak`; on a CPU what the process has now."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _proc("/proc/self/status", "VmRSS:")
+
+
+def fits(collection: Collection, device: torch.device) -> bool:
+    """Whether all photos may wait on the device: their pyramids, one scale once more, and what embeddings see."""
+    areas = [int(sizes.prod(dim=1).sum()) for sizes in collection.sizes]
+    free = free_bytes(device)
+    return free is None or 4 * collection.channels * (sum(areas) + 2 * areas[-1]) < RESIDENT * free
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _proc(file: str, name: str) -> int | None:
+    """A number of kB in one of Linux's files, as bytes."""
+    try:
+        line = next(line for line in Path(file).read_text().splitlines() if line.startswith(name))
+    except (OSError, StopIteration):
+        return None
+    return int(line.split()[1]) * 1024
