@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hyperconv.kernels import call
 from hyperconv.kernels.accumulate import accumulate, combine, sum_pixels
+from hyperconv.kernels.checks import check_layer, check_tensor
 from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
 
@@ -27,6 +28,10 @@ class Accumulation:
     ):
         outputs, channels = grad.shape[1] // groups, input.shape[1] // groups
         self.shape = (weight_sets, grad.shape[1], channels, *kernel_size)
+        geometry = (groups, stride, padding, dilation)
+        check_layer(input, input.shape[2:], self.shape, grad.shape[2:], grad.shape[0], *geometry)
+        check_tensor("input", input, grad, (grad.shape[0], *input.shape[1:]))
+        check_tensor("mask", mask, grad, grad.shape)
         self.flipped = tuple(stride) == (1, 1) and outputs <= 8 and outputs < channels
         self.with_bias = with_bias and not self.flipped
         self.sums = BiasSum(grad, mask, weight_sets, negative_slope) if with_bias and self.flipped else None
@@ -104,6 +109,9 @@ class BiasSum:
 
     def __init__(self, grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float):
         self.shape = (weight_sets, grad.shape[1])
+        if grad.shape[0] % weight_sets if weight_sets else grad.shape[0]:
+            raise ValueError(f"{grad.shape[0]} samples are not a multiple of {weight_sets} weight sets")
+        check_tensor("mask", mask, grad, grad.shape)
         self.launch = None
         if grad.numel():
             samples, pixels = grad.shape[0] // weight_sets, grad.shape[2] * grad.shape[3]

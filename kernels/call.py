@@ -6,15 +6,17 @@ from torch import Tensor
 
 from hyperconv.kernels.launch import INTERPRETED
 
-_DTYPES = {
+DTYPES = {
     torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
 }
-_NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in _DTYPES}
+_NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in DTYPES}
 
 
 def describe(tensor: Tensor | None) -> tuple | None:
     """All that a kernel's specialisation can read off a tensor."""
-    return None if tensor is None else (tensor.shape, tensor.stride(), tensor.data_ptr() % 16)
+    if tensor is None:
+        return None
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() % 16
 
 
 def _float32_precision() -> str:
@@ -31,12 +33,12 @@ def arithmetic(tensor: Tensor) -> str:
     """How products are taken: in the operands' dtype, float32 in TF32 where torch's own switch allows that."""
     if tensor.dtype == torch.float32 and _float32_precision() == "tf32":
         return "tf32"
-    return _NAMES[tensor.dtype]
+    return _NAMES.get(tensor.dtype, "unsupported")
 
 
 def matrix_operand(dtype: torch.dtype) -> tl.dtype:
     """The type matrix units multiply; the interpreter knows no bfloat16 products, and float32 ones are the same."""
-    return tl.float32 if INTERPRETED and dtype == torch.bfloat16 else _DTYPES[dtype]
+    return tl.float32 if INTERPRETED and dtype == torch.bfloat16 else DTYPES[dtype]
 
 
 def total_type(dtype: torch.dtype) -> tl.dtype:

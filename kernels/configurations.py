@@ -97,7 +97,7 @@ def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int)
     Hopper's matrix units read 16-bit operands from shared memory, and leave the registers to deeper tiles.
     """
     if layer.kind == "thin":
-        return Tiles(pixels=64 if layer.small else 256, pairs=4, outputs=layer.outputs)
+        return Tiles(pixels=64 if layer.small else 256, pairs=power_of_two(pairs, 1, 4), outputs=layer.outputs)
     exact, flat, narrow = arithmetic == "float32", layer.kind == "flat", layer.outputs <= 16
     few = narrow or layer.small or (flat and not sixteen_bit(arithmetic)) or (exact and layer.outputs < 64)
     shallow = exact or (arithmetic == "tf32" and layer.layout == "nchw" and not (flat or layer.small))

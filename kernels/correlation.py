@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hyperconv.kernels import call
+from hyperconv.kernels.checks import check_layer, check_tensor, convolved
 from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
 from hyperconv.kernels.launch import Launch, capability
@@ -137,10 +138,14 @@ class Convolution:
     """conv2d and masked_conv2d: one correlation, none where the result is empty."""
 
     def __init__(self, input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope):
-        height, width = (
-            (size + 2 * p - d * (taps - 1) - 1) // s + 1
-            for size, taps, s, p, d in zip(input.shape[2:], weight.shape[3:], stride, padding, dilation, strict=True)
-        )
+        sets, outputs, _, *kernel = weight.shape
+        geometry = (stride, padding, dilation)
+        check_tensor("input", input, input, input.shape)
+        height, width = size = convolved(input.shape[2:], kernel, *geometry)
+        check_layer(input, input.shape[2:], weight.shape, size, input.shape[0], groups, *geometry)
+        check_tensor("weight", weight, input, weight.shape)
+        check_tensor("bias", bias, input, (sets, outputs))
+        check_tensor("mask", mask, input, (input.shape[0], outputs, *size))
         output = call.new(input, input.shape[0], weight.shape[1], height, width)
         self.shape, self.strides = output.shape, output.stride()
         self.correlation = None
@@ -160,6 +165,11 @@ class InputGradient:
     """input_gradient: a correlation for each residue of its pixels by the stride."""
 
     def __init__(self, grad, weight, mask, input_size, stride, padding, dilation, groups, negative_slope):
+        geometry = (stride, padding, dilation)
+        check_layer(None, input_size, weight.shape, grad.shape[2:], grad.shape[0], groups, *geometry)
+        check_tensor("weight", weight, grad, weight.shape)
+        check_tensor("grad", grad, grad, (grad.shape[0], weight.shape[1], *grad.shape[2:]))
+        check_tensor("mask", mask, grad, grad.shape)
         result = call.new(grad, grad.shape[0], weight.shape[2] * groups, *input_size)
         self.shape, self.strides = result.shape, result.stride()
         self.correlations = []

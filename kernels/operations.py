@@ -12,6 +12,8 @@ from hyperconv.kernels.call import arithmetic, describe
 from hyperconv.kernels.correlation import Convolution, InputGradient
 
 _TANH = 3  # the code of `hyperconv.ops.schema`
+MOST_PLANS = 4096
+"""Beyond it, plans are made anew: a process that sees every size of image must not keep a plan of each."""
 _plans: dict[tuple, object] = {}
 
 
@@ -35,7 +37,7 @@ def masked_conv2d(input, weight, bias, mask, stride, padding, dilation, groups, 
 def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups, activation, negative_slope)
     key = (
-        Convolution, input.dtype, input.device, arithmetic(input), geometry,
+        Convolution, arithmetic(input), geometry,
         describe(input), describe(weight), describe(bias), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Convolution, input, weight, bias, mask, *geometry)
@@ -50,7 +52,7 @@ def input_gradient(
 ) -> Tensor:
     geometry = (tuple(input_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope)
     key = (
-        InputGradient, grad.dtype, grad.device, arithmetic(grad), geometry,
+        InputGradient, arithmetic(grad), geometry,
         describe(grad), describe(weight), describe(mask),
     )
     plan = _plans.get(key) or _make(key, InputGradient, grad, weight, mask, *geometry)
@@ -81,7 +83,7 @@ def _parameter_gradients(
         weight_sets, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope, with_bias
     )
     key = (
-        Accumulation, grad.dtype, grad.device, arithmetic(grad), geometry,
+        Accumulation, arithmetic(grad), geometry,
         describe(grad), describe(input), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Accumulation, grad, input, mask, *geometry)
@@ -93,7 +95,7 @@ def _parameter_gradients(
 
 
 def bias_gradient(grad, mask, weight_sets, negative_slope) -> Tensor:
-    key = (BiasSum, grad.dtype, grad.device, weight_sets, negative_slope, describe(grad), describe(mask))
+    key = (BiasSum, weight_sets, negative_slope, describe(grad), describe(mask))
     plan = _plans.get(key) or _make(key, BiasSum, grad, mask, weight_sets, negative_slope)
     result = grad.new_empty(plan.shape)
     with torch.cuda.device_of(grad):
@@ -102,5 +104,7 @@ def bias_gradient(grad, mask, weight_sets, negative_slope) -> Tensor:
 
 
 def _make(key: tuple, kind: type, *args: object):
+    if len(_plans) >= MOST_PLANS:
+        _plans.clear()
     plan = _plans[key] = kind(*args)
     return plan

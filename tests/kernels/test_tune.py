@@ -78,12 +78,12 @@ def test_candidates_run_and_the_quickest_is_kept_and_used():
 
 def test_what_is_found_is_looked_up_before_the_rule(gpu):
     record = {"tiles": asdict(Tiles(32, 2, 4, 2, 2))}
-    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "float32", CASE.layer, 4) == CASE.default()
     measured.keep(gpu, CASE.name, record)
     forget()
     assert configurations.tiles("9.0", "float32", CASE.layer, 2) == Tiles(32, 2, 4, 2, 2)
-    assert configurations.tiles("9.0", "bfloat16", CASE.layer, 2) == CASE.default()
-    assert configurations.tiles("8.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "bfloat16", CASE.layer, 4) == CASE.default()
+    assert configurations.tiles("8.0", "float32", CASE.layer, 4) == CASE.default()
 
 
 def test_shipped_tiles_are_the_default_and_come_after_the_users_own(gpu, monkeypatch):
@@ -206,7 +206,7 @@ def test_tiles_are_tried_inside_only():
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
         assert configurations.tiles(trials_capability(), *key[:1], CASE.layer, 2) == odd
     assert torch.backends.cudnn.conv.fp32_precision == switch
-    assert configurations.tiles(trials_capability(), *key[:1], CASE.layer, 2) == CASE.default()
+    assert configurations.tiles(trials_capability(), *key[:1], CASE.layer, 4) == CASE.default()
 
 
 def trials_capability():
@@ -246,7 +246,7 @@ def test_a_broken_cache_counts_as_none_and_is_written_anew(own_cache, gpu, conte
     own_cache.parent.mkdir()
     own_cache.write_text(content)
     assert measured.read() == {} and "hyperconv tune" in caplog.text
-    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "float32", CASE.layer, 4) == CASE.default()
     measured.keep(gpu, CASE.name, {"tiles": asdict(Tiles(32, 2, 4))})
     assert list(json.loads(own_cache.read_text())["devices"]) == [gpu]
 
@@ -263,14 +263,14 @@ def test_records_that_are_no_tiles_are_left_out(gpu, tiles):
     measured.keep(gpu, CASE.name, {"tiles": tiles})
     forget()
     assert measured.best("9.0") == {}
-    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "float32", CASE.layer, 4) == CASE.default()
 
 
 @pytest.mark.parametrize("words", [("Test GPU", "Other GPU"), ("triton ", "triton 1."), ("hyperconv ", "hyperconv 9.")])
 def test_measurements_of_other_hardware_and_versions_are_left_alone(gpu, words):
     measured.keep(gpu.replace(*words), CASE.name, {"tiles": asdict(Tiles(32, 2, 4))})
     forget()
-    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "float32", CASE.layer, 4) == CASE.default()
     measured.keep(gpu, CASE.name, {"tiles": asdict(Tiles(64, 2, 4))})
     assert len(measured.read()) == 2
 
@@ -278,7 +278,7 @@ def test_measurements_of_other_hardware_and_versions_are_left_alone(gpu, words):
 def test_an_unreadable_cache_folder_is_no_error(monkeypatch, tmp_path, gpu):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HYPERCONV_CACHE", str(tmp_path / "file"))
-    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == CASE.default()
+    assert configurations.tiles("9.0", "float32", CASE.layer, 4) == CASE.default()
 
 
 def test_workers_answer_and_survive_what_does_not_return():
