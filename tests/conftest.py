@@ -1,16 +1,25 @@
 """Every test starts from the same seed, and hypothesis draws the same examples on every machine.
 
-Without a CUDA GPU the Triton kernels run in Triton's interpreter, on CPU tensors.
+Without a CUDA GPU the Triton kernels run in Triton's interpreter, on CPU tensors. What was tuned or checked on this
+machine plays no part.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import hypothesis
 import pytest
 import torch
+import triton_interpreter
+
+os.environ["HYPERCONV_CACHE"] = tempfile.mkdtemp(prefix="hyperconv-tests-")
+atexit.register(shutil.rmtree, os.environ["HYPERCONV_CACHE"], ignore_errors=True)
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton reads it as it is imported
+    triton_interpreter.repair()
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
