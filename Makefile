@@ -1,5 +1,5 @@
 # make install   hyperconv, editable, in a virtual environment .venv, with all that the tests need
-# make test      install, then every test
+# make test      install, then every test, one process on each core
 # make demo      install, then train on example photos and write pictures to demo/
 # make bench     install, then the benchmarks
 # make clean     remove what was built, .venv excepted
@@ -24,7 +24,7 @@ install: .venv/installed
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest -q tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile tests
 
 demo: install
 	$(BIN)/hyperconv demo --out demo
