@@ -1,7 +1,8 @@
 """Where the time of a training step goes: this package beside the published step in plain PyTorch, part by part.
 
     python -m benchmarks.train_step [--device cpu|cuda] [--batch 16] [--scales 0 3 6] [--precision fp32 tf32 bf16]
-                                    [--seconds 5] [--out train_step.json]
+                                    [--seconds 5] [--channels-last]
+                                    [--out train_step.json]
 
 Both take a batch of photos of 187x250 pixels through one critic and one generator step at the published settings, 16
 photos unless --batch says otherwise. Parts: hypernetwork (embeddings, weight generation, and the way back through
@@ -33,6 +34,7 @@ from hyperconv.data.images import Photo
 from hyperconv.gan.precision import PRECISIONS, arithmetic
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
+from hyperconv.gan.template import MEMORY_FORMATS
 from hyperconv.gan.trainer import Trainer
 
 OURS = "hyperconv"
@@ -118,10 +120,13 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=list(range(len(SIZES))))
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="fp32; on a GPU tf32 and bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per scale")
+    parser.add_argument("--channels-last", action="store_true", help="the package's generated nets in that layout")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.channels_last:
+        MEMORY_FORMATS[options.device] = torch.channels_last
     precisions = options.precision or (["fp32"] if options.device == "cpu" else ["tf32", "bf16"])
-    result = {"environment": describe(options.device), "rows": []}
+    result = {"environment": describe(options.device), "channels_last": options.channels_last, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         trainers = own_trainers(Path(folder), options.batch, options.device, precisions)
         for scale in sorted(options.scales):

@@ -75,6 +75,11 @@ def free_bytes(device: torch.device) -> int | None:
     return _proc("/proc/meminfo", "MemAvailable:")
 
 
+def is_exhausted(error: RuntimeError) -> bool:
+    """Whether it says that an allocation failed, on a GPU or a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def forget_peak(device: torch.device) -> None:
     """`peak_bytes` begins anew, where it can."""
     if device.type == "cuda":

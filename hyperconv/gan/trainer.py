@@ -125,7 +125,9 @@ class Trainer:
         try:
             with arithmetic(self.config.precision):
                 losses = self.compute(self.draws.step(self.step))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not memory.is_exhausted(error):
+                raise
             raise InputError(f"scale {self.scale + 1} does not fit into the memory of {self.device}: lower "
                              f"{memory.KNOBS} ({str(error).splitlines()[0]})") from error
         return dict(zip(self.names, losses.unbind()))

@@ -120,3 +120,21 @@ def test_memory_in_use_is_known_here(tmp_path):
     assert memory.peak_bytes(trainer.device) > 10_000_000
     assert memory.free_bytes(trainer.device) > 1_000_000
     assert isinstance(trainer.players[0], Player)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None])
+def test_a_step_that_runs_out_of_memory_names_the_knobs(tmp_path, monkeypatch, error):
+    trainer = trainer_at(tmp_path / "run", 0)
+
+    def full(inputs):
+        if error is not None:
+            raise error
+        torch.empty(1 << 50)
+
+    monkeypatch.setattr(trainer, "compute", full)
+    with pytest.raises(InputError, match="scale 1 does not fit.*--batch-size"):
+        trainer.take_step()
+    monkeypatch.setattr(trainer, "compute", lambda inputs: inputs.photos @ inputs.sizes)
+    with pytest.raises(RuntimeError) as other:
+        trainer.take_step()
+    assert not isinstance(other.value, InputError)
