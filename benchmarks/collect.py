@@ -20,8 +20,9 @@ from benchmarks.machine import readable
 from benchmarks.overhead import overhead_table
 from benchmarks.report import operator_sections, summary, table
 from benchmarks.step import step_table
+from benchmarks.train_step import part_table
 
-PARTS = ("machine", "selftest", "launches", "step", "overhead", "graphs")
+PARTS = ("machine", "selftest", "launches", "step", "train_step", "headline", "overhead", "graphs")
 TUNED = "operator-tuned-"
 
 
@@ -86,6 +87,12 @@ def short(results: dict) -> list[str]:
             lines += share_table(results["launches"]["steps"], device)
     if results.get("step", {}).get("steps"):
         lines += step_table(results["step"]["steps"])
+    if results.get("train_step", {}).get("rows"):
+        lines += part_table(results["train_step"]["rows"], device)
+    if "headline" in results:
+        whole = results["headline"]
+        steps = f"{whole['steps']} of {whole['all_steps']} steps in {whole['seconds']:.0f} s"
+        lines += [f"A whole training of {whole['photos']} photos in {whole['precision']}: {steps}.", ""]
     if results["operator"]:
         lines += summary(results["operator"])
     if results.get("operator_tuned"):

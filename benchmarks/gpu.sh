@@ -13,10 +13,12 @@
 #   launches   kernels of a gradient penalty as the batch grows, and shares of a training step
 #   tune       hyperconv tune: the quickest tiles of the usual layers
 #   tuned      the operator part again, with what tune found
+#   train_step a training step at scales 0, 3 and 6, part by part, beside the published one
 #   step       a whole training step at every scale (not without being named)
 #   suite      all of tests/ (not without being named)
+#   headline   a whole training at the published settings, going on where the last call stopped (not without being named)
 #
-# Without names: all but the last two, the most telling first. Every part has a time limit of its own, so that one that
+# Without names: all but the last three, the most telling first. Every part has a time limit of its own, so that one that
 # hangs or fails costs no other; time that a part leaves over goes to those after it. The summary comes last, and the
 # exit code is 1 where any part failed. Written to benchmarks/results/<gpu>-<date>.json, .md and .log; a second call on
 # the same day adds its parts to the first one's. For more than ten minutes in all, call it for a few parts at a time.
@@ -24,6 +26,7 @@
 #   BUDGET  seconds for everything (570)
 #   PYTHON  the interpreter (python3)
 #   OUT     a folder that gets a copy of the results
+#   PHOTOS  what the headline trains on (the bundled examples), and RUN the run it goes on with (build/headline)
 #   DEVICE  cuda; cpu rehearses the parts on the tiniest layers, without building, and writes to $OUT alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -32,10 +35,11 @@ PYTHON=${PYTHON:-python3}
 DEVICE=${DEVICE:-cuda}
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 PARTS=("$@")
-[ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches tune tuned)
+[ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches train_step tune tuned)
 
 declare -A WEIGHT=([tests]=150 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
-    [launches]=30 [tune]=140 [tuned]=60 [step]=80 [suite]=150)
+    [launches]=30 [tune]=140 [tuned]=60 [train_step]=40
+    [step]=80 [suite]=150 [headline]=500)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -157,6 +161,12 @@ for part in "${PARTS[@]}"; do
         else
             script "$seconds" launches --batch 2 --scales 0
         fi
+        ;;
+    train_step) script "$seconds" train_step --seconds 2 --scales 0 3 6 ${SMALL:+--batch 2 --scales 0} ;;
+    headline)
+        run "$seconds" headline "$PYTHON" -m benchmarks.headline ${PHOTOS:+"$PHOTOS"} --run "${RUN:-build/headline}" \
+            --device "$DEVICE" --precision tf32 --seconds "$seconds" ${SMALL:+--preset tiny --iterations 2} \
+            --out "$WORK/headline.json"
         ;;
     step) script "$seconds" step --seconds 2 ${SMALL:+--batch 2 --scales 0} ;;
     tune)
