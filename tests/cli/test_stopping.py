@@ -16,7 +16,8 @@ STEPS = [*SMALL, "--batch-size", "2"]
 
 
 def start(photos, run, *options):
-    command = "import torch; torch.set_num_threads(1); from hyperconv.cli.main import main; main()"
+    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # in a background job too
+    command = f"{interruptible}; import torch; torch.set_num_threads(1); from hyperconv.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", command, "train", str(photos), "--out", str(run), *STEPS, *options],
         stdout=subprocess.PIPE,
@@ -59,7 +60,7 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
         assert all(torch.equal(value, other[key]) for key, value in one.items())
     assert last_record(tmp_path / "killed") == last_record(tmp_path / "whole") == (0, 70)
     records = [
-        [{**json.loads(line), "seconds": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
+        [{**json.loads(line), "seconds": 0, "memory": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
         for run in ("whole", "killed")
     ]
     assert records[0] == records[1]
