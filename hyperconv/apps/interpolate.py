@@ -13,9 +13,10 @@ from hyperconv.apps.model import Model
 from hyperconv.apps.sample import write_images
 from hyperconv.apps.sheet import strip
 from hyperconv.data import canvas
+from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
-from hyperconv.gan.photo_model import PhotoModel, no_noise
+from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.nn.layout import WeightSet
 
 
@@ -37,6 +38,11 @@ def interpolate(
     one photo to the other; a number holds a random noise instead. Noise amplitudes and image sizes are
     blended too: between a wide photo and an upright one the frames turn from wide to upright.
     """
+    if model.config.alone:
+        raise InputError(
+            f"only a run of --system meta can be interpolated: the nets of a {model.config.system} run "
+            "have nothing in common"
+        )
     if steps < 2:
         raise ValueError(f"steps is {steps}: a walk needs at least its 2 ends")
     if space not in ("embedding", "weights"):
@@ -45,16 +51,14 @@ def interpolate(
         model, model.find(a), model.find(b), torch.linspace(0, 1, steps, device=model.device), space
     )
     if seed is None:
-        frames = between.climb(between.z_fixed(), no_noise)
+        frames = between.reconstruct()
     else:
         source = seeded(model.device, seed, "interpolate")
 
-        def still(shape: tuple[int, ...]) -> Tensor:
+        def still(shape: tuple[int, ...], scale: int) -> Tensor:
             return white((1, *shape[1:]), source).expand(shape)
 
-        z_shape = between.z_fixed().shape
-        inside = canvas.mask(between.sizes[0], *z_shape[-2:]).to(between.z_star)
-        frames = between.climb(still(z_shape) * inside, still)
+        frames = between.images(between.climb(between.begin(still(between.z_fixed().shape, 0)), still))
     return [frame.clamp(-1, 1) for frame in canvas.crop(frames, between.sizes[-1])]
 
 
@@ -70,7 +74,8 @@ def _blend(model: Model, a: tuple[Model, int], b: tuple[Model, int], t: Tensor, 
         contexts = torch.lerp(*(holder.contexts(index) for holder, index in (a, b)), t[:, None])
         return model.system.photo_model(model.system.generator.normalise(contexts), sizes, amplitudes)
     weights = [WeightSet.lerp(first, last, t) for first, last in zip(ends[0].weights, ends[1].weights)]
-    return PhotoModel(ends[0].generator, weights, amplitudes, sizes, ends[0].z_star)
+    fixed = [None if each is None else each.expand(len(t), -1, -1, -1) for each in ends[0].fixed]
+    return PhotoModel(ends[0].generator, weights, amplitudes, sizes, fixed)
 
 
 def write_interpolation(

@@ -15,7 +15,7 @@ from hyperconv.data.images import Photo, read_photo
 from hyperconv.errors import InputError
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.run import Run, load_system
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.system import System
 from hyperconv.gan.tune import tune
 
 
@@ -37,10 +37,10 @@ class Model:
     photo's reconstruction, as training does. A run still in training has the scales it has begun.
     """
 
-    def __init__(self, system: MetaGAN, collection: Collection, amplitudes: Tensor | None = None) -> None:
+    def __init__(self, system: System, collection: Collection, amplitudes: Tensor | None = None) -> None:
         self.system = system.requires_grad_(False)
         self.config = system.config
-        self.device = system.z_star.device
+        self.device = next(system.parameters()).device
         self.collection = collection.to(self.device)
         if amplitudes is None:
             self.amplitudes = torch.zeros(len(collection), self.scales, device=self.device)
@@ -55,13 +55,8 @@ class Model:
     def open(cls, path: str | PathLike, device: str = "auto") -> Model:
         """Open a run folder; InputError, in one line, where it is none, or is damaged."""
         run = Run.open(path)
-        system, amplitudes, _, _ = load_system(run, device=resolve_device(device))
         collection = run.collection()
-        if amplitudes.shape[0] != len(collection):
-            raise InputError(
-                f"{path}: model.safetensors knows {amplitudes.shape[0]} photos and photos.safetensors "
-                f"holds {len(collection)}: they are not of one run"
-            )
+        system, amplitudes, _, _ = load_system(run, collection, device=resolve_device(device))
         return cls(system, collection, amplitudes)
 
     @property
@@ -93,9 +88,8 @@ class Model:
         return self.system.photo_model(self.contexts(*photos), sizes, self.amplitudes[indices])
 
     def contexts(self, *photos: str | int) -> Tensor:
-        """What the generator's hypernetwork makes the weights of some photos from."""
-        coarsest = self.collection.batch(self._indices(photos), 0).images
-        return self.system.generator.embed(self._embedding_inputs(photos), coarsest)
+        """What the generators' weights of some photos are made from."""
+        return self.system.contexts(self.collection, torch.tensor(self._indices(photos)))
 
     def photo(self, photo: str | int, scale: int = -1) -> Tensor:
         """A photo as the model is to know it, (C, H, W) in [-1, 1], at one scale (default: the finest)."""
@@ -107,7 +101,12 @@ class Model:
         return [self.collection.batch(indices, scale).images for scale in range(self.scales)]
 
     def with_photos(self, photos: Sequence[Photo]) -> Model:
-        """The same system looking at other photos, which it need never have seen."""
+        """The same system looking at other photos, which it need never have seen. InputError where it cannot."""
+        if self.config.alone:
+            raise InputError(
+                f"a {self.config.system} run knows its own photos only ({_some(self.names)}): "
+                "train it on this photo, or take a run of --system meta"
+            )
         return Model(self.system, Collection(photos, self.config.pyramid(), self.system.channels))
 
     def find(self, reference: str | PathLike) -> tuple[Model, int]:
@@ -133,7 +132,8 @@ class Model:
         if steps == 0:
             return photo_model
         critic, pyramid = self.system.discriminator, self.pyramid([photo])
-        critic_weights = critic.weights(critic.embed(self._embedding_inputs([photo])), 0)
+        squares = self.collection.embedding_inputs(self._indices([photo]), self.config.embedding_size)
+        critic_weights = critic.weights(critic.embed(squares), 0)
         stages = tune(
             photo_model, self.system.discriminator_template, critic_weights, pyramid, steps, self.config
         )
@@ -142,9 +142,6 @@ class Model:
                 on_step(taken, steps * self.scales)
         with torch.no_grad():
             return photo_model.with_amplitudes(pyramid, self.config.noise_factor)
-
-    def _embedding_inputs(self, photos: Iterable[str | int]) -> Tensor:
-        return self.collection.embedding_inputs(self._indices(photos), self.config.embedding_size)
 
     def _indices(self, photos: Iterable[str | int]) -> list[int]:
         return [photo if isinstance(photo, int) else self.index(photo) for photo in photos]

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from hyperconv.apps.model import Model
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
-from hyperconv.data.images import resize, save_png
+from hyperconv.data.images import save_png
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
-from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.photo_model import Carried, PhotoModel
 
 AT_ONCE = 8  # samples in one batch
 SHEET_PHOTOS, SHEET_SAMPLES = 24, 24  # most photos, and samples of each, on a sheet
@@ -33,22 +33,22 @@ def sample(
 ) -> list[Tensor]:
     """`count` random images (C, H, W) in [-1, 1] of one photo of the model.
 
-    size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps the photo
-    itself below scale K and draws the scales from K on; 0 draws everything. InputError for an unknown name,
-    a size or a scale that cannot be.
+    size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps what the scales
+    below K reconstruct of the photo and draws the scales from K on; 0 draws everything. InputError for an unknown
+    name, a size or a scale that cannot be.
     """
     photo_model = model.photo_model(name)
     if not 0 <= start_scale < photo_model.scales:
         raise InputError(
             f"start scale {start_scale} is not among the scales 0 to {photo_model.scales - 1} of this run"
         )
+    kept = None
+    if start_scale > 0:
+        with torch.no_grad():
+            kept = photo_model.climb_fixed(stop=start_scale)
     if size is not None:
         photo_model = retarget(photo_model, size)
-    start = None
-    if start_scale > 0:
-        below = tuple(photo_model.sizes[start_scale - 1][0].tolist())
-        start = resize(model.photo(name, start_scale - 1), below)
-    return draw(photo_model, count, seed=seed, start_scale=start_scale, start=start)
+    return draw(photo_model, count, seed=seed, kept=kept)
 
 
 def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
@@ -65,33 +65,32 @@ def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
 
 @torch.no_grad()
 def draw(
-    photo_model: PhotoModel, count: int, *, seed: int = 0, start_scale: int = 0, start: Tensor | None = None
+    photo_model: PhotoModel, count: int, *, seed: int = 0, kept: Carried | None = None
 ) -> list[Tensor]:
     """`count` images (C, H, W) of the model of one photo; image i depends on the seed and i alone.
 
-    start: the image of start_scale - 1 (C, h, w) to begin from, where start_scale is not 0.
+    kept: what the scales below the first one drawn carry, one row; None draws them all.
     """
-    device = photo_model.z_star.device
     images: list[Tensor] = []
     for first in range(0, count, AT_ONCE):
-        sources = [seeded(device, seed, "sample", i) for i in range(first, min(first + AT_ONCE, count))]
-        images += _draw(photo_model, sources, start_scale, start).clamp(-1, 1)
+        sources = [
+            seeded(photo_model.device, seed, "sample", i) for i in range(first, min(first + AT_ONCE, count))
+        ]
+        images += _draw(photo_model, sources, kept).clamp(-1, 1)
     return images
 
 
-def _draw(
-    photo_model: PhotoModel, sources: list[torch.Generator], start_scale: int, start: Tensor | None
-) -> Tensor:
+def _draw(photo_model: PhotoModel, sources: list[torch.Generator], kept: Carried | None) -> Tensor:
     """One image per source of noise (N, C, H, W)."""
 
-    def noise(shape: tuple[int, ...]) -> Tensor:
+    def noise(shape: tuple[int, ...], scale: int) -> Tensor:
         return torch.cat([white((1, *shape[1:]), source) for source in sources])
 
-    if start is None:
-        below = noise((len(sources), photo_model.generator.channels, *photo_model.sizes[0][0].tolist()))
+    if kept is None:
+        carried = photo_model.begin(torch.cat([photo_model.z(1, source) for source in sources]))
     else:
-        below = start.expand(len(sources), -1, -1, -1)
-    return photo_model.climb(below, noise, start=start_scale)
+        carried = kept.repeated(len(sources))
+    return photo_model.images(photo_model.climb(carried, noise))
 
 
 @torch.no_grad()

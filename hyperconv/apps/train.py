@@ -33,6 +33,7 @@ def train(
     out: str | PathLike,
     preset_name: str = "tiny",
     *,
+    system: str = "meta",
     device: str = "auto",
     tensorboard: bool = False,
     **changes: Any,
@@ -43,7 +44,7 @@ def train(
     for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
     (`start` tells which, and why).
     """
-    trainer, _ = start(images, out, preset(preset_name, **changes), device=device)
+    trainer, _ = start(images, out, preset(preset_name, system, **changes), device=device)
     for _ in follow(trainer, tensorboard=tensorboard):
         pass
     return trainer.run
@@ -120,7 +121,7 @@ def write_training_sheet(trainer: Trainer) -> Path:
     photos = canvas.crop(trainer.collection.batch(chosen, scale).images, model.sizes[scale])
     reconstructions = canvas.crop(model.reconstruct(), model.sizes[scale])
     samples = model.sample(SHEET_SAMPLES, source)
-    samples = canvas.crop(samples, model.sizes_at(scale, samples))
+    samples = canvas.crop(samples, model.grid(scale, len(samples)).sizes)
     rows = [
         (
             trainer.collection.names[i],

@@ -4,9 +4,27 @@
 """
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+Resampling = Literal["bilinear", "bicubic", "cubic"]
+
+
+class Grid(NamedTuple):
+    """Where N images lie: their sizes (N, 2) on canvases of height and width `extent`."""
+
+    sizes: Tensor
+    extent: tuple[int, int]
+
+    def grown(self, pixels: int) -> "Grid":
+        """Images larger by `pixels` on each axis, on canvases larger by as much."""
+        return Grid(self.sizes + pixels, (self.extent[0] + pixels, self.extent[1] + pixels))
+
+    def keep(self, images: Tensor) -> Tensor:
+        """`images` (N, C, *extent), zero beyond each image's size."""
+        return torch.where(inside(self.sizes.to(images.device), *self.extent), images, 0)
 
 
 def stack(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -30,46 +48,88 @@ def crop(canvas: Tensor, sizes: Tensor) -> list[Tensor]:
 
 def mask(sizes: Tensor, height: int, width: int) -> Tensor:
     """Float (B, 1, height, width): 1 in each image's valid region, 0 beyond."""
-    return _inside(sizes, height, width).float()
+    return inside(sizes, height, width).float()
 
 
 def mean(values: Tensor, sizes: Tensor) -> Tensor:
     """Mean of values (N, C, H, W) over the channels and valid pixels of each image: (N,)."""
     sizes = sizes.to(values.device)
-    valid = torch.where(_inside(sizes, *values.shape[-2:]), values, 0)
+    valid = torch.where(inside(sizes, *values.shape[-2:]), values, 0)
     return valid.sum((1, 2, 3)) / (values.shape[1] * sizes.prod(1))
 
 
-def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int]) -> Tensor:
+def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int],
+             how: Resampling = "bilinear") -> Tensor:
     """Every image of a canvas (B, C, H, W) resized from its size in `from_sizes` to its size in `to_sizes`.
 
-    Equals F.interpolate(image, to, mode="bilinear", align_corners=True) of each image alone. Returns a canvas
-    (B, C, *size), zero beyond the new valid regions. Bilinear interpolation is separable: two batched matrix
-    products, differentiable at every order.
+    Returns a canvas (B, C, *size), zero beyond the new valid regions. 'bilinear' and 'bicubic' equal
+    F.interpolate(image, to, mode=how, align_corners=True) of each image alone; 'cubic' is Keys' kernel with a = -1/2
+    on pixel centres, as Matlab's imresize enlarges. All are separable: two batched matrix products, differentiable at
+    every order.
     """
     from_sizes, to_sizes = from_sizes.to(canvas.device), to_sizes.to(canvas.device)
     with torch.autocast(canvas.device.type, enabled=False):  # blending is not a place to lose precision
-        rows = _interpolation(from_sizes[:, 0], to_sizes[:, 0], canvas.shape[2], size[0], canvas.dtype)
-        columns = _interpolation(from_sizes[:, 1], to_sizes[:, 1], canvas.shape[3], size[1], canvas.dtype)
+        rows, columns = (
+            _INTERPOLATIONS[how](from_sizes[:, axis], to_sizes[:, axis], canvas.shape[2 + axis], size[axis]).to(canvas)
+            for axis in (0, 1)
+        )
         return rows[:, None] @ (canvas @ columns[:, None].mT)
 
 
-def _inside(sizes: Tensor, height: int, width: int) -> Tensor:
+def inside(sizes: Tensor, height: int, width: int) -> Tensor:
+    """Bool (B, 1, height, width): whether a pixel lies in its image."""
     rows = torch.arange(height, device=sizes.device)[:, None] < sizes[:, 0, None, None]
     columns = torch.arange(width, device=sizes.device) < sizes[:, 1, None, None]
     return (rows & columns)[:, None]
 
 
-def _interpolation(old: Tensor, new: Tensor, old_extent: int, new_extent: int, dtype: torch.dtype) -> Tensor:
+def _aligned(old: Tensor, new: Tensor, new_extent: int) -> tuple[Tensor, Tensor]:
+    """Where new positions lie among old ones whose first and last coincide with theirs: whole part, fraction."""
+    position, steps = torch.arange(new_extent, device=old.device), (new - 1).clamp(min=1)
+    low = position * (old - 1) // steps
+    return low, (position * (old - 1) - low * steps).double() / steps
+
+
+def _bilinear(old: Tensor, new: Tensor, old_extent: int, new_extent: int) -> Tensor:
     """(B, new_extent, old_extent): row i < new blends the old positions around i (old - 1) / (new - 1)."""
     old, new = old[:, None], new[:, None]
-    position = torch.arange(new_extent, device=old.device)
-    steps = (new - 1).clamp(min=1)
-    low = position * (old - 1) // steps
-    fraction = (position * (old - 1) - low * steps).to(torch.promote_types(dtype, torch.float32)) / steps
-    high = torch.minimum(low + 1, old - 1)
-    valid = position < new
-    weights = torch.stack([(1 - fraction) * valid, fraction * valid], -1).to(dtype)
-    column = torch.arange(old_extent, device=old.device)
-    at_low, at_high = ((column == index[..., None]) for index in (low, high))
-    return at_low * weights[..., :1] + at_high * weights[..., 1:]
+    low, fraction = _aligned(old, new, new_extent)
+    taps = torch.stack([low, torch.minimum(low + 1, old - 1)], -1)
+    return _gathered(taps, torch.stack([1 - fraction, fraction], -1), new, old_extent)
+
+
+def _bicubic(old: Tensor, new: Tensor, old_extent: int, new_extent: int) -> Tensor:
+    """As `_bilinear`, of the four old positions around, those beyond an edge taken from the edge."""
+    old, new = old[:, None], new[:, None]
+    low, fraction = _aligned(old, new, new_extent)
+    around = torch.arange(-1, 3, device=old.device)
+    taps = torch.minimum((low[..., None] + around).clamp(min=0), old[..., None] - 1)
+    return _gathered(taps, _cubic(fraction[..., None] - around, -0.75), new, old_extent)
+
+
+def _centred(old: Tensor, new: Tensor, old_extent: int, new_extent: int) -> Tensor:
+    """As `_bicubic`, over pixel centres; positions beyond an edge are mirrored at it."""
+    old, new = old[:, None], new[:, None]
+    centre = (torch.arange(new_extent, device=old.device) + 0.5).double() * old / new - 0.5
+    taps = centre.floor()[..., None].long() + torch.arange(-1, 3, device=old.device)
+    mirrored = taps % (2 * old[..., None])
+    mirrored = torch.minimum(mirrored, 2 * old[..., None] - 1 - mirrored)
+    return _gathered(mirrored, _cubic(centre[..., None] - taps, -0.5), new, old_extent)
+
+
+def _cubic(distance: Tensor, a: float) -> Tensor:
+    """Keys' cubic convolution kernel (1981), zero beyond a distance of 2."""
+    x = distance.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((x - 5) * x + 8) * x * a - 4 * a
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0))
+
+
+def _gathered(taps: Tensor, weights: Tensor, new: Tensor, old_extent: int) -> Tensor:
+    """(B, new_extent, old_extent) from old positions (B, new_extent, K) and their weights; zero rows from `new` on."""
+    weights = weights * (torch.arange(taps.shape[1], device=new.device) < new)[..., None]
+    matrix = weights.new_zeros(*taps.shape[:2], old_extent)
+    return matrix.scatter_add_(2, taps.clamp(max=old_extent - 1), weights)
+
+
+_INTERPOLATIONS = {"bilinear": _bilinear, "bicubic": _bicubic, "cubic": _centred}

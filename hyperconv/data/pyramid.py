@@ -21,14 +21,19 @@ def scale_count_for(min_size: int, max_size: int, ratio: float = 0.6) -> int:
 
 @dataclass(frozen=True)
 class PyramidShape:
-    """Long sides grow from min_size to max_size pixels in scale_count geometric steps (coarse to fine).
+    """The sizes of a photo at `scale_count` scales, coarse to fine.
 
-    The published sizes of 187x250 with min_size 25: 19x26, 27x37, 40x54, 60x80, 87x117, 128x171, 187x250.
+    coarsest='long side': long sides grow from min_size to max_size in geometric steps, and a smaller photo is
+    enlarged. The published sizes of 187x250 with min_size 25: 19x26, 27x37, 40x54, 60x80, 87x117, 128x171, 187x250.
+    coarsest='short side': the finest is the photo, shrunk to a long side of max_size if it is larger, and the short
+    side starts at min_size (SinGAN). steps='consingan': more of the scales are small (Hinz et al. 2021, section 3.2).
     """
 
     max_size: int = 250
     min_size: int = 25
     scale_count: int = 7
+    coarsest: str = "long side"
+    steps: str = "geometric"
 
     def __post_init__(self):
         if not MIN_SIDE <= self.min_size <= self.max_size:
@@ -46,16 +51,26 @@ class PyramidShape:
 
     @property
     def long_sides(self) -> list[int]:
-        """Long side of every scale, coarse to fine."""
+        """Long side of every scale, coarse to fine, where the long side of the coarsest is given."""
+        return [math.ceil(self.max_size * self.factor**exponent) for exponent in self.exponents]
+
+    @property
+    def exponents(self) -> list[float]:
+        """To what power of the factor every scale is smaller than the finest, coarse to fine."""
         last = self.scale_count - 1
-        return [math.ceil(self.max_size * self.factor ** (last - scale)) for scale in range(self.scale_count)]
+        if self.steps == "geometric" or last < 2:
+            return [last - scale for scale in range(self.scale_count)]
+        slow = (last - 1) / math.log(last)
+        return [*(slow * math.log(last - scale) + 1 for scale in range(last)), 0]
 
     def sizes(self, height: int, width: int, name: str = "the photo") -> list[tuple[int, int]]:
-        """(height, width) of every scale for a photo of this size, coarse to fine, up to long side max_size.
+        """(height, width) of every scale for a photo of this size, coarse to fine.
 
         No side is shorter than 11 pixels, so a very long panorama is widened. InputError, naming the photo,
         if it is smaller than the coarsest scale.
         """
+        if self.coarsest == "short side":
+            return self._from_short_side(height, width, name)
         long_sides, short_side = self.long_sides, min(height, width)
         if max(height, width) < long_sides[0] or short_side < MIN_SIDE:
             raise InputError(
@@ -69,6 +84,18 @@ class PyramidShape:
             short = min(long_side, max(MIN_SIDE, scaled))
             sizes.append((short, long_side) if height <= width else (long_side, short))
         return sizes
+
+    def _from_short_side(self, height: int, width: int, name: str) -> list[tuple[int, int]]:
+        shrink = min(1, self.max_size / max(height, width))
+        finest = [max(MIN_SIDE, round(side * shrink)) for side in (height, width)]
+        if min(height, width) < MIN_SIDE or min(finest) < self.min_size:
+            raise InputError(
+                f"{name} is too small: {width}x{height} pixels{f', {finest[1]}x{finest[0]} as trained' * (shrink < 1)}, "
+                f"needs a short side of {self.min_size}; lower --min-size or raise --max-size"
+            )
+        factor = (self.min_size / min(finest)) ** (1 / max(1, self.scale_count - 1))
+        return [tuple(max(MIN_SIDE, math.ceil(round(side * factor**exponent, 6))) for side in finest)
+                for exponent in self.exponents]
 
 
 def build_pyramid(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from hyperconv.data.augment import augmented
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import resize
 from hyperconv.data.variants import variants
 from hyperconv.gan.generator import Generator
+from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import on_canvas, white
 from hyperconv.gan.presets import Config
 
+Template = Generator | GrowingGenerator
 FEW = 4  # heights, and widths, of the canvases of one scale
 
 
 class RoundNoise(NamedTuple):
-    """Standard normal noise of a round of the game, B photos.
+    """What a round of the game draws from, B photos.
 
-    z (B, C, h, w) for the coarsest scale; above: for every scale after it (B, C, H + 2 margin, W + 2 margin); alpha
-    (), uniform in 0..1, mixes photo and fake in the gradient penalty.
+    z (B, C, h, w): the coarsest scale's input; above: for every scale after it standard normal noise
+    (B, C, H + 2 margin, W + 2 margin); alpha (K,), uniform in 0..1, mixes photo and fake in the gradient penalty of
+    each of K steps of the critic.
     """
 
     z: Tensor
     above: tuple[Tensor, ...]
     alpha: Tensor
 
-    def rows(self, rows: slice) -> RoundNoise:
+    def rows(self, rows: slice | Tensor) -> RoundNoise:
         """That of some of the photos."""
         return RoundNoise(self.z[rows], tuple(noise[rows] for noise in self.above), self.alpha)
 
@@ -46,24 +52,42 @@ class StepInputs(NamedTuple):
     """All that a step reads beside parameters and optimizer states; B photos, on the device that trains."""
 
     photos: Tensor  # (B, C, H, W), canvas at the scale in training
-    coarsest: Tensor | None  # (B, C, h, w), canvas at the coarsest scale; None once the generator's embedding is frozen
-    squares: Tensor  # (B, C, S, S), what the embeddings see
-    contexts: Tensor | None  # (B, features) of a frozen generator's embedding
+    coarsest: Tensor | None  # (B, C, h, w), canvas at the coarsest scale; None where contexts are given
+    squares: Tensor | None  # (B, C, S, S), what embeddings see; None where there are none
+    contexts: Tensor | None  # what the generators' weights are made from, where it does not change; see System
     sizes: Tensor  # (B, scales, 2) long, height and width of every photo at every scale so far
     amplitudes: Tensor  # (B, all scales)
-    noise: RoundNoise
+    noise: tuple[RoundNoise, ...]
     variants: Variants | None
+    each: Tensor  # (B,), what the photos' losses are multiplied with
     rate: Tensor  # (), learning rate
 
 
-def draw_noise(extents: list[tuple[int, int]], photos: int, generator: Generator, source: torch.Generator
-               ) -> RoundNoise:
+def draw_noise(extents: list[tuple[int, int]], photos: int, generator: Template, source: torch.Generator,
+               critic_steps: int = 1) -> RoundNoise:
     """Noise for canvases of these heights and widths, coarse to fine."""
-    def noise(extent: tuple[int, int], margin: int) -> Tensor:
-        return white((photos, generator.channels, extent[0] + 2 * margin, extent[1] + 2 * margin), source)
+    margin = generator.noise_margin
+    z = white((photos, generator.first_noise_channels, *extents[0]), source).expand(-1, generator.channels, -1, -1)
+    above = [white((photos, generator.noise_channels, height + 2 * margin, width + 2 * margin), source)
+             for height, width in extents[1:]]
+    return RoundNoise(z, tuple(above), torch.rand(critic_steps, generator=source, device=source.device))
 
-    z, *above = [noise(extent, generator.margin if scale else 0) for scale, extent in enumerate(extents)]
-    return RoundNoise(z, tuple(above), torch.rand((), generator=source, device=source.device))
+
+def draw_noise_alone(sizes: list[list[tuple[int, int]]], extents: list[tuple[int, int]], generator: Template,
+                     begin: Callable[..., torch.Generator], critic_steps: int) -> RoundNoise:
+    """As `draw_noise`, for photos of these sizes (per scale, coarse to fine), each getting what it would get alone.
+
+    begin(scale or word): the stream of that part.
+    """
+    def noise(scale: int, channels: int, margin: int) -> Tensor:
+        around = [(height + 2 * margin, width + 2 * margin) for height, width in sizes[scale]]
+        extent = (extents[scale][0] + 2 * margin, extents[scale][1] + 2 * margin)
+        return on_canvas(channels, around, extent, partial(begin, scale))
+
+    z = noise(0, generator.first_noise_channels, 0).expand(-1, generator.channels, -1, -1)
+    above = [noise(scale, generator.noise_channels, generator.noise_margin) for scale in range(1, len(sizes))]
+    source = begin("alpha")
+    return RoundNoise(z, tuple(above), torch.rand(critic_steps, generator=source, device=source.device))
 
 
 class Canvases:
@@ -96,39 +120,65 @@ class Draws:
     """Draws the steps of one scale: step t from (seed, scale, t) alone.
 
     Photos wait as one tensor per kind where the collection is: on the device, or in main memory, from which batches
-    are sent. contexts (N, features): the generator's, if its embedding does not train at this scale.
+    are sent. contexts (N, ...): the generators', if they do not change at this scale. awake (N,): 1 for photos that
+    learn, 0 for those that do not, where each has parameters of its own.
     """
 
-    def __init__(self, collection: Collection, config: Config, scale: int, generator: Generator, amplitudes: Tensor,
-                 contexts: Tensor | None) -> None:
+    def __init__(self, collection: Collection, config: Config, scale: int, generator: Template, amplitudes: Tensor,
+                 contexts: Tensor | None, awake: Tensor) -> None:
         everyone = torch.arange(len(collection))
         self.collection, self.config, self.scale, self.generator = collection, config, scale, generator
-        self.amplitudes, self.contexts, self.device = amplitudes, contexts, amplitudes.device
+        self.amplitudes, self.contexts, self.awake, self.device = amplitudes, contexts, awake, amplitudes.device
         self.canvases = Canvases(collection.sizes[:scale + 1])
         self.photos = collection.batch(everyone, scale).images
-        self.coarsest = collection.batch(everyone, 0).images if contexts is None else None
+        self.coarsest = collection.batch(everyone, 0).images
         self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
-        config, source = self.config, seeded(self.device, self.config.seed, self.scale, step)
-        indices = self.collection.draw(config.batch_size, seeded("cpu", config.seed, "batch", self.scale, step))
-        extents, here = self.canvases.extents(indices), send(indices, self.device)
+        config = self.config
+        indices = self._batch(step)
+        extents, here = self._extents(indices), send(indices, self.device)
         rate = config.learning_rate * (config.decay if step >= config.decay_at * self.iterations else 1.0)
         return StepInputs(
             photos=self._canvas(self.photos, indices, extents[-1]),
-            coarsest=None if self.coarsest is None else self._canvas(self.coarsest, indices, extents[0]),
-            squares=self._squares(indices),
+            coarsest=None if self.contexts is not None else self._canvas(self.coarsest, indices, extents[0]),
+            squares=None if config.alone else self._squares(indices),
             contexts=None if self.contexts is None else self.contexts[here],
             sizes=self.sizes[here],
             amplitudes=self.amplitudes[here],
-            noise=draw_noise(extents, len(indices), self.generator, source),
-            variants=self._variants(step, source) if config.variants and self.scale == 0 else None,
+            noise=tuple(self._noise(step, draw, indices, extents) for draw in range(config.draws)),
+            variants=self._variants(step) if config.variants and self.scale == 0 else None,
+            each=self.awake if config.alone else torch.full((len(indices),), 1 / len(indices), device=self.device),
             rate=torch.full((), rate, device=self.device),
         )
 
     @property
     def iterations(self) -> int:
         return self.config.iterations_at(self.scale)
+
+    def _batch(self, step: int) -> Tensor:
+        """Photos that alone have parameters of their own: all of them; else some, at random."""
+        if self.config.alone:
+            return torch.arange(len(self.collection))
+        return self.collection.draw(self.config.batch_size, seeded("cpu", self.config.seed, "batch", self.scale, step))
+
+    def _extents(self, indices: Tensor) -> list[tuple[int, int]]:
+        if self.config.alone:
+            return [tuple(level.amax(dim=0).tolist()) for level in self.canvases.sizes]
+        return self.canvases.extents(indices)
+
+    def _noise(self, step: int, draw: int, indices: Tensor, extents: list[tuple[int, int]]) -> RoundNoise:
+        config = self.config
+        if not config.alone:
+            source = seeded(self.device, config.seed, self.scale, step)
+            return draw_noise(extents, len(indices), self.generator, source, config.critic_steps)
+        sizes = [[tuple(size) for size in level.tolist()] for level in self.collection.sizes[:self.scale + 1]]
+        begin = partial(seeded, self.device, config.seed, self.scale, step, draw)
+        drawn = draw_noise_alone(sizes, extents, self.generator, begin, config.critic_steps)
+        if config.first_input == "noise":
+            return drawn
+        photos = self._canvas(self.coarsest, indices, extents[0])
+        return drawn._replace(z=augmented(photos, self.sizes[:, 0], config.first_input, partial(begin, "photo")))
 
     def _canvas(self, photos: Tensor, indices: Tensor, extent: tuple[int, int]) -> Tensor:
         taken = photos[:, :, :extent[0], :extent[1]][send(indices, photos.device)]
@@ -137,7 +187,8 @@ class Draws:
     def _squares(self, indices: Tensor) -> Tensor:
         return send(self.collection.embedding_inputs(indices, self.config.embedding_size), self.device)
 
-    def _variants(self, step: int, source: torch.Generator) -> Variants:
+    def _variants(self, step: int) -> Variants:
+        source = seeded(self.device, self.config.seed, "altered", step)
         choice = seeded("cpu", self.config.seed, "variants", step)
         chosen = torch.randint(len(self.collection), (self.config.variants,), generator=choice)
         squares = variants(self._squares(chosen), source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,7 +12,9 @@ from hyperconv.data.collection import Collection
 from hyperconv.data.images import resize
 from hyperconv.data.variants import variants
 from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.system import MetaGAN
+
+if TYPE_CHECKING:
+    from hyperconv.gan.meta import MetaGAN
 
 GROUPS, GROUP = 24, 256  # groups of altered photos; those of a group have one size
 SQUARE = 32  # pixels of the square photos that the altered ones are made of
@@ -52,7 +56,7 @@ def _altered(collection: Collection, source: torch.Generator) -> Tensor:
 
 def _maps(system: MetaGAN, height: int, width: int) -> Tensor:
     """What the last layer combines at every pixel (h w, its inputs and 1) when z* is the noise."""
-    stack, generator = system.generator_template.stack, system.generator
+    stack, generator = system.generator_template.stack(), system.generator
     shared = generator.heads[0].weights(system.z_star.new_zeros(1, generator.features))
     z = F.pad(system.z_star[None, :, :height, :width], [stack.margin] * 4)
     return F.pad(F.unfold(stack.hidden(z, shared), stack.kernel_size)[0].mT, [0, 1], value=1)

@@ -10,7 +10,7 @@ from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError
 from hyperconv.gan.precision import generated_dtype
 from hyperconv.gan.presets import Config
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.system import System
 
 LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
 EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
@@ -20,40 +20,44 @@ RESIDENT = 0.25  # of the free memory, at most, for photos that wait on the devi
 KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
 
 
-def parameter_bytes(system: MetaGAN, scale: int) -> int:
+def parameter_bytes(system: System, scale: int) -> int:
     """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
-    generator, critic = system.generator, system.discriminator
-    head = _count(generator.heads[0])
-    embedding_trains = scale == 0 or system.config.embedding_trains == "every scale"
-    everything = _count(generator) + (scale + 1 - len(generator.heads)) * head
-    frozen = everything - head - (_count(generator.embedding) if embedding_trains else 0)
-    return 4 * frozen + ADAM * (everything - frozen + _count(critic))
+    resting, training = system.parameter_counts(scale)
+    return 4 * resting + ADAM * training
 
 
 def photo_bytes(config: Config, channels: int, height: int, width: int) -> int:
     """Activations of one photo at the peak of a step whose newest scale has this size."""
-    layer = config.hidden * height * width * generated_dtype(config.precision).itemsize
-    return LAYERS_ALIVE * config.depth * layer + 40 * channels * height * width * 4
+    layers = config.depth if config.train_depth == 1 else 2 + (config.depth - 2) * config.train_depth
+    return LAYERS_ALIVE * layers * _layer_bytes(config, height, width) + 40 * channels * height * width * 4
 
 
-def batch_bytes(config: Config, system: MetaGAN) -> int:
+def _layer_bytes(config: Config, height: int, width: int) -> int:
+    hidden = config.hidden_at(config.scale_count - 1)
+    return hidden * height * width * (4 if config.norm != "none" else generated_dtype(config.precision).itemsize)
+
+
+def batch_bytes(config: Config, system: System) -> int:
     """What every photo of a batch needs during a whole step: generated weights and embeddings."""
-    weights = 4 * 3 * 4 * system.generator.heads[0].layout.size
+    if config.alone:
+        return 0
+    weights = 4 * 3 * 4 * system.generator_template.layout(0).size
     return config.batch_size * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
 
 
-def at_a_time(system: MetaGAN, collection: Collection, free: int | None, where: str) -> list[int]:
+def at_a_time(system: System, collection: Collection, free: int | None, where: str) -> list[int]:
     """For every scale how many photos of a batch go through the nets together, in `free` bytes (None: unknown).
 
     The whole batch where that fits, else a half, a quarter ...; the gradients are the same. InputError where not
     even one photo fits, before anything is allocated for it.
     """
-    config, photos = system.config, min(system.config.batch_size, len(collection))
+    config = system.config
+    photos = len(collection) if config.alone else min(config.batch_size, len(collection))
     return [_fitting(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
             for scale in range(config.scale_count)]
 
 
-def _fitting(system: MetaGAN, scale: int, size: list[int], photos: int, free: int | None, where: str) -> int:
+def _fitting(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str) -> int:
     config = system.config
     fixed = parameter_bytes(system, scale) + batch_bytes(config, system)
     each = photo_bytes(config, system.channels, *size)
@@ -102,10 +106,6 @@ def fits(collection: Collection, device: torch.device) -> bool:
 
 def gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
-
-
-def _count(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _proc(file: str, name: str) -> int | None:

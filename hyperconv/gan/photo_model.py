@@ -4,39 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hyperconv.data import canvas
+from hyperconv.data.canvas import Grid
 from hyperconv.gan.generator import Generator
+from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import white
 from hyperconv.nn.layout import WeightSet
 
-Noise = Callable[[tuple[int, ...]], "Tensor | None"]
+Noise = Callable[[tuple[int, ...], int], "Tensor | None"]
 
 
-def no_noise(shape: tuple[int, ...]) -> None:
-    """The noise of a reconstruction above the coarsest scale."""
+def no_noise(shape: tuple[int, ...], scale: int) -> None:
+    """Images as the scales below ask for them, nothing added."""
+
+
+class Carried(NamedTuple):
+    """What a scale hands to the next one: images, or features, of N rows (N, C, H, W) where `at` says."""
+
+    values: Tensor
+    at: Grid
+    scale: int
+
+    def repeated(self, times: int) -> Carried:
+        """Every row `times` times, one after another."""
+        sizes = self.at.sizes.repeat_interleave(times, dim=0)
+        return self._replace(values=self.values.repeat_interleave(times, dim=0), at=self.at._replace(sizes=sizes))
 
 
 @dataclass(frozen=True)
 class PhotoModel:
     """B photos, each with a generator of its own at every scale, coarse to fine.
 
-    weights: one WeightSet of batch B per scale. amplitudes (B, scales): what noise is multiplied with. sizes: per
-    scale (B, 2), height and width of each image. z_star (C, side, side): the noise that reconstructs, the same for
-    all photos (each takes its top-left corner). Images live on canvases (hyperconv.data.canvas); with R draws of
-    each photo a canvas has N = B R rows, draw r of photo b at b R + r. extents: height and width of the canvas at
-    each scale; None: as large as the largest image, which reads the sizes on the host.
+    weights: one WeightSet of batch B per scale; tail: what turns features into images, where features are carried.
+    amplitudes (B, scales): what noise is multiplied with. sizes: per scale (B, 2), height and width of each image.
+    fixed: per scale what reconstructs the photos: for the coarsest (B, C, H, W), its input; above, noise
+    (B, C, H, W) or None. Each photo takes the top-left corner. Images live on canvases (hyperconv.data.canvas); with
+    R draws of each photo a canvas has N = B R rows, draw r of photo b at b R + r. extents: height and width of the
+    canvas at each scale; None: as large as the largest image, which reads the sizes on the host.
+
+    Noise is a function of a shape (N, C, H, W) and a scale: standard normal, or None for none.
     """
 
-    generator: Generator
+    generator: Generator | GrowingGenerator
     weights: list[WeightSet]
     amplitudes: Tensor
     sizes: list[Tensor]
-    z_star: Tensor
+    fixed: list[Tensor | None]
     extents: list[tuple[int, int]] | None = None
+    tail: WeightSet | None = None
 
     @property
     def batch(self) -> int:
@@ -46,72 +66,102 @@ class PhotoModel:
     def scales(self) -> int:
         return len(self.weights)
 
-    def sizes_at(self, scale: int, images: Tensor) -> Tensor:
-        """Sizes of the N rows of `images` at `scale`."""
-        return self.sizes[scale].repeat_interleave(images.shape[0] // self.batch, dim=0)
+    @property
+    def device(self) -> torch.device:
+        return self.amplitudes.device
 
     def extent(self, scale: int) -> tuple[int, int]:
         """Height and width of the canvas at `scale`."""
         return tuple(self.sizes[scale].amax(dim=0).tolist()) if self.extents is None else self.extents[scale]
 
-    def coarsest(self, z: Tensor) -> Tensor:
-        """Noise (N, C, H, W) for the coarsest scale: `z`, made zero beyond each image's size."""
-        return z * canvas.mask(self.sizes_at(0, z), *z.shape[-2:]).to(z)
+    def grid(self, scale: int, rows: int | None = None) -> Grid:
+        """Where the images of `rows` rows (default: one of each photo) lie at `scale`."""
+        sizes = self.sizes[scale].repeat_interleave((rows or self.batch) // self.batch, dim=0)
+        return Grid(sizes, self.extent(scale))
 
-    def z(self, draws: int, source: torch.Generator) -> Tensor:
-        """Noise for the coarsest scale (B draws, C, H, W), zero beyond each image's size."""
-        return self.coarsest(white((self.batch * draws, self.generator.channels, *self.extent(0)), source))
+    def begin(self, z: Tensor) -> Carried:
+        """The coarsest scale on its input (N, C, H, W): noise, or where features are carried also images."""
+        at = self.grid(0, len(z))
+        return Carried(self.generator.first(z, at, self.weights[0]), at, 0)
 
-    def z_fixed(self) -> Tensor:
-        """The reconstruction's noise (B, C, H, W)."""
-        height, width = self.extent(0)
-        return self.coarsest(self.z_star[:, :height, :width].expand(self.batch, -1, -1, -1))
-
-    def upsample(self, images: Tensor, scale: int) -> Tensor:
-        """Images of scale - 1 brought to `scale`, each to its own size; zero beyond it."""
-        to_sizes = self.sizes_at(scale, images)
-        return canvas.resample(images, self.sizes_at(scale - 1, images), to_sizes, self.extent(scale))
-
-    def apply(self, scale: int, below: Tensor, noise: Noise) -> Tensor:
-        """One scale: `below` is z at scale 0, else the images of scale - 1. Valid inside each image's size only."""
-        if scale == 0:
-            return self.generator.first(below, self.weights[0])
-        below = self.upsample(below, scale)
-        rows, channels, height, width = below.shape
-        drawn = noise((rows, channels, height + 2 * self.generator.margin, width + 2 * self.generator.margin))
+    def next(self, below: Carried, noise: Noise) -> Carried:
+        """One scale on top of what the scale below it carries. Valid inside each image's size only."""
+        scale, rows, margin = below.scale + 1, len(below.values), self.generator.noise_margin
+        at = self.grid(scale, rows)
+        drawn = noise((rows, self.generator.noise_channels, *at.grown(2 * margin).extent), scale)
         if drawn is not None:
             amplitude = self.amplitudes[:, scale].repeat_interleave(rows // self.batch)
             drawn = drawn * amplitude.view(-1, 1, 1, 1)
-        return self.generator.next(below, drawn, self.weights[scale])
+        values = self.generator.next(below.values, below.at, at, drawn, self.weights[scale], scale)
+        return Carried(values, at, scale)
 
-    def climb(self, below: Tensor, noise: Noise, start: int = 0, stop: int | None = None) -> Tensor:
-        """Scales start .. stop - 1 (default: all) on top of `below` (see `apply`); the images of the last one."""
-        for scale in range(start, self.scales if stop is None else stop):
-            below = self.apply(scale, below, noise)
+    def climb(self, below: Carried, noise: Noise, stop: int | None = None) -> Carried:
+        """All scales on top of `below`, up to but not including `stop`."""
+        while below.scale + 1 < (self.scales if stop is None else stop):
+            below = self.next(below, noise)
         return below
 
+    def images(self, carried: Carried) -> Tensor:
+        """The images (N, C, H, W) of what a scale carries. Valid inside each image's size only."""
+        return self.generator.image(carried.values, carried.at, self.tail)
+
+    def carry(self, images: Tensor, at: Grid, scale: int) -> Carried:
+        """Images (N, C, H, W) as if `scale` had made them. ValueError where features are carried."""
+        if not self.generator.carries_images:
+            raise ValueError("this generator carries features from scale to scale: images go in at the coarsest only")
+        return Carried(images, at, scale)
+
+    def z(self, draws: int, source: torch.Generator) -> Tensor:
+        """Noise for the coarsest scale (B draws, C, H, W)."""
+        channels = self.generator.first_noise_channels
+        drawn = white((self.batch * draws, channels, *self.extent(0)), source)
+        return drawn.expand(-1, self.generator.channels, -1, -1)
+
+    def z_fixed(self) -> Tensor:
+        """The reconstruction's input of the coarsest scale (B, C, H, W)."""
+        height, width = self.extent(0)
+        return self.fixed[0][:, :, :height, :width]
+
+    def fixed_noise(self, shape: tuple[int, ...], scale: int) -> Tensor | None:
+        """The reconstruction's noise above the coarsest scale."""
+        fixed = self.fixed[scale]
+        return None if fixed is None else fixed[:, :, :shape[2], :shape[3]]
+
+    def climb_fixed(self, stop: int | None = None) -> Carried:
+        """What the reconstruction carries at scale `stop` - 1 (default: the finest)."""
+        return self.climb(self.begin(self.z_fixed()), self.fixed_noise, stop)
+
     def reconstruct(self, stop: int | None = None) -> Tensor:
-        """The photos as their models know them (B, C, H, W): z* at the coarsest scale, no noise above."""
-        return self.climb(self.z_fixed(), no_noise, stop=stop)
+        """The photos as their models know them (B, C, H, W), at scale `stop` - 1 (default: the finest)."""
+        return self.images(self.climb_fixed(stop))
 
     def sample(self, draws: int, source: torch.Generator) -> Tensor:
         """`draws` random images of each photo (B draws, C, H, W)."""
-        return self.climb(self.z(draws, source), lambda shape: white(shape, source))
+        return self.images(self.climb(self.begin(self.z(draws, source)), lambda shape, scale: white(shape, source)))
 
     def amplitude(self, scale: int, photos: Tensor, factor: float) -> Tensor:
-        """(B,): factor x RMSE between the upsampled reconstruction of scale - 1 and the photos (canvas) at `scale`.
+        """(B,): factor x RMSE between what the scales below reconstruct and the photos (canvas) at `scale`.
 
-        The coarsest scale is all noise: 1.
+        Where images are carried, of the image enlarged to `scale`; where features are, of what `scale` makes of them
+        without noise of its own. The coarsest scale is all noise: 1.
         """
         if scale == 0:
             return torch.ones_like(self.amplitudes[:, 0])
-        error = self.upsample(self.reconstruct(stop=scale), scale) - photos
-        return factor * canvas.mean(error.square(), self.sizes[scale]).sqrt()
+        below, at = self.climb_fixed(stop=scale), self.grid(scale)
+        if self.generator.carries_images:
+            images = self.generator.enlarge(below.values, below.at, at)
+        else:
+            images = self.images(self.next(below, no_noise))
+        return factor * canvas.mean((images - photos).square(), at.sizes).sqrt()
 
     def with_amplitudes(self, photos: Sequence[Tensor], factor: float) -> PhotoModel:
         """The same models with amplitudes measured on the photos' own pyramids (one canvas per scale)."""
-        columns = [self.amplitude(scale, photos[scale], factor) for scale in range(self.scales)]
-        return replace(self, amplitudes=torch.stack(columns, dim=1))
+        model = self
+        for scale in range(self.scales):
+            amplitudes = model.amplitudes.clone()
+            amplitudes[:, scale] = model.amplitude(scale, photos[scale], factor)
+            model = replace(model, amplitudes=amplitudes)
+        return model
 
     def resized(self, sizes: list[Tensor]) -> PhotoModel:
         """The same models asked for images of other sizes."""
@@ -121,7 +171,8 @@ class PhotoModel:
         """The model of one photo."""
         return replace(self.rows(slice(index, index + 1)), extents=None)
 
-    def rows(self, rows: slice) -> PhotoModel:
-        """The models of some of the photos, on canvases as large as before."""
+    def rows(self, rows: slice | Tensor, extents: list[tuple[int, int]] | None = None) -> PhotoModel:
+        """The models of some of the photos, on canvases as large as before, or on smaller ones."""
         return replace(self, weights=[w.select(rows) for w in self.weights], amplitudes=self.amplitudes[rows],
-                       sizes=[s[rows] for s in self.sizes])
+                       sizes=[s[rows] for s in self.sizes], fixed=[None if f is None else f[rows] for f in self.fixed],
+                       tail=None if self.tail is None else self.tail.select(rows), extents=extents or self.extents)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -9,25 +11,39 @@ from hyperconv.errors import InputError
 from hyperconv.gan.presets import Config
 
 
-class Player:
-    """Parameters with an Adam of their own, whose learning rate is a tensor: a step reads nothing on the host."""
+class Group(NamedTuple):
+    """Parameters that learn at `pace` times the learning rate."""
 
-    def __init__(self, name: str, parameters: list[nn.Parameter], config: Config) -> None:
-        self.name, self.parameters, self.clip = name, parameters, config.clip
-        device = parameters[0].device
-        self.adam = torch.optim.Adam(parameters, lr=torch.zeros((), device=device), betas=config.betas, fused=True,
-                                     capturable=device.type == "cuda")
+    parameters: list[nn.Parameter]
+    pace: float = 1.0
+
+
+class Player:
+    """Parameters with an Adam of their own, whose learning rates are tensors: a step reads nothing on the host."""
+
+    def __init__(self, name: str, groups: list[Group], config: Config) -> None:
+        self.name, self.groups, self.clip = name, groups, config.clip
+        device = self.parameters[0].device
+        parameters = [{"params": group.parameters, "lr": torch.zeros((), device=device)} for group in groups]
+        self.adam = torch.optim.Adam(parameters, betas=config.betas, fused=True, capturable=device.type == "cuda")
         self.adam._warned_capturable_if_run_uncaptured = True  # the eager steps before a capture are meant
 
-    def update(self, rate: Tensor) -> None:
-        """One step along the gradients that the parameters hold, clipped to a norm of `clip`; they are spent.
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.groups for parameter in group.parameters]
+
+    def update(self, rate: Tensor, times: int = 1) -> None:
+        """`times` steps along the gradients that the parameters hold, clipped to a norm of `clip` (None: not); they are spent.
 
         The fused Adam divides them as it reads them, as it does for a loss scale: clipping costs no pass of its own.
         """
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None], foreach=True)
-        self.adam.grad_scale = ((norm + 1e-6) / self.clip).clamp(min=1)
-        self.adam.param_groups[0]["lr"].copy_(rate)
-        self.adam.step()
+        if self.clip is not None:
+            norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None], foreach=True)
+            self.adam.grad_scale = ((norm + 1e-6) / self.clip).clamp(min=1)
+        for settings, group in zip(self.adam.param_groups, self.groups):
+            torch.mul(rate, group.pace, out=settings["lr"])
+        for _ in range(times):
+            self.adam.step()
         self.adam.grad_scale = None
         self.forget()
 
@@ -43,7 +59,7 @@ class Player:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the optimizer's state from what `tensors` returned. InputError if it is not there."""
         saved = self.adam.state_dict()
-        for i in saved["param_groups"][0]["params"]:
+        for i in range(len(self.parameters)):
             prefix = f"{self.name}_optimizer.{i}."
             saved["state"][i] = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
             if not saved["state"][i]:

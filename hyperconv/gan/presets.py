@@ -14,13 +14,20 @@ from hyperconv.gan.precision import PRECISIONS
 class Config:
     """The defaults are the published settings of Meta Internal Learning on LSUN-50 (`--preset paper`)."""
 
-    system: str = "meta"
+    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo
     max_size: int = 250  # long side of the finest scale, pixels
-    min_size: int = 25  # long side of the coarsest scale, pixels
+    min_size: int = 25  # side of the coarsest scale, pixels
+    coarsest: str = "long side"  # or 'short side', and no photo is enlarged: what min_size is of
     scale_count: int = scale_count_for(25, 250)  # 7
-    hidden: int = 64  # channels of the generated nets
-    depth: int = 5  # convolutions of the generated nets
+    steps: str = "geometric"  # or 'consingan': sizes that grow slowly at first
+    hidden: int = 64  # channels of the nets
+    widen_every: int | None = None  # scales after which hidden doubles, up to 128
+    depth: int = 5  # convolutions of the nets, from image to image
     negative_slope: float = 0.02
+    norm: str = "none"  # or 'generator', 'both': which nets normalise their hidden layers, each photo by itself
+    borders: str = "noise"  # or 'zeros': what is around an image as the generator sees it
+    first_input: str = "noise"  # of the coarsest scale; or the photo augmented for 'harmonize' or 'edit'
+    fixed_input: str = "noise"  # or 'photo': what the coarsest scale reconstructs the photo from
     embedding: str = "resnet34"
     embedding_size: int = 128  # pixels; the embedding sees the photo squashed to a square
     backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file
@@ -30,14 +37,19 @@ class Config:
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan': weights start at He's scale, half shared and half the photo's own
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
+    train_depth: int = 1  # scales that train together, the newest ones
+    pace: float = 0.1  # learning rate of each of them over that of the next finer one
+    critic_steps: int = 1
+    generator_steps: int = 1
+    draws: int = 1  # of noise in a step: 1, whose fake and gradient serve all those steps, or one for each
     iterations: tuple[int, ...] = (5000,)  # of each scale, coarse to fine; the last number serves all that follow
-    batch_size: int = 16
+    batch_size: int = 16  # photos of a step; where photos have nets of their own it is all of them
     precision: str = "fp32"  # of products: 'fp32', 'tf32', or 'bf16' in the generated nets and TF32 elsewhere
     learning_rate: float = 5e-5
     betas: tuple[float, float] = (0.5, 0.999)
     decay_at: float = 0.8  # of a scale's iterations
     decay: float = 0.1
-    clip: float = 1.0  # gradient norm of each hypernetwork
+    clip: float | None = 1.0  # gradient norm of each hypernetwork
     penalty_weight: float = 0.1
     penalty_norm: str = "pixel"  # or 'sample'
     reconstruction_weight: float = 50.0
@@ -50,8 +62,9 @@ class Config:
             parts = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts):
                 raise InputError(f"{field.name} is {value!r}: it must be {field.type}")
-        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size"):
-            if getattr(self, name) < 1:
+        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
+                     "train_depth", "critic_steps", "generator_steps", "draws"):
+            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.variants < 0:
             raise InputError(f"variants is {self.variants}: it must be at least 0")
@@ -60,13 +73,32 @@ class Config:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        if self.draws not in (1, self.critic_steps):
+            raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
         for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} is {value}: it must be a number of at least 0")
 
+    @property
+    def alone(self) -> bool:
+        """Whether every photo has parameters of its own, and learns as if there were no others."""
+        return self.system != "meta"
+
+    @property
+    def alternates(self) -> bool:
+        """Whether the players move after one another, not both from gradients taken at the same point."""
+        return max(self.critic_steps, self.generator_steps) > 1
+
     def pyramid(self) -> PyramidShape:
-        return PyramidShape(max_size=self.max_size, min_size=self.min_size, scale_count=self.scale_count)
+        return PyramidShape(max_size=self.max_size, min_size=self.min_size, scale_count=self.scale_count,
+                            coarsest=self.coarsest, steps=self.steps)
+
+    def hidden_at(self, scale: int) -> int:
+        """Channels of the nets of a scale."""
+        if self.widen_every is None:
+            return self.hidden
+        return min(self.hidden * 2 ** (scale // self.widen_every), max(self.hidden, MOST_HIDDEN))
 
     def iterations_at(self, scale: int) -> int:
         return self.iterations[min(scale, len(self.iterations) - 1)]
@@ -83,32 +115,68 @@ class Config:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "float": (int, float),
+MOST_HIDDEN = 128  # that SinGAN's nets grow to
+KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": (int, type(None)),
+         "float": (int, float), "float | None": (int, float, type(None)),
          "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
-CHOICES = {"system": ("meta",), "first_scale_sees": ("embedding", "embedding and thumbnail"),
+CHOICES = {"system": ("meta", "consingan", "singan"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "precision": PRECISIONS,
+           "coarsest": ("long side", "short side"), "steps": ("geometric", "consingan"),
+           "norm": ("none", "generator", "both"), "borders": ("noise", "zeros"),
+           "first_input": ("noise", "harmonize", "edit"), "fixed_input": ("noise", "photo"),
            "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
 
 PAPER = Config()
+SINGLE = replace(PAPER, coarsest="short side", negative_slope=0.05, critic_steps=3, generator_steps=3,
+                 iterations=(2000,), learning_rate=5e-4, clip=None, reconstruction_weight=10.0, noise_factor=0.1)
+CONSINGAN = replace(SINGLE, system="consingan", scale_count=6, steps="consingan", train_depth=3, fixed_input="photo")
+SINGAN = replace(SINGLE, system="singan", scale_count=10, hidden=32, widen_every=4, negative_slope=0.2, norm="both",
+                 borders="zeros", draws=3)
+EDITABLE = {"borders": "zeros", "norm": "generator", "iterations": (1000,)}
+SMALL = {"max_size": 128, "min_size": 20, "iterations": (1000,)}
+TINY = {"max_size": 64, "min_size": 16, "hidden": 32, "iterations": (300,), "decay_at": 0.7}
 
 PRESETS = {
-    "paper": PAPER,
-    "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
-    "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
-                     batch_size=8, learning_rate=2e-4, first_scale_sees="embedding and thumbnail", variants=16,
-                     context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
-    "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
-                    features=64, negative_slope=0.2, iterations=(900, 600, 400, 300), batch_size=6,
-                    learning_rate=1e-3, decay_at=0.7, first_scale_sees="embedding and thumbnail", variants=16,
-                    context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
+    "meta": {
+        "paper": PAPER,
+        "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
+        "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
+                         batch_size=8, learning_rate=2e-4, first_scale_sees="embedding and thumbnail", variants=16,
+                         context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
+        "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
+                        features=64, negative_slope=0.2, iterations=(900, 600, 400, 300), batch_size=6,
+                        learning_rate=1e-3, decay_at=0.7, first_scale_sees="embedding and thumbnail", variants=16,
+                        context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
+    },
+    "consingan": {
+        "paper": CONSINGAN,
+        "paper-retarget": replace(CONSINGAN, borders="zeros"),
+        "paper-animate": replace(CONSINGAN, min_size=20, fixed_input="noise"),
+        "paper-harmonize": replace(CONSINGAN, scale_count=3, min_size=120, steps="geometric", negative_slope=0.3,
+                                   first_input="harmonize", **EDITABLE),
+        "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
+        "small": replace(CONSINGAN, **SMALL),
+        "tiny": replace(CONSINGAN, **{**TINY, "scale_count": 4}),
+        "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY, "min_size": 30}, scale_count=3, steps="geometric",
+                                  negative_slope=0.3, first_input="harmonize"),
+        "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY}, scale_count=4, first_input="edit"),
+    },
+    "singan": {
+        "paper": SINGAN,
+        "paper-animate": replace(SINGAN, borders="noise"),
+        "small": replace(SINGAN, scale_count=8, **SMALL),
+        "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
+    },
 }
 
 
-def preset(name: str, **changes) -> Config:
-    """A named preset with some settings changed; None leaves a setting as it is."""
-    if name not in PRESETS:
-        raise InputError(f"no preset is called {name!r}: choose one of {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+def preset(name: str, system: str = "meta", **changes) -> Config:
+    """A system's preset with some settings changed; None leaves a setting as it is."""
+    if system not in PRESETS:
+        raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")
+    if name not in PRESETS[system]:
+        raise InputError(f"no preset of {system} is called {name!r}: choose one of {', '.join(PRESETS[system])}")
+    return replace(PRESETS[system][name], **{key: value for key, value in changes.items() if value is not None})

@@ -1,6 +1,12 @@
-"""One round of the game: the gradients of both players at the newest scale, from one set of generated weights each."""
+"""The game of one step: what both players lose on some photos at the newest scale, and the gradients of that.
+
+`each` (B,) is what the photos' losses are multiplied with: 1 / B where photos share parameters and the loss is a mean, 1
+where every photo has parameters of its own, which then learn as if they were alone, 0 for one that is to learn nothing.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +21,14 @@ from hyperconv.nn.layout import WeightSet
 LOSSES = ("critic", "penalty", "score_photo", "score_fake", "reconstruction")
 
 
+class Rules(NamedTuple):
+    """How losses are weighed: lambda of the gradient penalty and its norm ('pixel' or 'sample'), of the MSE."""
+
+    penalty_weight: float
+    penalty_norm: str
+    reconstruction_weight: float
+
+
 def pair(first: Tensor, second: Tensor) -> Tensor:
     """Two batches of B rows as one of N = 2 B on B weight sets: first, second, first, second, ..."""
     return torch.stack((first, second), dim=1).flatten(0, 1)
@@ -24,44 +38,60 @@ def unpair(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.unflatten(0, (-1, 2)).unbind(1)
 
 
-def play(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Tensor, noise: RoundNoise, *,
-         penalty_weight: float, penalty_norm: str, reconstruction_weight: float, share: float = 1.0) -> Tensor:
-    """Backpropagate both players' losses on photos (B, C, H, W) of the model's newest scale; returns `LOSSES`.
+def play_together(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Tensor,
+                  noise: RoundNoise, rules: Rules, each: Tensor) -> Tensor:
+    """Backpropagate both players' losses on photos (B, C, H, W) of the model's newest scale; returns `LOSSES` (5, B).
 
     Critic: -E D(photo) + E D(fake) + penalty_weight GP. Generator: -E D(fake) + reconstruction_weight MSE. Both
     gradients are taken at the same point, so one critic pass over photo and fake serves both: the fake's gradient
-    in the critic's loss is, negated, the generator's. share: what the gradients are multiplied with, where these
-    photos are a part of a batch.
+    in the critic's loss is, negated, the generator's.
     """
-    scale = model.scales - 1
-    sizes = model.sizes[scale]
-    fake, reconstruction = _draw(model, noise)
+    fake, reconstruction = draw(model, noise, model.scales - 1)
     shown = fake.detach().requires_grad_()
+    losses = play_critic(critic, critic_weights, photos, shown, model.sizes[-1], noise.alpha[0], rules, each)
+    error = canvas.mean((reconstruction - photos).square(), model.sizes[-1])
+    regret = (each * rules.reconstruction_weight * error).sum()
+    torch.autograd.backward([fake, regret], [-shown.grad, None])
+    return torch.cat([losses, error.detach()[None]])
 
+
+def play_critic(critic: Discriminator, weights: WeightSet, photos: Tensor, fakes: Tensor, sizes: Tensor, alpha: Tensor,
+                rules: Rules, each: Tensor) -> Tensor:
+    """Backpropagate the critic's losses to its weights, and to the fakes if they want that; its `LOSSES` (4, B)."""
     with record_function("penalty"):  # first, and by itself: its activations are gone before the others come
-        penalty = critic.gradient_penalty(photos, shown, noise.alpha, sizes, critic_weights, penalty_norm)
-        (share * penalty_weight * penalty).backward()
-
-    scores = critic.score(pair(photos, shown), pair(sizes, sizes), critic_weights).view(-1, 2)
-    difference = (scores[:, 1] - scores[:, 0]).mean()
-    (share * difference).backward()
-
-    error = canvas.mean((reconstruction - photos).square(), sizes).mean()
-    torch.autograd.backward([fake, share * reconstruction_weight * error], [-shown.grad, None])
+        penalty = critic.gradient_penalty(photos, fakes, alpha, sizes, weights, rules.penalty_norm)
+        (each * rules.penalty_weight * penalty).sum().backward()
+    scores = critic.score(pair(photos, fakes), pair(sizes, sizes), weights).view(-1, 2)
+    difference = scores[:, 1] - scores[:, 0]
+    (each * difference).sum().backward()
     with torch.no_grad():
-        of_photo, of_fake = scores.mean(dim=0).unbind()
-        return torch.stack([difference + penalty_weight * penalty, penalty, of_photo, of_fake, error])
+        return torch.stack([difference + rules.penalty_weight * penalty, penalty, *scores.unbind(1)])
 
 
-def _draw(model: PhotoModel, noise: RoundNoise) -> tuple[Tensor, Tensor]:
-    """Random images and reconstructions of the newest scale, drawn together; finished scales keep no activations."""
-    above = iter(noise.above)
+def play_generator(critic: Discriminator, weights: WeightSet, photos: Tensor, fake: Tensor, reconstruction: Tensor,
+                   sizes: Tensor, rules: Rules, each: Tensor) -> Tensor:
+    """Backpropagate the generator's losses through what it drew; the reconstruction errors (B,)."""
+    error = canvas.mean((reconstruction - photos).square(), sizes)
+    scores = critic.score(fake, sizes, weights.detach())
+    (each * (rules.reconstruction_weight * error - scores)).sum().backward()
+    return error.detach()
 
-    def noise_for_first(shape: tuple[int, ...]) -> Tensor:
-        drawn = next(above)
-        return pair(drawn, torch.zeros_like(drawn))
 
-    newest = model.scales - 1
-    with torch.no_grad():
-        below = model.climb(pair(model.coarsest(noise.z), model.z_fixed()), noise_for_first, stop=newest)
-    return unpair(model.apply(newest, below, noise_for_first))
+def draw(model: PhotoModel, noise: RoundNoise, learns_from: int) -> tuple[Tensor, Tensor]:
+    """Random images and reconstructions of the newest scale, drawn together.
+
+    Scales below `learns_from` are finished: they keep no activations.
+    """
+    def both(shape: tuple[int, ...], scale: int) -> Tensor:
+        drawn = noise.above[scale - 1][:, :, :shape[2], :shape[3]]
+        fixed = model.fixed_noise(shape, scale)
+        return pair(drawn, torch.zeros_like(drawn) if fixed is None else fixed)
+
+    height, width = model.extent(0)
+    first = pair(noise.z[:, :, :height, :width], model.z_fixed())
+    if learns_from == 0:
+        carried = model.begin(first)
+    else:
+        with torch.no_grad():
+            carried = model.climb(model.begin(first), both, stop=learns_from)
+    return unpair(model.images(model.climb(carried, both)))

@@ -15,8 +15,10 @@ from torch import Tensor
 from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
+from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.presets import Config
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.single import SingleGANs
+from hyperconv.gan.system import System
 
 
 class Run:
@@ -123,13 +125,15 @@ class Run:
             file.write_text("".join(kept))
 
 
-def load_system(run: Run, name: str = "model", device: torch.device | str = "cpu"
-                ) -> tuple[MetaGAN, Tensor, dict[str, Tensor], dict[str, int]]:
-    """Rebuild the system saved in a run's file: (system, amplitudes (photos, scales), other tensors, where it stood)."""
+def load_system(run: Run, collection: Collection, name: str = "model", device: torch.device | str = "cpu"
+                ) -> tuple[System, Tensor, dict[str, Tensor], dict[str, int]]:
+    """Rebuild the system saved in a run's file, of the photos it was trained on.
+
+    Returns the system, amplitudes (photos, scales), other tensors, and where it stood.
+    """
     tensors, where = run.load(name)
     try:
-        z_star = tensors["system.z_star"]
-        system = MetaGAN(run.config, z_star.shape[0], z_star.shape[1], pretrained=False)
+        system = build_system(run.config, collection, pretrained=False)
         system.grow(where["scale"] + 1)
         prefix = "system."
         state = {key[len(prefix):]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
@@ -138,8 +142,18 @@ def load_system(run: Run, name: str = "model", device: torch.device | str = "cpu
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{run.path / name}.safetensors does not fit config.json beside it: {reason}") from error
+    if len(amplitudes) != len(collection):
+        raise InputError(f"{run.path}: {name}.safetensors knows {len(amplitudes)} photos and photos.safetensors holds "
+                         f"{len(collection)}: they are not of one run")
     return system.to(device), amplitudes.to(device), tensors, where
 
 
-def system_tensors(system: MetaGAN, amplitudes: Tensor) -> dict[str, Tensor]:
+def build_system(config: Config, collection: Collection, *, pretrained: bool = True) -> System:
+    """A system at its start, for these photos; pretrained=False leaves `config.backbone_weights` unread."""
+    if config.alone:
+        return SingleGANs(config, collection)
+    return MetaGAN(config, collection.channels, int(collection.sizes[0].max()), pretrained=pretrained)
+
+
+def system_tensors(system: System, amplitudes: Tensor) -> dict[str, Tensor]:
     return {**{f"system.{key}": value for key, value in system.state_dict().items()}, "amplitudes": amplitudes}

@@ -2,88 +2,181 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from hyperconv.gan.draw import StepInputs, Variants
+from hyperconv.gan.draw import RoundNoise, StepInputs, Variants
+from hyperconv.gan.parts import Part
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import generated_dtype
-from hyperconv.gan.presets import Config
-from hyperconv.gan.round import LOSSES, play
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.round import LOSSES, Rules, draw, play_critic, play_generator, play_together
+from hyperconv.gan.system import Generated, System
 from hyperconv.nn.layout import WeightSet
 
 
-class Step:
-    """Takes a step of the newest scale when called with its inputs; returns the losses, in the order of `names`.
+class Share(NamedTuple):
+    """A part of a batch: the weights of its photos, and leaves with the same numbers that the game is played on."""
 
-    Weights are generated once. The game is played on leaves in their place, `at_a_time` photos after one another if
-    not all at once (every photo has weights of its own: the gradients are the same), and what it leaves there goes
-    back through the hypernetworks once. Nothing in here looks at a value on the host or makes a tensor of the host's
-    numbers, so that a CUDA graph can hold all of it.
+    part: Part
+    weights: Generated
+    leaves: Generated
+
+
+class Step:
+    """Takes a step of the newest scale when called with its inputs; returns losses (names, B), `names` says which.
+
+    Weights are generated once for each update, the game is played on leaves in their place, part after part of the
+    batch (every photo has weights of its own: the gradients are the same), and what it leaves there goes back to where
+    the weights came from. Nothing in here looks at a value on the host or makes a tensor of the host's numbers, so that
+    a CUDA graph can hold all of it.
     """
 
-    def __init__(self, system: MetaGAN, config: Config, players: list[Player], at_a_time: int) -> None:
-        self.system, self.config, self.players, self.at_a_time = system, config, players, at_a_time
-        self.names = [*LOSSES, *(["variants"] if config.variants and system.scales == 1 else [])]
+    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part]) -> None:
+        self.system, self.config, self.parts = system, system.config, parts
+        self.generator, self.critic = players
+        self.rules = Rules(self.config.penalty_weight, self.config.penalty_norm, self.config.reconstruction_weight)
+        self.names = [*LOSSES, *(["variants"] if self.config.variants and system.scales == 1 else [])]
 
     def __call__(self, inputs: StepInputs) -> Tensor:
-        for player in self.players:
+        for player in (self.generator, self.critic):
             player.forget()
+        return self.alternate(inputs) if self.config.alternates else self.together(inputs)
+
+    def together(self, inputs: StepInputs) -> Tensor:
+        """One update of both players, from gradients taken at the same point."""
         with record_function("hypernetwork"):
-            generated = self.generate(inputs)
-            leaves = [WeightSet(weights.layout, weights.flat.detach().requires_grad_()) for weights in generated[-2:]]
+            shares = self.deal(inputs)
+        losses = inputs.photos.new_empty(len(LOSSES), len(inputs.photos))
         with record_function("convolutions"):
-            losses = self.play(inputs, generated[:-2] + leaves)
+            for share in shares:
+                rows, model = share.part.rows, self.model(inputs, share)
+                losses[:, rows] = play_together(
+                    model, self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, model, share),
+                    inputs.noise[0].rows(rows), self.rules, inputs.each[rows])
         with record_function("hypernetwork"):
-            torch.autograd.backward([weights.flat for weights in generated[-2:]], [leaf.flat.grad for leaf in leaves])
+            send_back(shares)
             if inputs.variants is not None:
-                losses = torch.cat([losses, self.rebuild(inputs.variants)[None]])
+                losses = torch.cat([losses, self.rebuild(inputs.variants).expand(1, losses.shape[1])])
         with record_function("optimizer"):
-            for player in self.players:
+            for player in (self.generator, self.critic):
                 player.update(inputs.rate)
         return losses
 
-    def generate(self, inputs: StepInputs) -> list[WeightSet]:
-        """The generator's weights of every scale, coarse to fine, then the critic's; the last two carry a graph."""
-        generator, critic = self.system.generator, self.system.discriminator
-        contexts = inputs.contexts
-        if contexts is None:
-            contexts = generator.embed(inputs.squares, inputs.coarsest)
-        return [*self.system.generator_weights(contexts), critic.weights(critic.embed(inputs.squares), 0)]
+    def alternate(self, inputs: StepInputs) -> Tensor:
+        """Several updates of the critics, then of the generators.
 
-    def play(self, inputs: StepInputs, weights: list[WeightSet]) -> Tensor:
-        """Both games, some photos after the others; gradients are left at the weights. Returns their mean losses."""
-        config, margin, photos = self.config, self.system.generator_template.margin, len(inputs.photos)
-        dtype = generated_dtype(config.precision)
-        extents = [tuple(inputs.noise.z.shape[-2:])]
-        extents += [(noise.shape[-2] - 2 * margin, noise.shape[-1] - 2 * margin) for noise in inputs.noise.above]
-        *scales, critic_weights = [each.to(dtype) for each in weights]
-        model = PhotoModel(self.system.generator_template, scales, inputs.amplitudes, list(inputs.sizes.unbind(1)),
-                           self.system.z_star, extents)
-        settings = {"penalty_weight": config.penalty_weight, "penalty_norm": config.penalty_norm,
-                    "reconstruction_weight": config.reconstruction_weight}
-        critic = self.system.discriminator_template
-        if self.at_a_time >= photos:
-            return play(model, critic, critic_weights, inputs.photos, inputs.noise, **settings)
-        losses = []
-        for rows in (slice(i, min(i + self.at_a_time, photos)) for i in range(0, photos, self.at_a_time)):
-            share = (rows.stop - rows.start) / photos
-            losses.append(share * play(model.rows(rows), critic, critic_weights.select(rows), inputs.photos[rows],
-                                       inputs.noise.rows(rows), share=share, **settings))
-        return torch.stack(losses).sum(dim=0)
+        With one draw of noise its fakes serve all of them, and one gradient all the generators' updates (ConSinGAN);
+        with more, every update draws, and is along a gradient of its own (SinGAN).
+        """
+        config, fresh = self.config, self.config.draws > 1
+        keeps_graph = not fresh and len(self.parts) == 1
+        losses = inputs.photos.new_empty(len(LOSSES), len(inputs.photos))
+        shares, drawn = self.deal(inputs), []
+        for update in range(config.critic_steps):
+            if update < config.draws:
+                with torch.set_grad_enabled(keeps_graph):
+                    drawn = [self.draw(inputs, share, update) for share in shares]
+            losses[:-1] = self.teach_critic(inputs, [fake.detach() for fake, _ in drawn], update)
+        for update in range(config.generator_steps if fresh else 1):
+            if update > 0:
+                shares = self.deal(inputs)
+            losses[-1] = self.teach_generator(inputs, shares, drawn if keeps_graph else None)
+            self.generator.update(inputs.rate, 1 if fresh else config.generator_steps)
+        return losses
+
+    def teach_critic(self, inputs: StepInputs, fakes: list[Tensor], update: int) -> Tensor:
+        """One update of the critics on these fakes of every part; their losses (4, B)."""
+        shares = self.deal(inputs)
+        losses = inputs.photos.new_empty(len(LOSSES) - 1, len(inputs.photos))
+        with record_function("convolutions"):
+            for share, fake in zip(shares, fakes):
+                rows, model = share.part.rows, self.model(inputs, share)
+                losses[:, rows] = play_critic(
+                    self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, model, share),
+                    fake, model.sizes[-1], inputs.noise[0].alpha[update], self.rules, inputs.each[rows])
+        send_back(shares)
+        with record_function("optimizer"):
+            self.critic.update(inputs.rate)
+        return losses
+
+    def teach_generator(self, inputs: StepInputs, shares: list[Share], drawn: list[tuple[Tensor, Tensor]] | None
+                        ) -> Tensor:
+        """The generators' gradients, on what was drawn with these shares or on the last noise; their errors (B,)."""
+        errors = inputs.photos.new_empty(len(inputs.photos))
+        critics = self.deal(inputs)
+        with record_function("convolutions"):
+            for number, (share, critic) in enumerate(zip(shares, critics)):
+                rows, model = share.part.rows, self.model(inputs, share)
+                fake, reconstruction = drawn[number] if drawn else self.draw(inputs, share, -1)
+                errors[rows] = play_generator(
+                    self.system.discriminator_template, self.critic_weights(critic),
+                    self.photos(inputs, model, share), fake, reconstruction, model.sizes[-1], self.rules,
+                    inputs.each[rows])
+        send_back(shares)
+        return errors
+
+    def deal(self, inputs: StepInputs) -> list[Share]:
+        """The weights of all parts, with leaves in their place."""
+        generated = self.system.generate(inputs)
+        shares = []
+        for part in self.parts:
+            weights = generated if len(self.parts) == 1 else generated.each(lambda w, rows=part.rows: w.select(rows))
+            shares.append(Share(part, weights, weights.each(as_leaf)))
+        return shares
+
+    def draw(self, inputs: StepInputs, share: Share, update: int) -> tuple[Tensor, Tensor]:
+        """Random images and reconstructions of a part, from one of the step's noises."""
+        with record_function("convolutions"):
+            noise = inputs.noise[update].rows(share.part.rows)
+            return draw(self.model(inputs, share), noise, self.system.learns_from)
+
+    def model(self, inputs: StepInputs, share: Share) -> PhotoModel:
+        """The models of a part on its leaves, in the precision of the nets."""
+        noise, margin, rows = inputs.noise[0], self.system.generator_template.noise_margin, share.part.rows
+        extents = [tuple(noise.z.shape[-2:])]
+        extents += [tuple(side - 2 * margin for side in above.shape[-2:]) for above in noise.above]
+        weights = share.leaves.each(self.cast)
+        fixed = [None if each is None else each[rows] for each in self.system.fixed_inputs(len(inputs.photos))]
+        return PhotoModel(self.system.generator_template, weights.scales, inputs.amplitudes[rows],
+                          list(inputs.sizes[rows].unbind(1)), fixed, share.part.extents or extents, weights.tail)
+
+    def critic_weights(self, share: Share) -> WeightSet:
+        return self.cast(share.leaves.critic)
+
+    def cast(self, weights: WeightSet) -> WeightSet:
+        return weights.to(generated_dtype(self.config.precision))
+
+    def photos(self, inputs: StepInputs, model: PhotoModel, share: Share) -> Tensor:
+        """The photos of a part, on its canvases."""
+        height, width = model.extent(model.scales - 1)
+        return inputs.photos[share.part.rows][:, :, :height, :width]
 
     def rebuild(self, altered: Variants) -> Tensor:
         """Backpropagate the first scale's reconstruction error of altered photos; returns it."""
         contexts = self.system.generator.embed(altered.squares, altered.images)
         model = self.system.photo_model(contexts, [altered.sizes], altered.images.new_ones(len(altered.sizes), 1))
-        dtype = generated_dtype(self.config.precision)
-        model = replace(model, weights=[weights.to(dtype) for weights in model.weights],
+        model = replace(model, weights=[self.cast(weights) for weights in model.weights],
                         extents=[tuple(altered.images.shape[-2:])])
         error = (model.reconstruct() - altered.images).square().mean()
         (self.config.reconstruction_weight * error).backward()
         return error.detach()
+
+
+def as_leaf(weights: WeightSet) -> WeightSet:
+    """The same weights, where they carry a graph as the leaf of a new one."""
+    if not weights.flat.requires_grad:
+        return weights
+    return WeightSet(weights.layout, weights.flat.detach().requires_grad_())
+
+
+def send_back(shares: Sequence[Share]) -> None:
+    """Backpropagate what was left at the leaves to where the weights came from."""
+    pairs = [(own, leaf.grad) for share in shares for own, leaf in zip(share.weights.flats(), share.leaves.flats())
+             if leaf.requires_grad and leaf.grad is not None]
+    torch.autograd.backward(*zip(*pairs))

@@ -1,160 +1,77 @@
-"""The meta-GAN: two hypernetworks that turn a photo into the weights of its own generators and its own critic.
-
-Meta Internal Learning (Bensadoun et al., NeurIPS 2021): photo -> embedding -> weight sets -> template -> image.
-"""
+"""What the trainer and the applications ask of a system: where the weights of the photos' GANs come from."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from hyperconv.data.collection import Collection
 from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.draw import StepInputs
 from hyperconv.gan.generator import Generator
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.player import Group
 from hyperconv.gan.presets import Config
-from hyperconv.gan.template import ConvStack
-from hyperconv.nn.embedding import build_embedding
-from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightSet
 
 
-class ThumbnailHead(nn.Module):
-    """Thumbnails (B, pixels) -> what they add to flat weight sets (B, P): zero but for the last layer.
+class Generated(NamedTuple):
+    """The weight sets of B photos: of the generators of every scale, of their tail where there is one, of the critics."""
 
-    `PACE` sets how fast it learns: Adam moves all numbers at one rate, and neighbouring pixels act together.
+    scales: list[WeightSet]
+    tail: WeightSet | None
+    critic: WeightSet
+
+    def each(self, function: Callable[[WeightSet], WeightSet]) -> Generated:
+        """All of them with `function` applied."""
+        tail = None if self.tail is None else function(self.tail)
+        return Generated([function(weights) for weights in self.scales], tail, function(self.critic))
+
+    def flats(self) -> list[Tensor]:
+        """The flat tensors, in order."""
+        tail = [] if self.tail is None else [self.tail]
+        return [weights.flat for weights in (*self.scales, *tail, self.critic)]
+
+
+class System(Protocol):
+    """An nn.Module that supplies weights: a hypernetwork (MetaGAN), or every photo's own (SingleGANs).
+
+    A photo's context, a row of `contexts`, is all that its generators' weights depend on.
     """
 
-    PACE = 0.25
+    config: Config
+    channels: int
+    generator_template: Generator | GrowingGenerator
+    discriminator_template: Discriminator
+    scales: int  # so far
+    learns_from: int  # the coarsest scale that still trains
 
-    def __init__(self, pixels: int, template: ConvStack) -> None:
-        super().__init__()
-        layout, last = template.layout, template.depth - 1
-        self.first = layout.offsets[f"{last}.weight"]
-        self.projection = nn.Linear(pixels, layout.size - self.first, bias=False)
-        nn.init.zeros_(self.projection.weight)
-        scale = self.PACE * layout.fill(template.scaling())[self.first:]
-        self.register_buffer("scale", scale, persistent=False)
-
-    def forward(self, thumbnails: Tensor) -> Tensor:
-        return F.pad(self.projection(thumbnails) * self.scale, [self.first, 0])
-
-
-class PhotoHyperNetwork(nn.Module):
-    """An embedding network and one head set per scale, each a single projection into a flat weight set.
-
-    With `thumbnail_side` > 0 a photo's context also holds its coarsest image, in the top-left corner of a square of
-    that side, and one more projection adds to the coarsest scale's last layer what that image asks for. Where photos
-    share the hidden layers, the reconstruction is (through tanh) linear in the last layer's weights, so that this
-    projection can learn how any image is written into them. It starts at zero; see `hyperconv.gan.first_guess`.
-    """
-
-    def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool,
-                 thumbnail_side: int = 0) -> None:
-        super().__init__()
-        self.features = config.features
-        self.thumbnail_side = thumbnail_side
-        self.unit_contexts = config.context_norm == "unit"
-        backbone_weights = config.backbone_weights if pretrained else None
-        self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights)
-        head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
-        self.heads = nn.ModuleList([head])
-        if thumbnail_side:
-            self.thumbnail_head = ThumbnailHead(channels * thumbnail_side**2, template)
-
-    def embed(self, photos: Tensor, coarsest: Tensor | None = None) -> Tensor:
-        """Contexts (B, features, and C side^2 of the thumbnail if there is one) of B photos in [-1, 1].
-
-        photos: squashed to the embedding's size (B, C, S, S). coarsest: their canvas at the coarsest scale;
-        only the thumbnail needs it.
-        """
-        contexts = self.embedding(photos)
-        if self.thumbnail_side:
-            contexts = torch.cat([contexts, self.thumbnails(coarsest)], dim=1)
-        return self.normalise(contexts)
-
-    def thumbnails(self, coarsest: Tensor) -> Tensor:
-        """Images at the coarsest scale (B, C, H, W) -> (B, C side^2): in the top-left corner of a zero square."""
-        height, width = coarsest.shape[-2:]
-        return F.pad(coarsest, [0, self.thumbnail_side - width, 0, self.thumbnail_side - height]).flatten(1)
-
-    def normalise(self, contexts: Tensor) -> Tensor:
-        """Contexts with their embedding brought to mean square 1 where the hypernetwork is trained on such."""
-        if not self.unit_contexts:
-            return contexts
-        embedding, thumbnail = contexts[:, :self.features], contexts[:, self.features:]
-        return torch.cat([F.rms_norm(embedding, embedding.shape[1:]), thumbnail], dim=1)
-
-    def weights(self, contexts: Tensor, scale: int) -> WeightSet:
-        weights = self.heads[scale].weights(contexts[:, :self.features])
-        if scale > 0 or not self.thumbnail_side:
-            return weights
-        return WeightSet(weights.layout, weights.flat + self.thumbnail_head(contexts[:, self.features:]))
-
-    def parameters_at(self, scale: int) -> list[nn.Parameter]:
-        """What trains at a scale, the embedding aside."""
-        thumbnail = self.thumbnail_head.parameters() if scale == 0 and self.thumbnail_side else ()
-        return [*self.heads[scale].parameters(), *thumbnail]
-
-    def grow(self) -> None:
-        """A new scale's head set starts as a copy of the last one."""
-        self.heads.append(copy.deepcopy(self.heads[-1]).requires_grad_(True))
-
-
-class MetaGAN(nn.Module):
-    """`generator` has a head set per scale trained so far, `discriminator` one for all scales; they share nothing.
-
-    z_side: pixels of the square of fixed noise z*, at least the long side of the coarsest scale. pretrained=False
-    leaves `config.backbone_weights` unread, for a system whose state is loaded next.
-    """
-
-    def __init__(self, config: Config, channels: int, z_side: int, *, pretrained: bool = True) -> None:
-        super().__init__()
-        self.config = config
-        self.channels = channels
-        self.generator_template = Generator(channels, config.hidden, depth=config.depth,
-                                            negative_slope=config.negative_slope)
-        self.discriminator_template = Discriminator(channels, config.hidden, depth=config.depth,
-                                                    negative_slope=config.negative_slope)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.generator = PhotoHyperNetwork(config, channels, self.generator_template.stack, pretrained,
-                                               z_side if config.first_scale_sees != "embedding" else 0)
-            self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack,
-                                                    pretrained)
-        self.register_buffer("z_star", white((channels, z_side, z_side), seeded("cpu", config.seed, "z*")))
-
-    @property
-    def scales(self) -> int:
-        return len(self.generator.heads)
-
-    @torch.no_grad()
-    def calibrate(self, photos: Tensor) -> None:
-        """Fix the normalisation statistics of embeddings that have any, on photos (N, C, S, S)."""
-        for network in (self.generator, self.discriminator):
-            if hasattr(network.embedding, "calibrate"):
-                network.embedding.calibrate(photos)
+    def prepare(self, collection: Collection) -> None:
+        """What is set once, from all photos, before training."""
 
     def grow(self, scales: int) -> None:
-        """Add head sets until there are `scales`; only the newest one stays trainable."""
-        while self.scales < scales:
-            self.generator.grow()
-        for head in self.generator.heads[:-1]:
-            head.requires_grad_(False)
+        """Add scales until there are `scales`, and let rest what no longer trains."""
+
+    def groups(self) -> dict[str, list[Group]]:
+        """What trains at the newest scale: {'generator': ..., 'discriminator': ...}."""
+
+    def parameter_counts(self, scale: int) -> tuple[int, int]:
+        """Numbers that rest, and that train, at a scale that may be still to come."""
+
+    def contexts_change(self, scale: int) -> bool:
+        """Whether contexts are learned while `scale` trains."""
+
+    def contexts(self, collection: Collection, indices: Tensor) -> Tensor:
+        """The contexts (B, ...) of photos of a collection."""
+
+    def generate(self, inputs: StepInputs) -> Generated:
+        """The weights of a step's photos, with a graph to what trains."""
+
+    def fixed_inputs(self, photos: int) -> list[Tensor | None]:
+        """What reconstructs a step's photos; see PhotoModel.fixed."""
 
     def photo_model(self, contexts: Tensor, sizes: list[Tensor], amplitudes: Tensor) -> PhotoModel:
-        """The models of B photos from the generator's contexts.
-
-        Finished scales carry no graph; the newest one's weights do, when gradients are enabled.
-        """
-        return PhotoModel(self.generator_template, self.generator_weights(contexts), amplitudes, sizes, self.z_star)
-
-    def generator_weights(self, contexts: Tensor) -> list[WeightSet]:
-        """The weight sets of every scale, coarse to fine; only the newest scale's carry a graph."""
-        with torch.no_grad():
-            weights = [self.generator.weights(contexts, scale) for scale in range(self.scales - 1)]
-        return [*weights, self.generator.weights(contexts, self.scales - 1)]
+        """The models of B photos, as far as they are trained."""

@@ -3,67 +3,122 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from hyperconv.data import canvas
 from hyperconv.nn.layout import WeightLayout, WeightSet
 from hyperconv.ops.functional import hyper_conv2d
 
+Tail = Literal["tanh", "leaky_relu"] | None
 TAIL_GAIN = {"tanh": 5 / 3, None: 1.0}
 MEMORY_FORMATS = {"cpu": torch.contiguous_format, "cuda": torch.contiguous_format}
 """Of the activations, from the first layer to the last. On a CPU a step at 96x128 takes 8 % longer in channels_last;
 on a GPU neither has been measured (`benchmarks.train_step --channels-last` does)."""
+EPSILON = 1e-5  # added to a variance
 
 
 class ConvStack:
-    """`depth` convolutions without padding, leaky ReLU between them, `tail` (None or 'tanh') after the last.
+    """`depth` convolutions without padding, leaky ReLU between them, `tail` (None or an activation) after the last.
 
-    The published nets are depth 5, hidden 64, kernel 3, slope 0.02: a receptive field of 11 pixels, so `margin`
-    is 5: an input is that much larger than the output on each side.
+    The published nets of Meta Internal Learning are depth 5, hidden 64, kernel 3, slope 0.02: a receptive field of 11
+    pixels, so `margin` is 5: an input is that much larger than the output on each side.
+
+    norm: before every leaky ReLU each channel is brought to mean 0 and variance 1 over its own image's pixels, then
+    multiplied with a gain and shifted, both parts of the weight set. For one image this is batch normalisation as
+    SinGAN trains it; for several it is that of each alone.
     """
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, *, depth: int = 5, kernel_size: int = 3,
-                 negative_slope: float = 0.02, tail: str | None = None) -> None:
+                 negative_slope: float = 0.02, tail: Tail = None, norm: bool = False) -> None:
         self.widths = [in_channels] + [hidden] * (depth - 1) + [out_channels]
         self.kernel_size = kernel_size
         self.negative_slope = negative_slope
-        self.tail = tail
+        self.activations: list[Tail] = ["leaky_relu"] * (depth - 1) + [tail]
+        self.norm = norm
         self.margin = depth * (kernel_size - 1) // 2
         shapes: dict[str, tuple[int, ...]] = {}
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:])):
             shapes[f"{i}.weight"] = (fan_out, fan_in, kernel_size, kernel_size)
             shapes[f"{i}.bias"] = (fan_out,)
+            if self.normalises(i):
+                shapes[f"{i}.gain"] = shapes[f"{i}.shift"] = (fan_out,)
         self.layout = WeightLayout(shapes)
 
     @property
     def depth(self) -> int:
         return len(self.widths) - 1
 
+    def normalises(self, layer: int) -> bool:
+        return self.norm and self.activations[layer] == "leaky_relu"
+
     def scaling(self) -> dict[str, float]:
         """What a generated tensor is multiplied with at use: gain / sqrt(C_in k^2) for a weight, 1 / sqrt(C_in) for a bias."""
         inner = math.sqrt(2 / (1 + self.negative_slope**2))
         factors: dict[str, float] = {}
         for i, fan_in in enumerate(self.widths[:-1]):
-            gain = inner if i < self.depth - 1 else TAIL_GAIN[self.tail]
+            gain = TAIL_GAIN.get(self.activations[i], inner)
             factors[f"{i}.weight"] = gain / math.sqrt(fan_in * self.kernel_size**2)
             factors[f"{i}.bias"] = 1 / math.sqrt(fan_in)
         return factors
 
-    def __call__(self, input: Tensor, weights: WeightSet) -> Tensor:
+    def initial(self, source: torch.Generator) -> Tensor:
+        """One flat weight set (P,) as SinGAN and its successors start: weights N(0, 0.02), gains N(1, 0.02), shifts 0,
+        biases as in nn.Conv2d."""
+        parts, device = [], source.device
+        for name, shape in self.layout.shapes.items():
+            layer, kind = name.split(".")
+            bound = 1 / math.sqrt(self.widths[int(layer)] * self.kernel_size**2)
+            if kind in ("weight", "gain"):
+                drawn = 0.02 * torch.randn(shape, generator=source, device=device) + (kind == "gain")
+            elif kind == "bias":
+                drawn = bound * (2 * torch.rand(shape, generator=source, device=device) - 1)
+            else:
+                drawn = torch.zeros(shape, device=device)
+            parts.append(drawn.flatten())
+        return torch.cat(parts)
+
+    def __call__(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None) -> Tensor:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
 
-        Computes in the dtype of the weights and returns that of the input.
+        Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
+        of each image, which a norm looks at; None: all of it.
         """
         last = self.depth - 1
-        return hyper_conv2d(self.hidden(input, weights), weights[f"{last}.weight"], weights[f"{last}.bias"],
-                            activation=self.tail).to(input.dtype)
+        return self._layer(last, self.hidden(input, weights, sizes), weights, sizes).to(input.dtype)
 
-    def hidden(self, input: Tensor, weights: WeightSet) -> Tensor:
+    def hidden(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         layout = MEMORY_FORMATS.get(input.device.type, torch.contiguous_format)
         x = input.to(weights.flat.dtype).contiguous(memory_format=layout)
         for i in range(self.depth - 1):
-            x = hyper_conv2d(x, weights[f"{i}.weight"], weights[f"{i}.bias"], activation="leaky_relu",
-                             negative_slope=self.negative_slope)
+            x = self._layer(i, x, weights, sizes)
         return x
+
+    def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
+        weight, bias = weights[f"{i}.weight"], weights[f"{i}.bias"]
+        if not self.normalises(i):
+            return hyper_conv2d(x, weight, bias, activation=self.activations[i], negative_slope=self.negative_slope)
+        x = hyper_conv2d(x, weight, bias)
+        if sizes is not None:
+            sizes = sizes + (self.kernel_size - 1) * (self.depth - 1 - i)
+        return F.leaky_relu(normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes), self.negative_slope)
+
+
+def normalised(x: Tensor, gain: Tensor, shift: Tensor, sizes: Tensor | None = None) -> Tensor:
+    """Every channel of (N, C, H, W) brought to mean 0 and variance 1 over its image, then times gain plus shift (B, C).
+
+    sizes (N, 2): what is valid of each image (None: all of it); the rest is scaled and shifted with it.
+    """
+    rows, values = x.shape[0] // gain.shape[0], x.float()
+    if sizes is None:
+        variance, mean = torch.var_mean(values, dim=(2, 3), correction=0, keepdim=True)
+    else:
+        valid, count = canvas.inside(sizes, *x.shape[-2:]), sizes.prod(dim=1).view(-1, 1, 1, 1)
+        mean = torch.where(valid, values, 0).sum(dim=(2, 3), keepdim=True) / count
+        variance = torch.where(valid, values - mean, 0).square().sum(dim=(2, 3), keepdim=True) / count
+    factor = (variance + EPSILON).rsqrt() * gain.repeat_interleave(rows, dim=0)[:, :, None, None]
+    return (values * factor + (shift.repeat_interleave(rows, dim=0)[:, :, None, None] - mean * factor)).to(x.dtype)

@@ -13,33 +13,35 @@ from torch import Tensor
 from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError, TrainingDiverged
 from hyperconv.gan import memory
+from hyperconv.gan.divergence import DIVERGED, Safeguard
 from hyperconv.gan.draw import Draws
-from hyperconv.gan.first_guess import guess
 from hyperconv.gan.graph import graphed
+from hyperconv.gan.parts import cut
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import arithmetic
-from hyperconv.gan.run import Run, load_system, system_tensors
+from hyperconv.gan.run import Run, build_system, load_system, system_tensors
 from hyperconv.gan.step import Step
-from hyperconv.gan.system import MetaGAN
 
 LOG_EVERY = 10  # steps
-CALIBRATION_PHOTOS = 64  # at most, for the fixed statistics of a randomly initialised ResNet
-DIVERGED = 1e6  # a loss beyond this will not come back
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after a step. `losses` every LOG_EVERY steps; `saved` after a checkpoint."""
+    """Where training stands after a step. `losses` every LOG_EVERY steps; `saved` after a checkpoint.
+
+    `remarks`: photos whose own training diverged since the last step, and what became of them.
+    """
 
     scale: int
     step: int
     losses: dict[str, float] | None
     saved: bool
+    remarks: list[str]
 
 
 class Trainer:
-    """Trains a MetaGAN on a collection and keeps its run folder.
+    """Trains a system on a collection and keeps its run folder.
 
     Step t of scale s draws everything random from (seed, s, t), so a resumed run takes the very steps the
     uninterrupted one would have taken.
@@ -48,24 +50,23 @@ class Trainer:
     def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None) -> None:
         self.run, self.config, self.device = run, run.config, torch.device(device)
-        self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        z_side = int(collection.sizes[0].max())
         with torch.device("meta"):  # shapes alone
-            outline = MetaGAN(self.config, collection.channels, z_side, pretrained=False)
+            outline = build_system(self.config, collection, pretrained=False)
+        self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
         self.at_a_time = memory.at_a_time(outline, collection, memory.free_bytes(self.device), str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
+        self.awake = torch.ones(len(collection), device=device)
         if run.has("training_state"):
-            self.system, self.amplitudes, tensors, where = load_system(run, "training_state", device)
+            self.system, self.amplitudes, tensors, where = load_system(run, collection, "training_state", device)
+            self.awake = tensors.pop("awake").to(device)
             self.scale, self.step = where["scale"], where["step"]
             run.forget_metrics_after(self.scale, self.step)
             self.begin_scale(tensors)
         else:
             run.forget_metrics_after(0, 0)
-            self.system = MetaGAN(self.config, collection.channels, z_side).to(device)
-            self.system.calibrate(self.squares(self.everyone[:CALIBRATION_PHOTOS]))
-            if self.config.first_scale_sees == "embedding and thumbnail":
-                guess(self.system, collection)
+            self.system = build_system(self.config, collection).to(device)
+            self.system.prepare(self.collection)
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
             self.scale = self.step = 0
             self.begin_scale()
@@ -87,41 +88,37 @@ class Trainer:
                 self.begin_scale()
             losses = self.take_step()
             self.step += 1
-            logged = self.log(losses) if self.step % LOG_EVERY == 0 else None
+            logged, remarks = self.log(losses) if self.step % LOG_EVERY == 0 else (None, [])
             last = self.step == self.iterations
             saved = last or self.step % self.checkpoint_every == 0
             if saved:
                 self.save()
-            yield Progress(self.scale, self.step, logged, saved)
+            yield Progress(self.scale, self.step, logged, saved, remarks)
 
     def begin_scale(self, resumed: dict[str, Tensor] | None = None) -> None:
-        """Head sets, optimizers and noise amplitudes of the scale; `resumed` holds saved optimizer tensors."""
+        """Weights, optimizers and noise amplitudes of the scale; `resumed` holds saved optimizer tensors."""
         system, config = self.system, self.config
-        self.compute = self.players = None  # the last scale's graphs and optimizers make room
+        self.compute = self.players = self.safeguard = None  # the last scale's graphs and optimizers make room
         memory.forget_peak(self.device)
         system.grow(self.scale + 1)
-        embedding = system.generator.embedding
-        embedding_trains = self.scale == 0 or config.embedding_trains == "every scale"
-        embedding.requires_grad_(embedding_trains)
-        self.contexts = None if embedding_trains else self.all_contexts()
-        self.players = [
-            Player("generator", system.generator.parameters_at(self.scale)
-                   + (list(embedding.parameters()) if embedding_trains else []), config),
-            Player("discriminator", list(system.discriminator.parameters()), config),
-        ]
+        self.contexts = None if system.contexts_change(self.scale) else self.all_contexts()
+        self.players = [Player(name, groups, config) for name, groups in system.groups().items()]
         if resumed is None:
             self.amplitudes[:, self.scale] = self.measure_amplitudes()
         else:
             for player in self.players:
                 player.restore(resumed)
-        step = Step(system, config, self.players, self.at_a_time[self.scale])
+        self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
+        photos = len(self.everyone) if config.alone else min(config.batch_size, len(self.everyone))
+        sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
+        step = Step(system, self.players, cut(photos, self.at_a_time[self.scale], sizes, self.device))
         self.names, self.compute = step.names, graphed(step, self.device)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
-                           self.contexts)
+                           self.contexts, self.awake)
         self.logged = self.step, time.perf_counter()
 
     def take_step(self) -> dict[str, Tensor]:
-        """One step of both players on one batch."""
+        """One step of both players on one batch: the losses of each of its photos (B,)."""
         try:
             with arithmetic(self.config.precision):
                 losses = self.compute(self.draws.step(self.step))
@@ -134,20 +131,10 @@ class Trainer:
 
     def photo_model(self, indices: Tensor) -> PhotoModel:
         """The current models of some training photos, up to the scale in training."""
-        if self.contexts is None:
-            contexts = self.embed(indices)
-        else:
-            contexts = self.contexts[indices.to(self.device)]
+        here = indices.to(self.device)
+        contexts = self.system.contexts(self.collection, indices) if self.contexts is None else self.contexts[here]
         sizes = [self.collection.sizes[scale][indices] for scale in range(self.scale + 1)]
-        return self.system.photo_model(contexts, sizes, self.amplitudes[indices.to(self.device)])
-
-    def embed(self, indices: Tensor) -> Tensor:
-        """The generator's contexts of some training photos."""
-        return self.system.generator.embed(self.squares(indices), self.canvas(indices, 0))
-
-    def squares(self, indices: Tensor) -> Tensor:
-        """Photos as the embeddings see them (B, C, S, S)."""
-        return self.collection.embedding_inputs(indices, self.config.embedding_size).to(self.device)
+        return self.system.photo_model(contexts, sizes, self.amplitudes[here])
 
     def canvas(self, indices: Tensor, scale: int) -> Tensor:
         """Photos at a scale (B, C, H, W)."""
@@ -155,8 +142,8 @@ class Trainer:
 
     @torch.no_grad()
     def all_contexts(self) -> Tensor:
-        """Contexts of every photo (photos, features), from an embedding that no longer changes."""
-        return torch.cat([self.embed(chunk) for chunk in self.chunks()])
+        """Contexts of every photo (photos, ...), where they no longer change."""
+        return torch.cat([self.system.contexts(self.collection, chunk) for chunk in self.chunks()])
 
     @torch.no_grad()
     def measure_amplitudes(self) -> Tensor:
@@ -169,9 +156,15 @@ class Trainer:
     def chunks(self) -> tuple[Tensor, ...]:
         return self.everyone.split(self.config.batch_size)
 
-    def log(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        """Write the losses, seconds per step since the last time and the memory in use; returns the losses."""
-        values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))
+    def log(self, losses: dict[str, Tensor]) -> tuple[dict[str, float], list[str]]:
+        """Write the mean losses, seconds per step since the last time and the memory in use.
+
+        Returns the losses, and a remark for each photo that diverged where every photo learns by itself.
+        """
+        table = torch.stack(list(losses.values()))
+        remarks = self.safeguard.check(table) if self.safeguard else []
+        means = table[:, self.awake > 0] if self.safeguard else table
+        values = dict(zip(losses, means.mean(dim=1).tolist()))
         if not all(math.isfinite(value) and abs(value) < DIVERGED for value in values.values()):
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
                                    f"the last good checkpoint in {self.run.path} is kept; "
@@ -180,11 +173,14 @@ class Trainer:
         self.logged = self.step, now
         seconds = (now - then) / max(1, self.step - before)
         self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
-                      "memory": memory.peak_bytes(self.device), **values})
-        return values
+                      "memory": memory.peak_bytes(self.device), **values,
+                      **({"diverged": remarks} if remarks else {})})
+        return values, [f"scale {self.scale + 1}, step {self.step}: {remark}" for remark in remarks]
 
     def save(self) -> None:
         """Write a checkpoint, unless the parameters are no longer finite."""
+        if self.safeguard:
+            self.safeguard.mend()
         tensors = system_tensors(self.system, self.amplitudes)
         bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
         if bad:
@@ -192,6 +188,5 @@ class Trainer:
                                    f"the last good checkpoint in {self.run.path} is kept")
         where = {"scale": self.scale, "step": self.step}
         generator, discriminator = (player.tensors() for player in self.players)
-        self.run.save("training_state", {**tensors, **generator, **discriminator}, where)
+        self.run.save("training_state", {**tensors, **generator, **discriminator, "awake": self.awake}, where)
         self.run.save("model", tensors, where)
-

@@ -14,7 +14,7 @@ from hyperconv.gan.draw import draw_noise
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config
-from hyperconv.gan.round import play
+from hyperconv.gan.round import Rules, play_together
 from hyperconv.nn.layout import WeightSet
 from hyperconv.nn.sources import FreeWeights
 
@@ -32,6 +32,8 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
     sources = [FreeWeights.from_weight_set(weights) for weights in model.weights]
     critic_source = FreeWeights.from_weight_set(critic_weights)
     finest = model.scales - 1
+    rules = Rules(config.penalty_weight, config.penalty_norm, config.reconstruction_weight)
+    each = photos[0].new_full((model.batch,), 1 / model.batch)
 
     def current(stop: int) -> PhotoModel:
         weights = [source.weights().detach() for source in sources[:stop - 1]] + [sources[stop - 1].weights()]
@@ -46,8 +48,7 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
             if scale == finest:
                 source = seeded(photos[scale].device, config.seed, "tune", step)
                 noise = draw_noise([model.extent(s) for s in range(scale + 1)], model.batch, model.generator, source)
-                play(tuned, critic, critic_source.weights(), photos[scale], noise, penalty_weight=config.penalty_weight,
-                     penalty_norm=config.penalty_norm, reconstruction_weight=config.reconstruction_weight)
+                play_together(tuned, critic, critic_source.weights(), photos[scale], noise, rules, each)
             else:
                 error = (tuned.reconstruct() - photos[scale]).square()
                 canvas.mean(error, model.sizes[scale]).sum().backward()

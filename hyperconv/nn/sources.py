@@ -36,7 +36,9 @@ class FreeWeights(nn.Module):
     @classmethod
     def from_weight_set(cls, weight_set: WeightSet) -> FreeWeights:
         """Trainable copies of the given sets, e.g. to tune what a hypernetwork generated."""
-        source = cls(weight_set.layout, weight_set.batch)
+        source = cls.__new__(cls)
+        nn.Module.__init__(source)
+        source.layout = weight_set.layout
         source.flat = nn.Parameter(weight_set.flat.detach().clone())
         return source
 

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hyperconv.data import canvas
 
@@ -16,8 +18,8 @@ def images_of(sizes, channels=3, dtype=torch.float64):
     return [torch.randn(channels, *size, generator=generator, dtype=dtype) for size in sizes]
 
 
-def alone(image, size):
-    return F.interpolate(image[None], size, mode="bilinear", align_corners=True)[0]
+def alone(image, size, how="bilinear"):
+    return F.interpolate(image[None], size, mode=how, align_corners=True)[0]
 
 
 @settings(deadline=None)
@@ -42,17 +44,31 @@ def test_mask_counts_the_valid_pixels(sizes):
 
 
 @settings(deadline=None)
-@given(old_and_new, st.integers(0, 3), st.integers(0, 3))
-def test_resample_equals_interpolation_of_each_image_alone(sizes, more_rows, more_columns):
+@given(old_and_new, st.integers(0, 3), st.integers(0, 3), st.sampled_from(["bilinear", "bicubic"]))
+def test_resample_equals_interpolation_of_each_image_alone(sizes, more_rows, more_columns, how):
     old, new = zip(*sizes, strict=True)
     images = images_of(old)
     stacked, valid = canvas.stack(images)
     target = (max(h for h, _ in new) + more_rows, max(w for _, w in new) + more_columns)
-    result = canvas.resample(stacked, valid, torch.tensor(new), target)
+    result = canvas.resample(stacked, valid, torch.tensor(new), target, how)
     assert result.shape == (len(sizes), 3, *target)
     for image, size, one in zip(images, new, canvas.crop(result, torch.tensor(new)), strict=True):
-        torch.testing.assert_close(one, alone(image, size), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(one, alone(image, size, how), rtol=1e-11, atol=1e-11)
     assert not (result * (1 - canvas.mask(torch.tensor(new), *target))).any()
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(2, 24), st.integers(2, 24)), st.integers(2, 3))
+def test_cubic_enlarges_as_pillow_does_away_from_the_edges(size, factor):
+    image = images_of([size], channels=1, dtype=torch.float32)[0]
+    new = (size[0] * factor, size[1] * factor)
+    result = canvas.resample(image[None], torch.tensor([size]), torch.tensor([new]), new, "cubic")[0, 0]
+    wanted = np.array(Image.fromarray(image[0].numpy()).resize(new[::-1], Image.Resampling.BICUBIC))
+    edge = 2 * factor
+    inner = (slice(edge, new[0] - edge), slice(edge, new[1] - edge))
+    np.testing.assert_allclose(result[inner], wanted[inner], atol=2e-5)
+    flat = canvas.resample(torch.ones(1, 1, *size), torch.tensor([size]), torch.tensor([new]), new, "cubic")
+    torch.testing.assert_close(flat, torch.ones(1, 1, *new))
 
 
 def test_resample_in_float32_is_as_near_the_truth_as_interpolate():

@@ -44,7 +44,8 @@ def draws(config, collection):
 
     def make(**changes):
         amplitudes = torch.rand(len(collection), config.scale_count)
-        return Draws(collection, replace(config, batch_size=3, decay_at=0.5, **changes), 1, generator, amplitudes, None)
+        return Draws(collection, replace(config, batch_size=3, decay_at=0.5, **changes), 1, generator, amplitudes, None,
+                     torch.ones(len(collection)))
     return make
 
 
@@ -53,9 +54,9 @@ def test_a_step_is_drawn_from_the_seed_and_its_number_alone(draws):
     one.step(4)
     for a, b in zip(tensors(one.step(7)), tensors(again.step(7)), strict=True):
         assert a.shape == b.shape
-    assert torch.equal(one.step(7).noise.z, again.step(7).noise.z)
-    assert not torch.equal(one.step(7).noise.z, one.step(8).noise.z)
-    assert not torch.equal(one.step(7).noise.z, draws(seed=1).step(7).noise.z)
+    assert torch.equal(one.step(7).noise[0].z, again.step(7).noise[0].z)
+    assert not torch.equal(one.step(7).noise[0].z, one.step(8).noise[0].z)
+    assert not torch.equal(one.step(7).noise[0].z, draws(seed=1).step(7).noise[0].z)
 
 
 def test_photos_lie_on_the_canvases_as_in_the_collection(draws, collection):
@@ -64,8 +65,8 @@ def test_photos_lie_on_the_canvases_as_in_the_collection(draws, collection):
     assert torch.equal(inputs.sizes[:, 1], batch.sizes)
     for drawn, wanted in zip(canvas.crop(inputs.photos, batch.sizes), canvas.crop(batch.images, batch.sizes)):
         assert torch.equal(drawn, wanted)
-    assert inputs.noise.above[0].shape[-2:] == (inputs.photos.shape[-2] + 10, inputs.photos.shape[-1] + 10)
-    assert 0 <= inputs.noise.alpha < 1
+    assert inputs.noise[0].above[0].shape[-2:] == (inputs.photos.shape[-2] + 10, inputs.photos.shape[-1] + 10)
+    assert 0 <= inputs.noise[0].alpha.item() < 1
 
 
 def test_the_learning_rate_falls_late(draws):

@@ -7,7 +7,7 @@ from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.gan import first_guess
 from hyperconv.gan.first_guess import guess
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.meta import MetaGAN
 from tests.gan.conftest import picture
 
 

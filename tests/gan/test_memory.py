@@ -8,11 +8,12 @@ import torch
 from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError
 from hyperconv.gan import memory
+from hyperconv.gan.parts import cut
 from hyperconv.gan.player import Player
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.step import Step
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.trainer import Trainer
 from tests.gan.conftest import picture
 from tests.gan.live_memory import LiveMemory
@@ -63,7 +64,7 @@ def test_fewer_photos_at_a_time_give_the_same_gradients(tmp_path):
         kept = []
         for player in trainer.players:
             player.update = lambda rate, player=player, kept=kept: kept.extend(p.grad for p in player.parameters)
-        step = Step(trainer.system, trainer.config, trainer.players, at_a_time)
+        step = Step(trainer.system, trainer.players, cut(3, at_a_time, None, trainer.device))
         gradients.append([step(inputs), *kept])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-4, atol=1e-6)
@@ -73,7 +74,7 @@ def test_fewer_photos_at_a_time_need_less_memory(tmp_path):
     peaks = []
     for at_a_time in (4, 1):
         trainer = trainer_at(tmp_path / str(at_a_time), 2, photos=4)
-        step = Step(trainer.system, trainer.config, trainer.players, at_a_time)
+        step = Step(trainer.system, trainer.players, cut(3, at_a_time, None, trainer.device))
         inputs = trainer.draws.step(0)
         with LiveMemory() as alive:
             step(inputs)

@@ -3,7 +3,7 @@ import torch
 
 from hyperconv.data import canvas
 from hyperconv.gan.generator import Generator
-from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.photo_model import PhotoModel, no_noise
 from hyperconv.nn.layout import WeightSet
 
 
@@ -12,11 +12,12 @@ def model():
     """Three photos of different shapes, three scales, float64."""
     torch.manual_seed(0)
     generator = Generator(3, 6, depth=3)
-    weights = [WeightSet(generator.stack.layout, torch.randn(3, generator.stack.layout.size).double() * 0.2)
+    weights = [WeightSet(generator.layout(0), torch.randn(3, generator.layout(0).size).double() * 0.2)
                for _ in range(3)]
     sizes = [torch.tensor([[11, 16], [16, 12], [14, 14]]) * (scale + 1) for scale in range(3)]
     amplitudes = torch.rand(3, 3).double()
-    return PhotoModel(generator, weights, amplitudes, sizes, torch.randn(3, 16, 16).double())
+    fixed = [torch.randn(3, 16, 16).double().expand(3, -1, -1, -1), None, None]
+    return PhotoModel(generator, weights, amplitudes, sizes, fixed)
 
 
 def test_a_photo_on_the_canvas_is_what_it_is_alone(model):
@@ -31,38 +32,37 @@ def test_a_sample_on_the_canvas_is_what_it_is_alone_for_the_same_noise(model):
     margin = model.generator.margin
     noises: dict[tuple, torch.Tensor] = {}
 
-    def noise(shape):
+    def noise(shape, scale):
         return noises.setdefault(tuple(shape[-2:]), torch.randn(shape).double())
 
     z = model.z(1, torch.Generator().manual_seed(1)).double()
-    together = canvas.crop(model.climb(z, noise), model.sizes[-1])
+    together = canvas.crop(model.images(model.climb(model.begin(z), noise)), model.sizes[-1])
     canvas_noises = list(noises.values())
     for index in range(3):
         one = model.select(index)
-        queue = iter(zip(canvas_noises, model.sizes[1:]))
 
-        def own_noise(shape, queue=queue, index=index):
-            drawn, sizes = next(queue)
-            height, width = (sizes[index] + 2 * margin).tolist()
+        def own_noise(shape, scale, index=index):
+            height, width = (model.sizes[scale][index] + 2 * margin).tolist()
             assert shape[-2:] == (height, width)
-            return drawn[index:index + 1, :, :height, :width]
+            return canvas_noises[scale - 1][index:index + 1, :, :height, :width]
 
         height, width = one.sizes[0][0].tolist()
-        alone = one.climb(z[index:index + 1, :, :height, :width], own_noise)[0]
+        alone = one.images(one.climb(one.begin(z[index:index + 1, :, :height, :width]), own_noise))[0]
         torch.testing.assert_close(together[index], alone, rtol=1e-10, atol=1e-12)
 
 
 def test_several_draws_of_each_photo_use_its_weights(model):
     source = torch.Generator().manual_seed(3)
     z = model.z(2, source).double()
-    images = model.climb(z, lambda shape: None)
-    again = model.select(1).climb(z[2:4, :, :16, :12], lambda shape: None)
+    images = model.climb(model.begin(z), no_noise).values
+    one = model.select(1)
+    again = one.climb(one.begin(z[2:4, :, :16, :12]), no_noise).values
     torch.testing.assert_close(images[2:4, :, :48, :36], again, rtol=1e-10, atol=1e-12)
 
 
 def test_climbing_in_two_parts_is_climbing_at_once(model):
-    half = model.climb(model.z_fixed(), lambda shape: None, stop=2)
-    whole = model.climb(half, lambda shape: None, start=2)
+    half = model.climb_fixed(stop=2)
+    whole = model.climb(half, no_noise).values
     torch.testing.assert_close(canvas.mean(whole, model.sizes[-1]), canvas.mean(model.reconstruct(), model.sizes[-1]))
 
 
@@ -80,5 +80,5 @@ def test_amplitude_is_the_rmse_of_the_upsampled_reconstruction(model):
 def test_other_sizes(model):
     sizes = [torch.tensor([[12, 30], [12, 30], [12, 30]]) * (scale + 1) for scale in range(3)]
     images = model.resized(sizes)
-    drawn = images.climb(images.z(1, torch.Generator().manual_seed(0)).double(), lambda shape: None)
+    drawn = images.climb(images.begin(images.z(1, torch.Generator().manual_seed(0)).double()), no_noise).values
     assert drawn.shape == (3, 3, 36, 90)

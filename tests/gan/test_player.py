@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from hyperconv.errors import InputError
-from hyperconv.gan.player import Player
+from hyperconv.gan.player import Group, Player
 from hyperconv.gan.presets import preset
 
 
@@ -13,7 +13,7 @@ def test_a_step_is_that_of_adam_on_clipped_gradients(size):
     config = preset("tiny", clip=0.7)
     own = [nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(2))]
     wanted = [nn.Parameter(p.detach().clone()) for p in own]
-    player = Player("generator", own, config)
+    player = Player("generator", [Group(own)], config)
     adam = torch.optim.Adam(wanted, lr=0.01, betas=config.betas)
     for _ in range(4):
         for one, other in zip(own[:2], wanted[:2]):  # the third takes no part
@@ -28,6 +28,6 @@ def test_a_step_is_that_of_adam_on_clipped_gradients(size):
 
 
 def test_a_state_that_lacks_the_optimizer_is_named():
-    player = Player("generator", [nn.Parameter(torch.ones(2))], preset("tiny"))
+    player = Player("generator", [Group([nn.Parameter(torch.ones(2))])], preset("tiny"))
     with pytest.raises(InputError, match="lacks the generator's optimizer"):
         player.restore({})

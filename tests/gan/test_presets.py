@@ -5,7 +5,7 @@ import torch
 
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config, preset
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.meta import MetaGAN
 
 
 def test_the_paper_preset_is_the_published_one():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hyperconv.gan.system import MetaGAN
+from hyperconv.gan.meta import MetaGAN
 
 SIDE = 16
 
