@@ -28,7 +28,7 @@ class ConvStack:
     pixels, so `margin` is 5: an input is that much larger than the output on each side.
 
     norm: before every leaky ReLU each channel is brought to mean 0 and variance 1 over its own image's pixels, then
-    multiplied with a gain and shifted, both parts of the weight set. For one image this is batch normalisation as
+    multiplied with a gain and shifted, both parts of the weight set; a bias would cancel. For one image this is batch normalisation as
     SinGAN trains it; for several it is that of each alone.
     """
 
@@ -43,9 +43,8 @@ class ConvStack:
         shapes: dict[str, tuple[int, ...]] = {}
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:])):
             shapes[f"{i}.weight"] = (fan_out, fan_in, kernel_size, kernel_size)
-            shapes[f"{i}.bias"] = (fan_out,)
-            if self.normalises(i):
-                shapes[f"{i}.gain"] = shapes[f"{i}.shift"] = (fan_out,)
+            for name in ("gain", "shift") if self.normalises(i) else ("bias",):
+                shapes[f"{i}.{name}"] = (fan_out,)
         self.layout = WeightLayout(shapes)
 
     @property
@@ -99,10 +98,11 @@ class ConvStack:
         return x
 
     def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
-        weight, bias = weights[f"{i}.weight"], weights[f"{i}.bias"]
+        weight = weights[f"{i}.weight"]
         if not self.normalises(i):
-            return hyper_conv2d(x, weight, bias, activation=self.activations[i], negative_slope=self.negative_slope)
-        x = hyper_conv2d(x, weight, bias)
+            return hyper_conv2d(x, weight, weights[f"{i}.bias"], activation=self.activations[i],
+                                negative_slope=self.negative_slope)
+        x = hyper_conv2d(x, weight)
         if sizes is not None:
             sizes = sizes + (self.kernel_size - 1) * (self.depth - 1 - i)
         return F.leaky_relu(normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes), self.negative_slope)

@@ -24,6 +24,7 @@ from hyperconv.gan.run import Run, build_system, load_system, system_tensors
 from hyperconv.gan.step import Step
 
 LOG_EVERY = 10  # steps
+BESIDE_IMAGES = 2048  # the work of embedding and optimizers, as pixels of image
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Trainer:
         self.at_a_time = memory.at_a_time(outline, collection, memory.free_bytes(self.device), str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
+        self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
         if run.has("training_state"):
             self.system, self.amplitudes, tensors, where = load_system(run, collection, "training_state", device)
@@ -75,6 +77,12 @@ class Trainer:
     def iterations(self) -> int:
         """Steps of the scale in training."""
         return self.config.iterations_at(self.scale)
+
+    @property
+    def progress(self) -> float:
+        """Share of the work that is done, 0 to 1; a step costs as its pixels, and a little beside them."""
+        work = [cost * self.config.iterations_at(scale) for scale, cost in enumerate(self.costs)]
+        return (sum(work[:self.scale]) + self.costs[self.scale] * self.step) / sum(work)
 
     @property
     def finished(self) -> bool:
