@@ -49,7 +49,7 @@ def measure(trainers: dict[int, Trainer], stage: int, budget: float) -> dict:
     collection = next(iter(trainers.values())).collection
     steps[PLAIN] = PlainConSinGAN([collection.batch([0], scale).images for scale in range(stage + 1)]).step
     for name, step in steps.items():
-        check_losses(name, {loss: value.mean() for loss, value in step().items()})
+        check_losses(name, step())
     seconds = Race(steps, "cpu", budget, stays=PLAIN, left_behind=math.inf).run()
     for photos in trainers:
         seconds[f"hyperconv, {photos} side by side"] /= photos

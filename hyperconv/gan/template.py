@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hyperconv.data import canvas
 from hyperconv.nn.layout import WeightLayout, WeightSet
@@ -19,6 +22,19 @@ MEMORY_FORMATS = {"cpu": torch.contiguous_format, "cuda": torch.contiguous_forma
 """Of the activations, from the first layer to the last. On a CPU a step at 96x128 takes 8 % longer in channels_last;
 on a GPU neither has been measured (`benchmarks.train_step --channels-last` does)."""
 EPSILON = 1e-5  # added to a variance
+
+_recomputing = False
+
+
+@contextmanager
+def recomputing(wanted: bool) -> Iterator[None]:
+    """Inside, stacks keep no activations for the way back, but compute them again there: slower, in less memory."""
+    global _recomputing
+    before, _recomputing = _recomputing, wanted
+    try:
+        yield
+    finally:
+        _recomputing = before
 
 
 class ConvStack:
@@ -86,6 +102,14 @@ class ConvStack:
         Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
         of each image, which a norm looks at; None: all of it.
         """
+        if _recomputing and torch.is_grad_enabled():
+            def again(input: Tensor, flat: Tensor) -> Tensor:
+                return self._apply(input, WeightSet(self.layout, flat), sizes)
+
+            return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
+        return self._apply(input, weights, sizes)
+
+    def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
         last = self.depth - 1
         return self._layer(last, self.hidden(input, weights, sizes), weights, sizes).to(input.dtype)
 

@@ -54,7 +54,7 @@ class Trainer:
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
         self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        self.at_a_time = memory.at_a_time(outline, collection, memory.free_bytes(self.device), str(self.device))
+        self.fits = memory.fits_of(outline, collection, memory.free_bytes(self.device), str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
@@ -119,7 +119,8 @@ class Trainer:
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
         photos = len(self.everyone) if config.alone else min(config.batch_size, len(self.everyone))
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
-        step = Step(system, self.players, cut(photos, self.at_a_time[self.scale], sizes, self.device))
+        at_a_time, recompute = self.fits[self.scale]
+        step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute)
         self.names, self.compute = step.names, graphed(step, self.device)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
                            self.contexts, self.awake)

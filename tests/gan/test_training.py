@@ -121,8 +121,8 @@ def test_kill_during_training_loses_nothing(tmp_path, config, collection):
             time.sleep(0.003 * steps_seen)
             os.kill(process.pid, signal.SIGKILL)
         run = Run.open(tmp_path / "killed")
-        load_system(run, "training_state")
-        load_system(run, "model")
+        load_system(run, collection, "training_state")
+        load_system(run, collection, "model")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert_same_state(tmp_path / "whole", tmp_path / "killed")
     lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
