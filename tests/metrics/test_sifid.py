@@ -78,6 +78,7 @@ def test_an_image_is_at_distance_zero_from_itself_and_damage_moves_it_away(incep
         assert scores[0] < 1e-8 and scores == sorted(scores) and scores[1] > 1e-4
 
 
+@pytest.mark.filterwarnings("ignore:Matrix is singular")  # a feature that is zero everywhere
 def test_the_score_is_of_the_features_of_images_scaled_to_one(inception_file, real):
     """By hand, with scipy: pixels in [0, 1] into the net, one vector for each place."""
     inception = InceptionFront(inception_file, 64)
