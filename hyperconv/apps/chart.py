@@ -144,7 +144,8 @@ def curves(
     for row in rows:
         canvas.line([plot.at(i, value) for i, value in enumerate(row)], colour, 0.8, alpha=70)
     means = [sum(column) / len(column) for column in zip(*rows)]
-    canvas.line([plot.at(i, value) for i, value in enumerate(means)], colour, 2.2)
+    if means:
+        canvas.line([plot.at(i, value) for i, value in enumerate(means)], colour, 2.2)
     for i, value in enumerate(means):
         canvas.dot(plot.at(i, value), colour, alpha=255)
 

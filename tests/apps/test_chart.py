@@ -30,7 +30,7 @@ def test_dots_stand_where_their_numbers_are():
 def test_bars_are_as_high_as_their_counts():
     canvas = Canvas(300, 200)
     histogram(canvas, BOX, "title", [Series("a", BLUE, [0.0] * 4 + [1.0] * 2)])
-    heights = painted(canvas)[0][90:].sum(0)
+    heights = painted(canvas)[0][80:].sum(0)
     left, right = heights[:300].max(), heights[300:].max()
     assert left == pytest.approx(2 * right, abs=3) and (heights > 5).sum() < 100
 
@@ -38,7 +38,7 @@ def test_bars_are_as_high_as_their_counts():
 def test_two_series_share_one_axis():
     canvas = Canvas(300, 200)
     histogram(canvas, BOX, "title", [Series("a", BLUE, [1.0, 1.1]), Series("b", RED, [5.0])])
-    blue, red = (np.argwhere(part[90:])[:, 1] for part in painted(canvas))
+    blue, red = (np.argwhere(part[80:])[:, 1] for part in painted(canvas))
     assert blue.max() < red.min()
 
 

@@ -107,7 +107,7 @@ def test_images_made_elsewhere(model, elsewhere):
     assert coffee.against["patch_swd"] == pytest.approx(patch_swd(drawn, model.photo("coffee")), abs=1e-3)
     assert coffee.against["diversity"] == pytest.approx(diversity(drawn, model.photo("coffee")), rel=0.02)
     assert len(coffee.against_sizes) == 3, "as many as there are samples"
-    assert astronaut.against["coherence"] == 0 and math.isnan(astronaut.against["diversity"])
+    assert astronaut.against["coherence"] < 1e-5 and math.isnan(astronaut.against["diversity"])
     assert evaluation.overall_against()["patch_swd"] == pytest.approx(
         (coffee.against["patch_swd"] + astronaut.against["patch_swd"]) / 2
     )

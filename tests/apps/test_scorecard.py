@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from hyperconv.apps.evaluate import Evaluation, PhotoScores
+from hyperconv.apps.model import Model
 from hyperconv.apps.sample import write_samples
 from hyperconv.apps.scorecard import FILES, _write_json, write_evaluation
 from hyperconv.errors import InputError
@@ -64,3 +65,12 @@ def test_no_score_and_an_exact_reconstruction_in_json(tmp_path):
     assert content["photos"][0]["samples"] == {"patch_swd": None, "coherence": 0.5, "reconstruction_psnr": "inf"}
     assert content["mean"] == {"patch_swd": None, "coherence": 0.5, "reconstruction_psnr": "inf"}
     assert content["photos"][0]["diversity_from"] == [None]
+
+
+def test_a_run_that_diverged_altogether(trained, tmp_path):
+    model = Model.open(trained, "cpu")
+    model.amplitudes[:] = math.nan
+    evaluation = write_evaluation(model, tmp_path, count=2)
+    assert "3 of 3 photos" in evaluation.notes[0]
+    assert strict_json(tmp_path / "evaluation.json")["mean"]["patch_swd"] is None
+    assert Image.open(tmp_path / "charts.png").width > 600
