@@ -81,7 +81,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FOLDER", show_default=False, help="Where the files go (default: RUN/evaluation)."
+            "--out", "-o", metavar="FOLDER", show_default=False,
+            help="Where the files go (default: RUN/evaluation; with --photos a folder of their name in it).",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an earlier evaluation.")] = False,
@@ -102,10 +103,10 @@ def evaluate(
       hyperconv evaluate run
       hyperconv evaluate run -i lake --count 50
       hyperconv evaluate run --against other_run/samples
-      hyperconv evaluate run --photos unseen/ --out unseen_scores
+      hyperconv evaluate run --photos unseen/
       hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
     """
-    model, out = Model.open(run, device), out or run / "evaluation"
+    model, out = Model.open(run, device), out or run / "evaluation" / ("" if photos is None else photos.resolve().stem)
     if photos is not None:
         given, problems = read_photos(photos)
         model = model.with_photos(given)
