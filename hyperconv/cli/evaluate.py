@@ -58,14 +58,15 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE", show_default=False,
-            help="Score SIFID, too, with these Inception weights: pytorch-fid's pt_inception-2015-12-05-*.pth.",
+            help="Score SIFID, too, with these Inception weights: pytorch-fid's pt_inception-2015-12-05-*.pth, or "
+            "torchvision's inception_v3_google-*.pth; scores of different files do not compare.",
         ),
     ] = None,
     sifid_block: Annotated[
         Literal["192", "64"],
         typer.Option(
             help="Channels of SIFID's features: 192, before the second max pooling as SinGAN's paper says, or 64, "
-            "before the first, as figures of its public script may be. The two do not compare."
+            "before the first as its public script takes them. The two do not compare."
         ),
     ] = "192",
     each_scale: Annotated[

@@ -2,7 +2,8 @@
 
 Its layers before the second max pooling are the same in every published variant, so the state_dict of the FID
 variant (pytorch-fid's pt_inception-2015-12-05-*.pth) and torchvision's (inception_v3_google-*.pth) both fit; they
-hold different numbers, and the scores of one are not comparable with those of the other.
+hold different numbers, and the scores of one are not comparable with those of the other. SinGAN's public script takes
+block 64 of torchvision's weights, where its paper says "just before the second pooling layer", which is block 192.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hyperconv.data.weights import check_state, read_state_dict
 
 Block = Literal[192, 64]
 BLOCKS: dict[int, str] = {192: "before the second max pooling", 64: "before the first max pooling"}
-"""Channels of the features, and where they are taken. SinGAN's paper says 192; its public script took 64 for a time."""
+"""Channels of the features, and where they are taken."""
 
 LEAST = {192: 23, 64: 9}
 """Pixels a side that leave features of 2x2 or more."""
