@@ -11,6 +11,7 @@ import typer
 
 from hyperconv.cli.apply import adapt, interpolate, sample
 from hyperconv.cli.demo import demo
+from hyperconv.cli.evaluate import evaluate
 from hyperconv.cli.info import report
 from hyperconv.cli.selftest import selftest
 from hyperconv.cli.train import Interrupted, train
@@ -52,6 +53,7 @@ def about(
       hyperconv sample run --count 8            new images of each
       hyperconv interpolate run lake mountain   one photo's model to another's
       hyperconv adapt run unseen.jpg            a photo it never saw
+      hyperconv evaluate run                    how good the samples are
 
     `hyperconv VERB --help` explains each verb with examples.
     """
@@ -68,7 +70,7 @@ def info() -> None:
     print(report())
 
 
-for verb in (train, sample, interpolate, adapt, demo, info, selftest, tune):
+for verb in (train, sample, interpolate, adapt, evaluate, demo, info, selftest, tune):
     app.command()(verb)
 
 
