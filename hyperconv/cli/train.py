@@ -18,6 +18,7 @@ from hyperconv.gan.presets import preset as named_preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
 
+
 def _list_presets() -> str:
     return "; ".join(f"{system}: {', '.join(presets)}" for system, presets in PRESETS.items())
 

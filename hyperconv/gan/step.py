@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from hyperconv.gan.draw import RoundNoise, StepInputs, Variants
+from hyperconv.gan.draw import StepInputs, Variants
 from hyperconv.gan.parts import Part
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player

@@ -8,12 +8,12 @@ import torch
 from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError
 from hyperconv.gan import memory
+from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.parts import cut
 from hyperconv.gan.player import Player
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.step import Step
-from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.trainer import Trainer
 from tests.gan.conftest import picture
 from tests.gan.live_memory import LiveMemory

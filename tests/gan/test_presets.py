@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hyperconv.errors import InputError
-from hyperconv.gan.presets import PRESETS, Config, preset
 from hyperconv.gan.meta import MetaGAN
+from hyperconv.gan.presets import PRESETS, Config, preset
 
 
 def test_the_paper_preset_is_the_published_one():
