@@ -90,7 +90,7 @@ def test_fewer_photos_at_a_time_need_less_memory(tmp_path):
     peaks = []
     for at_a_time in (4, 1):
         trainer = trainer_at(tmp_path / str(at_a_time), 2, photos=4)
-        step = Step(trainer.system, trainer.players, cut(3, at_a_time, None, trainer.device))
+        step = Step(trainer.system, trainer.players, cut(4, at_a_time, None, trainer.device))
         inputs = trainer.draws.step(0)
         with LiveMemory() as alive:
             step(inputs)

@@ -182,7 +182,7 @@ def test_damaged_files_are_named(tmp_path, config, collection):
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "model.safetensors").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(InputError, match="model.safetensors is damaged"):
-        load_system(run)
+        load_system(run, collection)
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json"):
         Run.open(tmp_path / "run")
