@@ -132,9 +132,9 @@ _decided: dict[tuple, str] = {}
 
 
 def gpu_choice(operation: str, args: tuple) -> str:
-    """'triton' where its kernels are trusted with the call, else 'reference'; another where one was measured faster."""
-    if _why_not("triton", operation, "cuda"):
-        return _without_triton(operation)
+    """The kernels that run here where they are trusted with the call, else 'reference'; those measured fastest first."""
+    if all(_why_not(name, operation, "cuda") for name in ("triton", "native")):
+        return _without_kernels(operation)
     key = _class_key(operation, args)
     return _decided.get(key) or _decide(key, args[0])
 
@@ -154,8 +154,9 @@ def _arithmetic():
 
 
 @functools.cache
-def _without_triton(operation: str) -> str:
-    _logger.info("%s on cuda: reference, as triton does not run: %s", operation, _why_not("triton", operation, "cuda"))
+def _without_kernels(operation: str) -> str:
+    reasons = "; ".join(f"{name} does not run: {_why_not(name, operation, 'cuda')}" for name in ("triton", "native"))
+    _logger.info("%s on cuda: reference, as %s", operation, reasons)
     return "reference"
 
 
@@ -165,13 +166,14 @@ def _decide(key: tuple, tensor: torch.Tensor) -> str:
     layer = layer_of(arithmetic, shape)
     capability = ledger.setting(device)["capability"]
     name, result = results.FASTEST.get((capability, arithmetic, operation, str(layer))), results.RESULTS.get(capability)
+    first = "native" if _why_not("triton", operation, "cuda") else "triton"
     if name is not None and _why_not(name, operation, "cuda") is None:
         settled, reason = True, f"the fastest measured ({result})"
-    elif result is not None:
+    elif result is not None and first == "triton":
         name, settled, reason = "triton", True, f"its tests passed on such a GPU ({result})"
     else:
-        trusted, reason, settled = trust.verdict(operation, layer, arithmetic, tensor)
-        name = "triton" if trusted else "reference"
+        trusted, reason, settled = trust.verdict(first, operation, layer, arithmetic, tensor)
+        name = first if trusted else "reference"
     if settled:
         _decided[key] = name
     _log_class(operation, device, layer, arithmetic, name, reason)
@@ -192,7 +194,7 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
         return False
     _decided[key] = "reference"
     _, device, arithmetic, *shape = key
-    trust.distrust(operation, layer_of(arithmetic, shape), arithmetic, device, error)
+    trust.distrust("triton", operation, layer_of(arithmetic, shape), arithmetic, device, error)
     return True
 
 

@@ -1,7 +1,9 @@
 """What committed results say of GPUs: empty until somebody has measured one.
 
 The rule of `auto` on CUDA: until a GPU family has been measured, Triton's kernels where they are trusted on the user's
-own device, else the reference; the CUDA kernels of csrc/ only on request. Where a family has been measured, its tests
+own device, where Triton does not run those of csrc/ likewise, else the reference. Triton's come first because they
+reach the matrix units of a Hopper GPU by its own instructions (wgmma), and csrc/ by those of 8.0 (mma.sync); no figure
+says yet where csrc/ is the faster one. Where a family has been measured, its tests
 passed there, so nothing is checked again, and `FASTEST` decides call by call.
 """
 

@@ -4,6 +4,7 @@ There is no GPU here: tensors of the CPU stand in for it, the kernels run in Tri
 decision matters, a module with the reference's functions computes.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -89,13 +90,23 @@ def test_each_class_dtype_and_operation_is_checked_on_its_own(checks):
     assert len(set(checks)) == len(checks) == 4
 
 
-def test_without_triton_the_reference(monkeypatch, checks, caplog):
-    monkeypatch.setattr(backends, "_why_not", lambda name, *_: "no GPU" if name == "triton" else None)
-    backends._without_triton.cache_clear()
+def test_without_kernels_the_reference(monkeypatch, checks, caplog):
+    monkeypatch.setattr(backends, "_why_not", lambda name, *_: "no GPU" if name in ("triton", "native") else None)
+    backends._without_kernels.cache_clear()
     with caplog.at_level(logging.INFO, "hyperconv.ops.backends"):
         assert gpu_choice("bias_gradient", GRAD) == "reference"
-    assert checks == [] and "reference, as triton does not run: no GPU" in caplog.text
-    backends._without_triton.cache_clear()
+    assert checks == [] and "reference, as triton does not run: no GPU; native does not run: no GPU" in caplog.text
+    backends._without_kernels.cache_clear()
+
+
+@pytest.mark.parametrize(("right", "chosen"), [(True, "native"), (False, "reference")])
+def test_without_triton_the_cuda_kernels_once_they_are_checked(monkeypatch, checks, right, chosen):
+    monkeypatch.setattr(backends, "_why_not", lambda name, *_: "not installed" if name == "triton" else None)
+    monkeypatch.setattr(trust, "native", module() if right else module(bias_gradient=twice("bias_gradient")))
+    with contextlib.nullcontext() if right else pytest.warns(RuntimeWarning, match="the CUDA kernel: a wrong result"):
+        assert [gpu_choice("bias_gradient", GRAD) for _ in range(2)] == [chosen] * 2
+    assert checks == [SUM]
+    assert ledger.recall(CPU, f"native {SUM}").passed is right and ledger.recall(CPU, SUM) is None
 
 
 def test_a_measured_family_needs_no_check(monkeypatch, checks, process):
