@@ -10,13 +10,16 @@ if not (_source / "hyperconv" / "kernels").exists() and (_source / "kernels" / "
     __path__.append(str(_source))
 
 from hyperconv.errors import InputError
+from hyperconv.nn.call import per_sample_call
 from hyperconv.nn.conv import HyperConv2d
+from hyperconv.nn.hyperize import hyperize
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout, WeightSet
 from hyperconv.nn.sources import FreeWeights
 from hyperconv.ops.autograd import no_weight_gradients
 from hyperconv.ops.backends import backends, use_backend
 from hyperconv.ops.functional import hyper_conv2d
+from hyperconv.ops.transposed import hyper_conv_transpose2d
 
 __all__ = [
     "FreeWeights",
@@ -28,6 +31,9 @@ __all__ = [
     "__version__",
     "backends",
     "hyper_conv2d",
+    "hyper_conv_transpose2d",
+    "hyperize",
     "no_weight_gradients",
+    "per_sample_call",
     "use_backend",
 ]
