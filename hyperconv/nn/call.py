@@ -36,6 +36,15 @@ def per_sample_call(module: nn.Module, weights: Mapping[str, Tensor], *args, **k
     return call(module, tensors, args, kwargs)
 
 
+def expand_parameters(module: nn.Module, sets: int) -> dict[str, Tensor]:
+    """The trainable parameters of `module` as weights of `sets` networks: {name: (sets, *shape)}, not copied.
+
+    A gradient by one of them is the gradient of each network; the gradient that arrives at the parameter is their sum.
+    """
+    return {name: parameter.expand(sets, *parameter.shape) for name, parameter in module.named_parameters()
+            if parameter.requires_grad}
+
+
 def call(module: nn.Module, tensors: dict[str, Tensor], args: tuple, kwargs: dict):
     """`per_sample_call` without its checks; tied parameters are all named."""
     with _PerSampleParameters():
@@ -48,11 +57,14 @@ def parameters_by_path(module: nn.Module) -> dict[str, nn.Parameter]:
     `torch.func.functional_call` must not be given two names of one place: it then fails to restore the module.
     """
     return {
-        f"{prefix}.{key}" if prefix else key: parameter
-        for prefix, part in module.named_modules()
-        for key, parameter in part._parameters.items()
-        if parameter is not None
+        path: parameter for name, part in module.named_modules() for path, parameter in own_parameters(name, part).items()
     }
+
+
+def own_parameters(name: str, module: nn.Module) -> dict[str, nn.Parameter]:
+    """{path: parameter} of a module called `name`, without those of its children."""
+    return {f"{name}.{key}" if name else key: parameter for key, parameter in module._parameters.items()
+            if parameter is not None}
 
 
 def samples_per_set(samples: int, sets: int) -> int:
@@ -148,19 +160,22 @@ def _layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     return _affine(normalized, *sets, (*[1] * (input.dim() - 1 - dims), *normalized_shape))
 
 
-def _channel_norm(function):
-    """The rule of a normalisation with one weight and bias per channel, which follow `before` other arguments."""
-    before = {F.group_norm: 2, F.batch_norm: 3, F.instance_norm: 3}[function]
+def _channel_norm(normalize, weight, bias):
+    """`normalize(weight, bias)` with one weight and bias per channel, which may differ from set to set."""
+    sets = _sets(weight, bias, 1)
+    return normalize(weight, bias) if sets is None else per_sample_affine(normalize(None, None), *sets)
 
-    def rule(*args, weight=None, bias=None, **options):
-        first, args = args[:before], args[before:]
-        weight, bias, *rest = (*args, *(weight, bias)[len(args) :])
-        sets = _sets(weight, bias, 1)
-        if sets is None:
-            return function(*first, weight, bias, *rest, **options)
-        return per_sample_affine(function(*first, None, None, *rest, **options), *sets)
 
-    return rule
+def _group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    return _channel_norm(lambda w, b: F.group_norm(input, num_groups, w, b, eps), weight, bias)
+
+
+def _batch_norm(input, running_mean, running_var, weight=None, bias=None, *rest, **options):
+    return _channel_norm(lambda w, b: F.batch_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias)
+
+
+def _instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, *rest, **options):
+    return _channel_norm(lambda w, b: F.instance_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias)
 
 
 _RULES = {
@@ -168,5 +183,7 @@ _RULES = {
     F.conv_transpose2d: _conv_transpose2d,
     F.linear: _linear,
     F.layer_norm: _layer_norm,
-    **{function: _channel_norm(function) for function in (F.group_norm, F.batch_norm, F.instance_norm)},
+    F.group_norm: _group_norm,
+    F.batch_norm: _batch_norm,
+    F.instance_norm: _instance_norm,
 }

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconv.errors import InputError
-from hyperconv.nn.call import call, samples_per_set
+from hyperconv.nn.call import call, own_parameters, samples_per_set
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout, WeightSet
 
@@ -91,10 +91,8 @@ class Hyperized(nn.Module):
         self.encoding = encoding
         self.template = copy.deepcopy(module)
         layers = included(self.template, include)
-        scale = {}
-        for name, layer in layers.items():
-            if isinstance(layer, LAYERS):
-                scale |= dict.fromkeys(_own_names(name, layer), he_std(layer))
+        std = {path: he_std(layer) for name, layer in layers.items() if isinstance(layer, LAYERS)
+               for path in own_parameters(name, layer)}
         values, self.sources = take_parameters(self.template, layers)
         layout = WeightLayout({name: value.shape for name, value in values.items()})
         example = next(iter(values.values()))
@@ -105,7 +103,7 @@ class Hyperized(nn.Module):
             self.bottleneck = nn.Linear(width, rank, bias=False, **kind)
             nn.init.normal_(self.bottleneck.weight, std=width**-0.5)
             width = rank
-        scale = {name: value for name, value in scale.items() if name in values}
+        scale = {name: std[name] for name in values if name in std}
         self.hypernetwork = HyperNetwork(layout, width, scale, init="hyperfan", **kind)
         self._start_at(values, init)
 
@@ -161,6 +159,11 @@ def included(module: nn.Module, include: Include | None) -> dict[str, nn.Module]
         layers = {name: layer for name, layer in layers.items() if name in chosen}
     if not layers:
         raise InputError("there is nothing to hyperize: no Conv2d, ConvTranspose2d or Linear is included")
+    for name, layer in layers.items():
+        weight = layer._parameters.get("weight")
+        if weight is None or nn.parameter.is_lazy(weight):
+            raise InputError(f"layer {name!r} has no weight of its own to generate: remove its parametrization, or, if "
+                             "it is lazy, run the module once")
     return layers
 
 
@@ -169,22 +172,13 @@ def take_parameters(module: nn.Module, layers: dict[str, nn.Module]) -> tuple[di
     names: dict[Tensor, str] = {}
     sources = {}
     for name, layer in layers.items():
-        if not isinstance(layer._parameters.get("weight"), nn.Parameter) or nn.parameter.is_lazy(layer.weight):
-            raise InputError(f"layer {name!r} has no weight of its own to generate: remove its parametrization, or, if "
-                             "it is lazy, run the module once")
-        for path, key in _own_names(name, layer).items():
-            sources[path] = names.setdefault(layer._parameters[key], path)
-            layer._parameters[key] = None
+        for path, parameter in own_parameters(name, layer).items():
+            sources[path] = names.setdefault(parameter, path)
+            layer._parameters[path.rpartition(".")[2]] = None
     for name, parameter in module.named_parameters():
         if parameter in names:
             raise InputError(f"parameter {name!r} is tied to {names[parameter]!r}: include both of them or none")
     return {name: parameter.detach() for parameter, name in names.items()}, sources
-
-
-def _own_names(prefix: str, layer: nn.Module) -> dict[str, str]:
-    """{path in the whole module: name in the layer} of the layer's parameters."""
-    own = (key for key, parameter in layer._parameters.items() if parameter is not None)
-    return {f"{prefix}.{key}" if prefix else key: key for key in own}
 
 
 def he_std(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> float:

@@ -30,6 +30,7 @@ def hyper_conv_transpose2d(
         weight: (B, C_in, C_out/groups, kH, kW), N a multiple of B: sample n uses weight set n // (N // B). Strided
             views and weights expanded with stride 0 are read in place. A 4-D weight is shared by all samples.
         bias: (B, C_out), with a 4-D weight (C_out,).
+        output_padding: smaller than the stride.
 
     Returns:
         (N, C_out, H_out, W_out) with H_out = (H - 1) stride - 2 padding + dilation (kH - 1) + output_padding + 1.
@@ -43,8 +44,8 @@ def hyper_conv_transpose2d(
     _check(input, weight, bias, groups)
     stride, padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
     extra, dilation = _pair("output_padding", output_padding, 0), _pair("dilation", dilation, 1)
-    if any(more >= max(step, spacing) for more, step, spacing in zip(extra, stride, dilation)):
-        raise ValueError(f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+    if any(more >= step for more, step in zip(extra, stride)):
+        raise ValueError(f"output_padding {extra} must be smaller than stride {stride}")
     axes = zip(input.shape[2:], weight.shape[3:], stride, padding, extra, dilation, strict=True)
     size = [(n - 1) * step - 2 * pad + gap * (taps - 1) + more + 1 for n, taps, step, pad, more, gap in axes]
     if min(size) < 1:
