@@ -23,7 +23,8 @@ def per_sample_call(module: nn.Module, weights: Mapping[str, Tensor], *args, **k
 
     Args:
         module: any module whose named parameters go to 2-D convolutions, transposed convolutions, linear layers and
-            normalisation layers (batch, group, layer and instance); nothing about its class matters.
+            normalisation layers (batch, group, layer and instance); nothing about its class matters. Batch
+            normalisation in training takes its statistics from all N samples.
         weights: {parameter name: (B, *shape)}, e.g. a `WeightSet`. The inputs have N samples, N a multiple of B, and
             sample n uses set n // (N // B). Views and parameters expanded with stride 0 are not copied.
 

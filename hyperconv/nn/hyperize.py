@@ -62,8 +62,8 @@ def hyperize(
             glob patterns ("layer1", "decoder.*.conv?") choose among these, a container's name all of them in it.
             A predicate (name, layer) -> bool chooses among these and the normalisation layers with weights of their own.
             What is not included keeps ordinary parameters.
-        rank: a bottleneck between context and weights: P * rank numbers to learn instead of P * E (2 P E for
-            'cos_sin'), P being the size of one weight set.
+        rank: of a bottleneck between context and weights: of the P numbers of a weight set each is generated from `rank`
+            numbers, and not from all E of the context ('l2') or 2E ('cos_sin').
         encoding: of the context, to a constant norm. 'cos_sin' keeps all of it where entries are in [-2, 2), such as
             hyperparameters in [0, 1]; 'l2' keeps its direction, for features of some other network.
         init: 'he' starts with weights of variance 2 / fan_in for every context, half of it from the context, and biases
@@ -105,20 +105,16 @@ class Hyperized(nn.Module):
             width = rank
         scale = {name: std[name] for name in values if name in std}
         self.hypernetwork = HyperNetwork(layout, width, scale, init="hyperfan", **kind)
-        self._start_at(values, init)
+        self._start_at(values, {name for name in scale if values[name].dim() > 1} if init == "he" else set())
 
     @torch.no_grad()
-    def _start_at(self, values: dict[str, Tensor], init: str) -> None:
-        """Base weights of the module's own values: all of them, or the biases and normalisations."""
+    def _start_at(self, values: dict[str, Tensor], drawn: set[str]) -> None:
+        """Weights start at the module's own values for every context, except those `drawn` already."""
         layout, projection = self.hypernetwork.layout, self.hypernetwork.projection
         own = layout.flatten({name: value.unsqueeze(0) for name, value in values.items()}).squeeze(0)
-        own = own / self.hypernetwork.scale
-        if init == "module":
-            projection.bias.copy_(own)
-            projection.weight.zero_()
-        else:
-            kept = layout.fill({name: float(value.dim() < 2) for name, value in values.items()})
-            projection.bias.copy_(torch.where(kept.to(own) > 0, own, projection.bias))
+        kept = layout.fill({name: float(name not in drawn) for name in values}).to(own) > 0
+        projection.bias.copy_(torch.where(kept, own / self.hypernetwork.scale, projection.bias))
+        projection.weight.masked_fill_(kept.unsqueeze(1), 0)
 
     def weights(self, context: Tensor) -> WeightSet:
         """Context (B, context_features) -> the weight sets of B networks."""

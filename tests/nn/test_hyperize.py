@@ -78,6 +78,17 @@ def test_include(include, expected):
     torch.testing.assert_close(net(x, context), with_vmap(net, x, context), rtol=1e-4, atol=1e-5)
 
 
+def test_a_generated_normalisation_starts_as_it_is():
+    module = nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.LayerNorm((6, 6)))
+    for norm in module[1:]:
+        nn.init.normal_(norm.weight)
+    net = hyperize(module, 5, include=lambda name, layer: True)
+    weights = net.weights(torch.randn(3, 5))
+    for name in ("1.weight", "1.bias", "2.weight", "2.bias"):
+        torch.testing.assert_close(weights[name], module.get_parameter(name).expand_as(weights[name]))
+    assert not list(net.template.parameters())
+
+
 def test_a_layer_used_twice_and_a_shared_weight_are_generated_once():
     net = hyperize(Tied(), 5)
     assert set(net.hypernetwork.layout.names) == {"first.weight", "first.bias", "fc1.weight", "fc1.bias", "fc2.bias"}
