@@ -53,7 +53,8 @@ def hyper_conv_transpose2d(
     output = _input_gradient(input, weight, None, size, stride, padding, dilation, groups, 0.0)
     if bias is None:
         return output
-    bias = bias.to(output.dtype).repeat_interleave(max(1, input.shape[0] // max(1, bias.shape[0])), 0)
+    samples, sets = input.shape[0], bias.shape[0]
+    bias = bias.to(output.dtype).repeat_interleave(samples // sets if sets else 0, 0)
     return output + bias[:, :, None, None]
 
 

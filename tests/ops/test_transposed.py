@@ -58,8 +58,9 @@ def test_shared_weights_views_and_an_empty_batch():
     torch.testing.assert_close(hyper_conv_transpose2d(input, shared, bias, 2, 1), expected)
     torch.testing.assert_close(hyper_conv_transpose2d(input, shared.expand(4, -1, -1, -1, -1), None, 2, 1),
                                F.conv_transpose2d(input, shared, None, 2, 1))
-    empty = hyper_conv_transpose2d(input[:0], weight[:0], torch.zeros(0, 2), 2)
-    assert empty.shape == (0, 2, 12, 12)
+    for sets in (0, 2):
+        empty = hyper_conv_transpose2d(input[:0], weight[:sets], torch.zeros(sets, 2), 2)
+        assert empty.shape == (0, 2, 12, 12)
 
 
 def test_autocast_and_compile():
