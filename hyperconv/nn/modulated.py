@@ -31,7 +31,7 @@ def modulated_conv2d(
     up: int = 1,
     down: int = 1,
     padding: int | Sequence[int] | str = "same",
-    resample_filter: Sequence[float] = (1, 3, 3, 1),
+    resample_filter: Sequence[float] | Tensor = (1, 3, 3, 1),
     activation: str | None = None,
     negative_slope: float = 0.01,
     eps: float = 1e-8,
@@ -49,7 +49,7 @@ def modulated_conv2d(
             stride.
         padding: of zeros around the enlarged image; 'same', for odd kernels, gives H * up // down.
         resample_filter: taps of the separable low-pass filter of `up` and `down`, normalised to sum one; (1, 1)
-            repeats and averages pixels.
+            repeats and averages pixels. A tensor on the input's device can be captured in a CUDA graph.
         activation: None, 'relu', 'leaky_relu' (with `negative_slope`) or 'tanh'.
 
     Returns (N, C_out, H_out, W_out), differentiable any number of times. Raises InputError or ValueError for what does not
@@ -64,16 +64,24 @@ def modulated_conv2d(
         x = _reduce(x, weight, down, padding, resample_filter)
     else:
         x = F.conv2d(x, weight, padding=padding)
+    if bias is not None:
+        bias = bias[:, None, None].to(x.dtype)
     if demodulate:
-        norm = style.square() @ weight.square().sum((2, 3)).T
-        gain = torch.rsqrt(norm + eps)[:, :, None, None]
-        x = x * gain if bias is None else torch.addcmul(bias[:, None, None], x, gain)
+        gain = _demodulation(weight, style, eps)[:, :, None, None].to(x.dtype)
+        x = x * gain if bias is None else torch.addcmul(bias, x, gain)
     elif bias is not None:
-        x = x + bias[:, None, None]
+        x = x + bias
     return ACTIVATIONS[activation](x, negative_slope)
 
 
-def _enlarge(x: Tensor, weight: Tensor, up: int, padding: tuple[int, int], taps: Sequence[float]) -> Tensor:
+def _demodulation(weight: Tensor, style: Tensor, eps: float) -> Tensor:
+    """(N, C_out): one over the norm of each sample's modulated kernels, summed in float32 at least."""
+    wide = torch.promote_types(style.dtype, torch.float32)
+    norm = style.to(wide).square() @ weight.to(wide).square().sum((2, 3)).T
+    return torch.rsqrt(norm + eps)
+
+
+def _enlarge(x: Tensor, weight: Tensor, up: int, padding: tuple[int, int], taps: Sequence[float] | Tensor) -> Tensor:
     """Zeros between the pixels, then the filter, then the convolution; computed as a transposed convolution first."""
     size = [n * up + 2 * pad - kernel + 1 for n, pad, kernel in zip(x.shape[2:], padding, weight.shape[2:])]
     x = F.conv_transpose2d(x, weight.transpose(0, 1).flip(2, 3), stride=up)
@@ -82,17 +90,17 @@ def _enlarge(x: Tensor, weight: Tensor, up: int, padding: tuple[int, int], taps:
     return _smooth(x, taps, before, after, gain=up * up)
 
 
-def _reduce(x: Tensor, weight: Tensor, down: int, padding: tuple[int, int], taps: Sequence[float]) -> Tensor:
+def _reduce(x: Tensor, weight: Tensor, down: int, padding: tuple[int, int], taps: Sequence[float] | Tensor) -> Tensor:
     before = [pad + (len(taps) - down + 1) // 2 for pad in padding]
     after = [pad + (len(taps) - down) // 2 for pad in padding]
     return F.conv2d(_smooth(x, taps, before, after), weight, stride=down)
 
 
-def _smooth(x: Tensor, taps: Sequence[float], before: list[int], after: list[int], gain: float = 1.0) -> Tensor:
+def _smooth(x: Tensor, taps: Sequence[float] | Tensor, before: list[int], after: list[int], gain: float = 1.0) -> Tensor:
     """Pads (or, where negative, crops) and convolves each channel with the outer product of the taps."""
-    line = torch.tensor(taps, dtype=torch.float64).flip(0)
+    line = torch.as_tensor(taps, dtype=x.dtype, device=x.device).flip(0)
     line = line / line.sum()
-    plane = (torch.outer(line, line) * gain).to(x).expand(x.shape[1], 1, -1, -1)
+    plane = (line.unsqueeze(1) * line * gain).expand(x.shape[1], 1, -1, -1)
     if before != after or min(before) < 0:
         x, before = F.pad(x, (before[1], after[1], before[0], after[0])), 0
     return F.conv2d(x, plane, padding=before, groups=x.shape[1])

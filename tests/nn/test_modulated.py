@@ -111,6 +111,11 @@ def test_low_precision_and_compile():
     low = modulated_conv2d(*(t.bfloat16() for t in (input, weight, style)), bias=bias.bfloat16(), up=2, activation="relu")
     assert low.dtype == torch.bfloat16
     torch.testing.assert_close(low.float(), exact, rtol=0.1, atol=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = modulated_conv2d(input, weight, style, bias=bias, up=2, activation="relu",
+                                 resample_filter=torch.tensor([1.0, 3, 3, 1]))
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), exact, rtol=0.1, atol=0.1)
     compiled = torch.compile(modulated_conv2d, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(input, weight, style, bias=bias, up=2, activation="relu"), exact)
 
