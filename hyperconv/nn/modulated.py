@@ -2,7 +2,8 @@
 
 Karras et al. (2020, "Analyzing and Improving the Image Quality of StyleGAN", equations 1 and 3): sample n convolves with
 d[n, o] s[n, i] w[o, i, k], where d = 1 / sqrt(sum over i, k of (s w)^2 + eps). Scaling the input by s and the output by d
-is the same, so one plain convolution with the shared weight serves all samples and no weight of any sample is built.
+is the same: one plain convolution with the shared weight serves all samples, and no sample's weight is built. Only where
+the images are many times larger than the weights are the weights scaled instead, and applied per sample.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconv.errors import InputError
-from hyperconv.nn.call import samples_per_set
-from hyperconv.ops.functional import _pair
+from hyperconv.nn.call import per_sample_affine, samples_per_set
+from hyperconv.ops.functional import _pair, hyper_conv2d
+from hyperconv.ops.transposed import hyper_conv_transpose2d
 
 ACTIVATIONS = {None: lambda x, slope: x, "relu": lambda x, slope: F.relu(x), "leaky_relu": F.leaky_relu,
                "tanh": lambda x, slope: x.tanh()}
+LARGE_IMAGES = 8
+"""Weights are scaled where input and output of a sample have more than this many times their numbers: of 64 channels at
+64 px (14 times) the images take longer to scale, of 128 channels at 32 px (1.8 times) the weights longer to apply."""
 
 
 def modulated_conv2d(
@@ -56,44 +61,48 @@ def modulated_conv2d(
     fit, with the numbers.
     """
     padding = _check(input, weight, style, bias, up, down, padding, activation)
-    style = style.repeat_interleave(samples_per_set(len(input), len(style)), 0).to(input.dtype)
-    x = input * style[:, :, None, None]
-    if up > 1:
-        x = _enlarge(x, weight, up, padding, resample_filter)
-    elif down > 1:
-        x = _reduce(x, weight, down, padding, resample_filter)
+    gain = _demodulation(weight, style, eps).to(input.dtype) if demodulate else None
+    style, geometry = style.to(input.dtype), (up, down, padding, resample_filter)
+    if sum(weight.shape[:2]) * input.shape[2] * input.shape[3] > LARGE_IMAGES * weight.numel():
+        kernels = weight * style[:, None, :, None, None]
+        if gain is not None:
+            kernels = kernels * gain[:, :, None, None, None]
+        x = _convolve(input, kernels, *geometry)
+        if bias is not None:
+            x = x + bias[:, None, None].to(x.dtype)
     else:
-        x = F.conv2d(x, weight, padding=padding)
-    if bias is not None:
-        bias = bias[:, None, None].to(x.dtype)
-    if demodulate:
-        gain = _demodulation(weight, style, eps)[:, :, None, None].to(x.dtype)
-        x = x * gain if bias is None else torch.addcmul(bias, x, gain)
-    elif bias is not None:
-        x = x + bias
+        x = _convolve(per_sample_affine(input, style, None), weight, *geometry)
+        if bias is not None:
+            bias = bias.to(x.dtype).expand(len(style), -1)
+        if bias is not None or gain is not None:
+            x = per_sample_affine(x, None if gain is None else gain.to(x.dtype), bias)
     return ACTIVATIONS[activation](x, negative_slope)
 
 
 def _demodulation(weight: Tensor, style: Tensor, eps: float) -> Tensor:
-    """(N, C_out): one over the norm of each sample's modulated kernels, summed in float32 at least."""
+    """(B, C_out): one over the norm of each sample's modulated kernels, summed in float32 at least."""
     wide = torch.promote_types(style.dtype, torch.float32)
     norm = style.to(wide).square() @ weight.to(wide).square().sum((2, 3)).T
     return torch.rsqrt(norm + eps)
 
 
-def _enlarge(x: Tensor, weight: Tensor, up: int, padding: tuple[int, int], taps: Sequence[float] | Tensor) -> Tensor:
-    """Zeros between the pixels, then the filter, then the convolution; computed as a transposed convolution first."""
-    size = [n * up + 2 * pad - kernel + 1 for n, pad, kernel in zip(x.shape[2:], padding, weight.shape[2:])]
-    x = F.conv_transpose2d(x, weight.transpose(0, 1).flip(2, 3), stride=up)
-    before = [pad + (len(taps) + up - 1) // 2 - (k - 1) for pad, k in zip(padding, weight.shape[2:])]
-    after = [n + len(taps) - 1 - b - now for n, b, now in zip(size, before, x.shape[2:])]
-    return _smooth(x, taps, before, after, gain=up * up)
-
-
-def _reduce(x: Tensor, weight: Tensor, down: int, padding: tuple[int, int], taps: Sequence[float] | Tensor) -> Tensor:
-    before = [pad + (len(taps) - down + 1) // 2 for pad in padding]
-    after = [pad + (len(taps) - down) // 2 for pad in padding]
-    return F.conv2d(_smooth(x, taps, before, after), weight, stride=down)
+def _convolve(x: Tensor, weight: Tensor, up: int, down: int, padding: tuple[int, int], taps) -> Tensor:
+    """With one weight (C_out, C_in, kH, kW), or one per set with a leading axis."""
+    shared = weight.dim() == 4
+    conv2d, conv_transpose2d = (F.conv2d, F.conv_transpose2d) if shared else (hyper_conv2d, hyper_conv_transpose2d)
+    if up > 1:
+        # Zeros between the pixels, the filter, the convolution; a transposed convolution first gives the same.
+        kernel = weight.shape[-2:]
+        size = [n * up + 2 * pad - k + 1 for n, pad, k in zip(x.shape[2:], padding, kernel)]
+        x = conv_transpose2d(x, weight.transpose(-4, -3).flip(-2, -1), stride=up)
+        before = [pad + (len(taps) + up - 1) // 2 - (k - 1) for pad, k in zip(padding, kernel)]
+        after = [n + len(taps) - 1 - b - now for n, b, now in zip(size, before, x.shape[2:])]
+        return _smooth(x, taps, before, after, gain=up * up)
+    if down > 1:
+        before = [pad + (len(taps) - down + 1) // 2 for pad in padding]
+        after = [pad + (len(taps) - down) // 2 for pad in padding]
+        return conv2d(_smooth(x, taps, before, after), weight, stride=down)
+    return conv2d(x, weight, padding=padding)
 
 
 def _smooth(x: Tensor, taps: Sequence[float] | Tensor, before: list[int], after: list[int], gain: float = 1.0) -> Tensor:
@@ -113,6 +122,7 @@ def _check(input, weight, style, bias, up, down, padding, activation) -> tuple[i
                          f"{tuple(weight.shape)}")
     if style.dim() != 2 or style.shape[1] != weight.shape[1]:
         raise InputError(f"style must be (B, C_in) = (B, {weight.shape[1]}), got {tuple(style.shape)}")
+    samples_per_set(len(input), len(style))
     if bias is not None and bias.shape != weight.shape[:1]:
         raise InputError(f"bias must be (C_out,) = ({len(weight)},), got {tuple(bias.shape)}")
     if up < 1 or down < 1 or (up > 1 and down > 1):
