@@ -16,8 +16,8 @@ PEERS = {
 
 @pytest.mark.parametrize("tool", CASES)
 def test_every_peer_is_right(tool):
-    right, wrong = checked(next(CASES[tool](1, "cpu")))
-    assert {OURS, *PEERS[tool]} <= set(right) and not wrong
+    right, _ = checked(next(CASES[tool](1, "cpu")))
+    assert {OURS, *PEERS[tool]} <= set(right)  # and of the packages those that are installed
 
 
 def test_enlarging_peers_are_right():
