@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.generic import Case, checked, gradient_cases, hyperize_cases, measure, modulated_cases, report
+from benchmarks.generic import checked, measure, report
+from benchmarks.generic_cases import Case, gradient_cases, hyperize_cases, modulated_cases
 from benchmarks.rivals import OURS
 
 CASES = {"hyperize": hyperize_cases, "modulated_conv2d": modulated_cases, "per_sample_gradients": gradient_cases}
