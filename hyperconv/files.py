@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from hyperconv.errors import InputError
 
 
 @contextlib.contextmanager
@@ -28,6 +30,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(paths: Iterable[str | Path], force: bool = False) -> None:
+    """InputError where one of the files about to be written is there already; with `force` none is refused."""
+    existing = [] if force else [path for path in map(Path, paths) if path.exists()]
+    if existing:
+        what = "is there already" if len(existing) == 1 else f"and {len(existing) - 1} more files are there already"
+        raise InputError(f"{existing[0]} {what}; write elsewhere with --out, or over it with --force")
 
 
 def cache_folder() -> Path:

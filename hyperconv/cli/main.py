@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
-from hyperconv.cli.apply import adapt, interpolate, sample
+from hyperconv.cli.animate import animate
 from hyperconv.cli.demo import demo
 from hyperconv.cli.info import report
+from hyperconv.cli.inject import edit, harmonize, paint, style
+from hyperconv.cli.meta import adapt, interpolate
+from hyperconv.cli.sample import reconstruct, retarget, sample, superres
 from hyperconv.cli.selftest import selftest
 from hyperconv.cli.train import Interrupted, train
 from hyperconv.cli.tune import tune
@@ -68,7 +71,8 @@ def info() -> None:
     print(report())
 
 
-for verb in (train, sample, interpolate, adapt, demo, info, selftest, tune):
+USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, reconstruct)
+for verb in (train, *USES, demo, info, selftest, tune):
     app.command()(verb)
 
 

@@ -19,6 +19,7 @@ MEMORY_FORMATS = {"cpu": torch.contiguous_format, "cuda": torch.contiguous_forma
 """Of the activations, from the first layer to the last. On a CPU a step at 96x128 takes 8 % longer in channels_last;
 on a GPU neither has been measured (`benchmarks.train_step --channels-last` does)."""
 EPSILON = 1e-5  # added to a variance
+PIXELS_AT_ONCE = 2**21  # of all samples, beyond which rows go through one band after another where nothing is learned
 
 
 class ConvStack:
@@ -85,8 +86,17 @@ class ConvStack:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
 
         Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
-        of each image, which a norm looks at; None: all of it.
+        of each image, which a norm looks at; None: all of it. Without gradients and norm, an input of many pixels goes
+        through in bands of rows: memory for hidden channels stays bounded, the result is the same.
         """
+        height, width = (side - 2 * self.margin for side in input.shape[-2:])
+        rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
+        if torch.is_grad_enabled() or self.norm or rows >= height:
+            return self._whole(input, weights, sizes)
+        bands = [input[:, :, top:min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
+        return torch.cat([self._whole(band, weights, None) for band in bands], dim=2)
+
+    def _whole(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
         last = self.depth - 1
         return self._layer(last, self.hidden(input, weights, sizes), weights, sizes).to(input.dtype)
 

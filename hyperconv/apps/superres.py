@@ -1,0 +1,84 @@
+"""Larger than the photo: the finest generator again and again, each time on its own enlarged result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hyperconv.apps.model import Model
+from hyperconv.apps.sample import noise_of
+from hyperconv.apps.sheet import contact_sheet
+from hyperconv.data.images import resize, save_png
+from hyperconv.errors import InputError
+from hyperconv.files import refuse_existing
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.photo_model import PhotoModel
+
+
+@torch.no_grad()
+def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: int = 0) -> Tensor:
+    """A photo, `factor` times as high and wide, with the detail its finest scale adds: (C, H, W) in [-1, 1].
+
+    As SinGAN: steps of nearly the factor between the pyramid's two finest scales, all alike, so that the last one
+    ends at the size wanted. Image-carrying generators start from the photo itself; ConSinGAN's from the features of
+    its reconstruction. InputError for a factor of no more than 1, or a run whose finest scale is not trained.
+    """
+    if not (math.isfinite(factor) and factor > 1):
+        raise InputError(f"factor is {factor:g}: super-resolution needs one above 1, for example 4")
+    wanted = model.config.scale_count
+    if model.scales < max(2, wanted):
+        raise InputError(
+            f"this run has {model.scales} of {wanted} scales: super-resolution repeats the finest of at least two; "
+            "finish it with hyperconv train --resume, or train with more scales"
+        )
+    holder, index = model.find(name)
+    photo_model = holder.photo_model(index)
+    larger = _extended(photo_model, factor)
+    finest = photo_model.scales - 1
+    if photo_model.generator.carries_images:
+        start = photo_model.carry(holder.photo(index)[None], photo_model.grid(finest), finest)
+    else:
+        start = photo_model.climb_fixed()
+    noise = noise_of([seeded(model.device, seed, "superres")])
+    return larger.images(larger.climb(start, noise))[0].clamp(-1, 1)
+
+
+def _extended(photo_model: PhotoModel, factor: float) -> PhotoModel:
+    """The model of one photo with its finest scale once more for each step to `factor` times the size."""
+    own = photo_model.sizes[-1].double()
+    step = (own / photo_model.sizes[-2]).log().mean().item()
+    steps = max(1, round(math.log(factor) / step)) if step > 0 else 1
+    sizes = [(own * factor ** (number / steps)).round().long() for number in range(1, steps + 1)]
+    return replace(
+        photo_model,
+        weights=photo_model.weights + photo_model.weights[-1:] * steps,
+        amplitudes=torch.cat([photo_model.amplitudes, photo_model.amplitudes[:, -1:].expand(-1, steps)], dim=1),
+        sizes=photo_model.sizes + sizes,
+        fixed=photo_model.fixed + [None] * steps,
+        extents=None,
+    )
+
+
+def write_superres(
+    model: Model, names: Sequence[str], folder: str | PathLike, factor: float, *, seed: int = 0, force: bool = False
+) -> Path:
+    """`superres` for each name: FOLDER/NAME_xFACTOR.png, and a sheet xFACTOR_sheet.png beside plain enlargement (returned).
+
+    InputError where one of these files is there already, unless `force`.
+    """
+    folder, found = Path(folder), [model.find(name) for name in names]
+    paths = [folder / f"{holder.names[index]}_x{factor:g}.png" for holder, index in found]
+    refuse_existing([*paths, folder / f"x{factor:g}_sheet.png"], force)
+    rows = []
+    for (holder, index), path in zip(found, paths):
+        result, photo = superres(holder, index, factor, seed=seed), holder.photo(index)
+        save_png(result, path)
+        rows.append((holder.names[index], [photo, resize(photo, tuple(result.shape[1:])), result]))
+    contact_sheet(rows, ("photo", "enlarged (bicubic)", "super-resolution"), folder / f"x{factor:g}_sheet.png")
+    return folder / f"x{factor:g}_sheet.png"
