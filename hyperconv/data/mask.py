@@ -6,6 +6,7 @@ import math
 from os import PathLike
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,22 +15,25 @@ from hyperconv.errors import InputError
 
 REFERENCE = 250  # px, long side of the images that the published radius and blur are for
 BLUR = 5.0  # px, sigma there
+OPAQUE = 128  # alpha of 255 from which a pixel's colour counts: edges of an opaque mask may be a little transparent
 MOSTLY = 0.5  # a mask that marks more than this much of its picture is likely an inverted one
 
 
 def read_mask(path: str | PathLike) -> tuple[Tensor, list[str]]:
     """A mask from an image file, white where something was added: (H, W) of 0 and 1, and remarks, one line each.
 
-    InputError for one with transparency (is the mask its colour or its alpha?) and for one without any white.
+    InputError for one with transparent parts (is the mask its colour or its alpha?) and for one without any white.
     """
     photo = read_photo(path)
-    if any("alpha" in note for note in photo.notes):
+    with Image.open(path) as image:
+        clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < OPAQUE
+    if clear:
         raise InputError(f"{path}: the mask has transparent parts; save it in black and white, without an alpha channel")
     mask = (with_channels(photo.pixels, 1)[0] > 0).float()
     marked = mask.mean().item()
     if marked == 0:
         raise InputError(f"{path}: the mask is empty (all dark); paint white what was added to the picture")
-    remarks = []
+    remarks = [f"{path}: {note}" for note in photo.notes]
     if marked > MOSTLY:
         remarks.append(f"{path}: {marked:.0%} of the mask is white; white marks what was added: is it inverted?")
     return mask, remarks

@@ -66,3 +66,11 @@ def test_masks_that_are_likely_mistaken(tmp_path):
     image.save(tmp_path / "alpha.png")
     with pytest.raises(InputError, match="transparent"):
         read_mask(tmp_path / "alpha.png")
+
+
+def test_edges_of_an_opaque_mask_may_be_a_little_transparent(tmp_path):
+    image = Image.fromarray((block() * 255).byte().numpy()).convert("RGBA")
+    image.putpixel((30, 20), (90, 90, 90, 225))
+    image.save(tmp_path / "edges.png")
+    mask, (remark,) = read_mask(tmp_path / "edges.png")
+    assert (mask - block()).abs().sum() <= 1 and "alpha" in remark
