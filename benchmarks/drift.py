@@ -54,7 +54,7 @@ def measure(config, photos) -> dict:
         rows.append({"scale": scale, "finished": rmse(then - photos_here, sizes),
                      "end": rmse(now - photos_here, sizes), "moved": rmse(now - then, sizes)})
     samples = model.sample(SAMPLES, seeded("cpu", 0, "drift"))
-    samples = canvas.crop(samples, model.sizes_at(model.scales - 1, samples))
+    samples = canvas.crop(samples, model.grid(model.scales - 1, len(samples)).sizes)
     real = canvas.crop(collection.batch(everyone, model.scales - 1).images, model.sizes[-1])
     distances = [patch_swd(samples[SAMPLES * i:SAMPLES * (i + 1)], photo) for i, photo in enumerate(real)]
     return {"scales": rows, "patch_swd": sum(distances) / len(distances)}
@@ -62,7 +62,7 @@ def measure(config, photos) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
+    parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
     parser.add_argument("--photos", help="a folder of photos (default: the bundled examples)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()

@@ -60,7 +60,7 @@ def summary(runs: list[dict]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--preset", default="tiny", choices=PRESETS)
+    parser.add_argument("--preset", default="tiny", choices=PRESETS["meta"])
     parser.add_argument("--iterations", type=int, default=150, help="of every scale")
     parser.add_argument("--max-size", type=int, help="long side, pixels; the preset's by default")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"])

@@ -55,9 +55,9 @@ def go_to_scale(trainer: Trainer, scale: int) -> None:
 
 def check_losses(name: str, losses: dict[str, torch.Tensor]) -> None:
     """Nothing is timed that does not train."""
-    bad = [loss for loss, value in losses.items() if not math.isfinite(value.item())]
+    bad = [loss for loss, value in losses.items() if not torch.as_tensor(value).isfinite().all()]
     if bad:
-        raise SystemExit(f"{name}: the loss {bad[0]!r} is {losses[bad[0]].item()}; no time is reported")
+        raise SystemExit(f"{name}: the loss {bad[0]!r} is {losses[bad[0]]}; no time is reported")
 
 
 def measure(trainers: dict[str, Trainer], scale: int, batch: int, device: str, budget: float) -> dict:

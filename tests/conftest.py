@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import torch
 import triton_interpreter
+from inception_weights import published_state
 
 os.environ["HYPERCONV_CACHE"] = tempfile.mkdtemp(prefix="hyperconv-tests-")
 atexit.register(shutil.rmtree, os.environ["HYPERCONV_CACHE"], ignore_errors=True)
@@ -28,3 +29,11 @@ hypothesis.settings.load_profile("repeatable")
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory):
+    """Random weights of Inception v3 in a file such as pytorch-fid publishes."""
+    path = tmp_path_factory.mktemp("inception") / "pt_inception-random.pth"
+    torch.save(published_state(), path)
+    return path

@@ -4,6 +4,7 @@ from hyperconv.apps.adapt import adapt
 from hyperconv.apps.animate import animate
 from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
+from hyperconv.apps.evaluate import evaluate
 from hyperconv.apps.interpolate import interpolate
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import paint, style
@@ -21,6 +22,7 @@ __all__ = [
     "contact_sheet",
     "demo",
     "edit",
+    "evaluate",
     "harmonize",
     "interpolate",
     "paint",

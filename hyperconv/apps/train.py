@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
@@ -20,6 +21,8 @@ from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo, read_photos
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import white
+from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config, preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
@@ -117,10 +120,9 @@ def write_training_sheet(trainer: Trainer) -> Path:
     """RUN/samples/scale_S_step_T.png: the first photos at the scale in training, as they are and as drawn."""
     chosen = torch.arange(len(trainer.collection))[:SHEET_PHOTOS]
     model, scale = trainer.photo_model(chosen), trainer.scale
-    source = seeded(trainer.device, trainer.config.seed, "sheet")
     photos = canvas.crop(trainer.collection.batch(chosen, scale).images, model.sizes[scale])
     reconstructions = canvas.crop(model.reconstruct(), model.sizes[scale])
-    samples = model.sample(SHEET_SAMPLES, source)
+    samples = _sheet_samples(trainer, model)
     samples = canvas.crop(samples, model.grid(scale, len(samples)).sizes)
     rows = [
         (
@@ -132,6 +134,17 @@ def write_training_sheet(trainer: Trainer) -> Path:
     path = trainer.run.path / "samples" / f"scale_{scale}_step_{trainer.step:05}.png"
     contact_sheet(rows, PHOTO_HEADINGS, path)
     return path
+
+
+def _sheet_samples(trainer: Trainer, model: PhotoModel) -> Tensor:
+    """SHEET_SAMPLES images of each photo of the model, drawn from what its coarsest scale is trained on."""
+    source = seeded(trainer.device, trainer.config.seed, "sheet")
+    if trainer.config.first_input == "noise":
+        return model.sample(SHEET_SAMPLES, source)
+    drawn = [trainer.draws.step(trainer.step + number).noise[0].z[: model.batch] for number in range(SHEET_SAMPLES)]
+    height, width = model.extent(0)
+    altered = torch.stack(drawn, dim=1).flatten(0, 1)[:, :, :height, :width]
+    return model.images(model.climb(model.begin(altered), lambda shape, scale: white(shape, source)))
 
 
 def _photos(images: Iterable[str | PathLike] | Iterable[Photo]) -> tuple[list[Photo], list[str]]:

@@ -11,6 +11,7 @@ import typer
 
 from hyperconv.cli.animate import animate
 from hyperconv.cli.demo import demo
+from hyperconv.cli.evaluate import evaluate
 from hyperconv.cli.info import report
 from hyperconv.cli.inject import edit, harmonize, paint, style
 from hyperconv.cli.meta import adapt, interpolate
@@ -55,6 +56,7 @@ def about(
       hyperconv sample run --count 8            new images of each
       hyperconv interpolate run lake mountain   one photo's model to another's
       hyperconv adapt run unseen.jpg            a photo it never saw
+      hyperconv evaluate run                    how good the samples are
 
     `hyperconv VERB --help` explains each verb with examples.
     """
@@ -72,7 +74,7 @@ def info() -> None:
 
 
 USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, reconstruct)
-for verb in (train, *USES, demo, info, selftest, tune):
+for verb in (train, *USES, evaluate, demo, info, selftest, tune):
     app.command()(verb)
 
 

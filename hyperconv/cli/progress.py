@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
@@ -14,33 +17,27 @@ from hyperconv.gan.memory import gigabytes, peak_bytes
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
 
-BESIDE_IMAGES = 2048  # the work of embedding and optimizers, as pixels of image
-
 
 class Clock:
     """Time left, from the speed at the current scale and what finer scales cost more."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.iterations = [trainer.config.iterations_at(scale) for scale in range(trainer.config.scale_count)]
-        areas = [sizes.double().prod(dim=1).mean().item() for sizes in trainer.collection.sizes]
-        self.cost = [area + BESIDE_IMAGES for area in areas]  # of one step at each scale
-        self.work = [cost * steps for cost, steps in zip(self.cost, self.iterations)]
-        self._begin(trainer.scale, trainer.step)
+        self.trainer = trainer
+        self._begin()
 
-    def _begin(self, scale: int, step: int) -> None:
-        self.scale, self.first, self.started = scale, step, time.monotonic()
+    def _begin(self) -> None:
+        self.scale, self.first, self.started = self.trainer.scale, self.trainer.step, time.monotonic()
+        self.done = self.trainer.progress
 
-    def tick(self, scale: int, step: int) -> tuple[float, float]:
+    def tick(self) -> tuple[float, float]:
         """After a step: seconds left (at this scale, in all)."""
-        if scale != self.scale:
-            self._begin(scale, step - 1)
-        per_step = (time.monotonic() - self.started) / (step - self.first)
-        here = per_step * (self.iterations[scale] - step)
-        return here, here + per_step / self.cost[scale] * sum(self.work[scale + 1 :])
-
-    def done(self, scale: int, step: int) -> float:
-        """Share of all the work that is done, 0 to 1."""
-        return (sum(self.work[:scale]) + self.cost[scale] * step) / sum(self.work)
+        trainer = self.trainer
+        if trainer.scale != self.scale or trainer.step == self.first:
+            self._begin()
+            return math.nan, math.nan
+        spent = time.monotonic() - self.started
+        here = spent / (trainer.step - self.first) * (trainer.iterations - trainer.step)
+        return here, spent / (trainer.progress - self.done) * (1 - trainer.progress)
 
 
 def show(trainer: Trainer, steps: Iterator[Taken]) -> None:
@@ -56,28 +53,32 @@ def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator
         overall = progress.add_task("overall", total=1)
         error = ""
         for taken in steps:
+            for remark in taken.remarks:
+                console.print(f"[yellow]{escape(remark)}")
             error = _reconstruction(taken) or error
-            seconds_here, seconds = clock.tick(taken.scale, taken.step)
+            seconds_here, seconds = clock.tick()
             progress.update(
                 here,
                 description=_scale_title(trainer, taken.scale) + error + _memory(trainer),
                 left=_left(seconds_here),
-                total=clock.iterations[taken.scale],
+                total=trainer.iterations,
                 completed=taken.step,
             )
-            progress.update(overall, completed=clock.done(taken.scale, taken.step), left=_left(seconds))
+            progress.update(overall, completed=trainer.progress, left=_left(seconds))
 
 
 def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
     for taken in steps:
-        _, seconds = clock.tick(taken.scale, taken.step)
+        _, seconds = clock.tick()
+        for remark in taken.remarks:
+            print(remark, file=sys.stderr)
         if taken.saved:
             print(
-                f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{clock.iterations[taken.scale]}"
+                f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{trainer.iterations}"
                 f"{_reconstruction(taken)}  {_left(seconds)}",
                 flush=True,
             )
-        if taken.step == clock.iterations[taken.scale]:
+        if taken.step == trainer.iterations:
             print(f"{_scale_title(trainer, taken.scale)}  memory{_memory(trainer)}", flush=True)
 
 
@@ -128,6 +129,8 @@ def _scale_title(trainer: Trainer, scale: int) -> str:
 
 
 def _left(seconds: float) -> str:
+    if math.isnan(seconds):
+        return ""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"

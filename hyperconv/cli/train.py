@@ -1,6 +1,7 @@
 """`hyperconv train`: photos in, a run folder out."""
 
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,9 +13,15 @@ from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import show
 from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
+from hyperconv.gan.presets import PRESETS, Config
 from hyperconv.gan.presets import preset as named_preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
+
+
+def _list_presets() -> str:
+    return "; ".join(f"{system}: {', '.join(presets)}" for system, presets in PRESETS.items())
+
 
 PRESET = "Preset's settings, where you want others"
 OURS = "(default: the preset's)"
@@ -43,15 +50,21 @@ def train(
     ] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos.")] = False,
     system: Annotated[
-        Literal["meta"],
-        typer.Option(help="What is trained. meta: one hypernetwork that makes a pyramid GAN of every photo."),
-    ] = "meta",
-    preset: Annotated[
-        Literal["tiny", "small", "paper", "paper-places"] | None,
+        Literal["meta", "consingan", "singan"] | None,
         typer.Option(
             show_default=False,
+            help="What is trained. meta (default): one hypernetwork that makes a pyramid GAN of every photo. "
+            "consingan, singan: a GAN of its own for every photo, all of them side by side; each becomes what "
+            "it would become alone.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
             help="tiny (default): 64 px, minutes on a CPU. small: 128 px, for a GPU or an evening. "
-            "paper: 250 px with the published settings, for a GPU. paper-places: those of Places-50.",
+            f"paper: 250 px with the published settings, for a GPU. All of them: {_list_presets()}.",
         ),
     ] = None,
     resume: Annotated[
@@ -78,7 +91,8 @@ def train(
     batch_size: Annotated[
         int | None,
         setting(
-            min=1, metavar="PHOTOS", help=f"Photos per step {OURS}; fewer photos than that are all used."
+            min=1, metavar="PHOTOS", help=f"Photos per step {OURS}; fewer photos than that are all used. Single-image GANs "
+            "always use all."
         ),
     ] = None,
     precision: Annotated[
@@ -128,6 +142,8 @@ def train(
       hyperconv train photos/ --out run
       hyperconv train lake.jpg mountain.png --out run --iterations 1000
       hyperconv train --examples --out run --preset small --device cuda
+      hyperconv train photos/*.jpg --out run --system consingan
+      hyperconv train tree.jpg --out run --system consingan --preset paper-harmonize
       hyperconv train --resume --out run
     """
     if out is None:
@@ -147,10 +163,11 @@ def train(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     trainer = (
-        _resumed(out, preset, changes, device)
+        _resumed(out, system, preset, changes, device)
         if resume
-        else _started(images or [], examples, out, preset or "tiny", {"system": system, **changes}, device)
+        else _started(images or [], examples, out, named_preset(preset or "tiny", system or "meta", **changes), device)
     )
+    begun, began = trainer.progress, time.monotonic()
     try:
         show(trainer, follow(trainer, tensorboard=tensorboard))
     except KeyboardInterrupt:
@@ -158,16 +175,16 @@ def train(
             f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
         ) from None
     print(f"run: {out}\nsheets: {out / 'samples'}\nnext: hyperconv sample {out}")
+    if trainer.config.alone and trainer.progress > begun:
+        hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
+        print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
 
 
-def _started(
-    images: list[Path], examples: bool, out: Path, preset: str, changes: dict, device: str
-) -> Trainer:
+def _started(images: list[Path], examples: bool, out: Path, config: Config, device: str) -> Trainer:
     if examples and images:
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
         raise InputError("no photos given: name image files or folders, or take --examples")
-    config = named_preset(preset, **changes)
     trainer, remarks = start(load_examples() if examples else images, out, config, device=device)
     for remark in remarks:
         print(remark, file=sys.stderr)
@@ -178,8 +195,10 @@ def _started(
     return trainer
 
 
-def _resumed(out: Path, preset: str | None, changes: dict, device: str) -> Trainer:
-    wanted = changes if preset is None else {**named_preset(preset).to_json(), **changes}
+def _resumed(out: Path, system: str | None, preset: str | None, changes: dict, device: str) -> Trainer:
+    wanted = {**changes, **({"system": system} if system else {})}
+    if preset is not None:
+        wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
     trainer = continue_run(out, wanted, device=device)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
     print(f"{out} with {len(trainer.collection)} photos, continued from {where}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +14,7 @@ from hyperconv.gan.presets import Config
 from hyperconv.gan.system import System
 
 LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
+LAYERS_ALIVE_AGAIN = 3  # the same where activations are computed again on the way back
 EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
 ADAM = 16  # bytes of a parameter in training: itself, its gradient and two averages
 SHARE = 0.9  # of the free memory; the rest is the allocator's
@@ -23,13 +25,22 @@ KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
 def parameter_bytes(system: System, scale: int) -> int:
     """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
     resting, training = system.parameter_counts(scale)
-    return 4 * resting + ADAM * training
+    remembered = 4 if system.config.alone else 0  # see hyperconv.gan.divergence
+    return 4 * resting + (ADAM + remembered) * training
 
 
-def photo_bytes(config: Config, channels: int, height: int, width: int) -> int:
+class Fit(NamedTuple):
+    """How a scale trains in the memory there is: photos together, and whether activations are computed again."""
+
+    photos: int
+    recompute: bool
+
+
+def photo_bytes(config: Config, channels: int, height: int, width: int, recompute: bool = False) -> int:
     """Activations of one photo at the peak of a step whose newest scale has this size."""
     layers = config.depth if config.train_depth == 1 else 2 + (config.depth - 2) * config.train_depth
-    return LAYERS_ALIVE * layers * _layer_bytes(config, height, width) + 40 * channels * height * width * 4
+    alive = LAYERS_ALIVE_AGAIN if recompute else LAYERS_ALIVE
+    return alive * layers * _layer_bytes(config, height, width) + 40 * channels * height * width * 4
 
 
 def _layer_bytes(config: Config, height: int, width: int) -> int:
@@ -45,30 +56,32 @@ def batch_bytes(config: Config, system: System) -> int:
     return config.batch_size * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
 
 
-def at_a_time(system: System, collection: Collection, free: int | None, where: str) -> list[int]:
-    """For every scale how many photos of a batch go through the nets together, in `free` bytes (None: unknown).
+def fits_of(system: System, collection: Collection, free: int | None, where: str) -> list[Fit]:
+    """How every scale is to train in `free` bytes (None: unknown).
 
-    The whole batch where that fits, else a half, a quarter ...; the gradients are the same. InputError where not
-    even one photo fits, before anything is allocated for it.
+    The whole batch at a time where that fits, else a half, a quarter ..., and where not even one photo does, that one
+    with its activations computed again on the way back; the gradients are the same. InputError where that is too much
+    still, before anything is allocated for it.
     """
     config = system.config
     photos = len(collection) if config.alone else min(config.batch_size, len(collection))
-    return [_fitting(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
+    return [_fit(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
             for scale in range(config.scale_count)]
 
 
-def _fitting(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str) -> int:
+def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str) -> Fit:
     config = system.config
     fixed = parameter_bytes(system, scale) + batch_bytes(config, system)
-    each = photo_bytes(config, system.channels, *size)
-    while free is not None and fixed + photos * each > SHARE * free:
-        if photos == 1:
-            raise InputError(
-                f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + each)}, "
-                f"{gigabytes(parameter_bytes(system, scale))} of it for parameters and optimizers; "
-                f"{where} has {gigabytes(free)} free: lower {KNOBS}")
+    each, least = (photo_bytes(config, system.channels, *size, recompute) for recompute in (False, True))
+    while photos > 1 and free is not None and fixed + photos * each > SHARE * free:
         photos = -(-photos // 2)
-    return photos
+    if free is None or fixed + photos * each <= SHARE * free:
+        return Fit(photos, False)
+    if fixed + least <= SHARE * free:
+        return Fit(photos, True)
+    raise InputError(f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + least)}, "
+                     f"{gigabytes(parameter_bytes(system, scale))} of it for parameters and optimizers; "
+                     f"{where} has {gigabytes(free)} free: lower {KNOBS}")
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -40,6 +40,7 @@ class SingleGANs(nn.Module):
         self.collection = collection
         self.generator_template = generator_template(config, self.channels)
         self.generators = nn.ModuleList([self._source(0)])
+        self.discriminator_template = critic_template(config, self.channels, 0)  # of the newest scale
         self.discriminator = self._critic_source(0)
         if not self.generator_template.carries_images:
             tail = self.generator_template.tail
@@ -53,11 +54,6 @@ class SingleGANs(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.discriminator.flat.device
-
-    @property
-    def discriminator_template(self) -> Discriminator:
-        """The critics of the newest scale."""
-        return critic_template(self.config, self.channels, self.scales - 1)
 
     def prepare(self, collection: Collection) -> None:
         """Nothing is fixed before training."""
@@ -79,7 +75,8 @@ class SingleGANs(nn.Module):
             else:  # the last body, behind a head if there is one
                 source = FreeWeights.from_weight_set(WeightSet(layout, last.flat[:, -layout.size:]))
             self.generators.append(source.to(self.device))
-            if critic_template(self.config, self.channels, scale).stack.layout != self.discriminator.layout:
+            self.discriminator_template = critic_template(self.config, self.channels, scale)
+            if self.discriminator_template.stack.layout != self.discriminator.layout:
                 self.discriminator = self._critic_source(scale).to(self.device)
         for scale, source in enumerate(self.generators):
             source.requires_grad_(scale >= self.learns_from)
@@ -144,7 +141,7 @@ class SingleGANs(nn.Module):
         return self._free(self.generator_template.layout(scale), self.generator_template.initial(scale, source))
 
     def _critic_source(self, scale: int) -> FreeWeights:
-        stack = critic_template(self.config, self.channels, scale).stack
+        stack = self.discriminator_template.stack
         return self._free(stack.layout, stack.initial(seeded("cpu", self.config.seed, "discriminator", scale)))
 
     def _free(self, layout: WeightLayout, flat: Tensor) -> FreeWeights:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from hyperconv.gan.draw import RoundNoise, StepInputs, Variants
+from hyperconv.gan.draw import StepInputs, Variants
 from hyperconv.gan.parts import Part
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import generated_dtype
 from hyperconv.gan.round import LOSSES, Rules, draw, play_critic, play_generator, play_together
 from hyperconv.gan.system import Generated, System
+from hyperconv.gan.template import recomputing
 from hyperconv.nn.layout import WeightSet
 
 
@@ -37,8 +38,10 @@ class Step:
     a CUDA graph can hold all of it.
     """
 
-    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part]) -> None:
-        self.system, self.config, self.parts = system, system.config, parts
+    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part], recompute: bool = False
+                 ) -> None:
+        """recompute: activations are not kept for the way back but computed again there."""
+        self.system, self.config, self.parts, self.recompute = system, system.config, parts, recompute
         self.generator, self.critic = players
         self.rules = Rules(self.config.penalty_weight, self.config.penalty_norm, self.config.reconstruction_weight)
         self.names = [*LOSSES, *(["variants"] if self.config.variants and system.scales == 1 else [])]
@@ -46,7 +49,8 @@ class Step:
     def __call__(self, inputs: StepInputs) -> Tensor:
         for player in (self.generator, self.critic):
             player.forget()
-        return self.alternate(inputs) if self.config.alternates else self.together(inputs)
+        with recomputing(self.recompute):
+            return self.alternate(inputs) if self.config.alternates else self.together(inputs)
 
     def together(self, inputs: StepInputs) -> Tensor:
         """One update of both players, from gradients taken at the same point."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hyperconv.data import canvas
 from hyperconv.nn.layout import WeightLayout, WeightSet
@@ -21,6 +24,19 @@ on a GPU neither has been measured (`benchmarks.train_step --channels-last` does
 EPSILON = 1e-5  # added to a variance
 PIXELS_AT_ONCE = 2**21  # of all samples, beyond which rows go through one band after another where nothing is learned
 
+_recomputing = False
+
+
+@contextmanager
+def recomputing(wanted: bool) -> Iterator[None]:
+    """Inside, stacks keep no activations for the way back, but compute them again there: slower, in less memory."""
+    global _recomputing
+    before, _recomputing = _recomputing, wanted
+    try:
+        yield
+    finally:
+        _recomputing = before
+
 
 class ConvStack:
     """`depth` convolutions without padding, leaky ReLU between them, `tail` (None or an activation) after the last.
@@ -29,7 +45,7 @@ class ConvStack:
     pixels, so `margin` is 5: an input is that much larger than the output on each side.
 
     norm: before every leaky ReLU each channel is brought to mean 0 and variance 1 over its own image's pixels, then
-    multiplied with a gain and shifted, both parts of the weight set. For one image this is batch normalisation as
+    multiplied with a gain and shifted, both parts of the weight set; a bias would cancel. For one image this is batch normalisation as
     SinGAN trains it; for several it is that of each alone.
     """
 
@@ -44,9 +60,8 @@ class ConvStack:
         shapes: dict[str, tuple[int, ...]] = {}
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:])):
             shapes[f"{i}.weight"] = (fan_out, fan_in, kernel_size, kernel_size)
-            shapes[f"{i}.bias"] = (fan_out,)
-            if self.normalises(i):
-                shapes[f"{i}.gain"] = shapes[f"{i}.shift"] = (fan_out,)
+            for name in ("gain", "shift") if self.normalises(i) else ("bias",):
+                shapes[f"{i}.{name}"] = (fan_out,)
         self.layout = WeightLayout(shapes)
 
     @property
@@ -89,14 +104,19 @@ class ConvStack:
         of each image, which a norm looks at; None: all of it. Without gradients and norm, an input of many pixels goes
         through in bands of rows: memory for hidden channels stays bounded, the result is the same.
         """
+        if _recomputing and torch.is_grad_enabled():
+            def again(input: Tensor, flat: Tensor) -> Tensor:
+                return self._apply(input, WeightSet(self.layout, flat), sizes)
+
+            return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
         height, width = (side - 2 * self.margin for side in input.shape[-2:])
         rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
         if torch.is_grad_enabled() or self.norm or rows >= height:
-            return self._whole(input, weights, sizes)
+            return self._apply(input, weights, sizes)
         bands = [input[:, :, top:min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
-        return torch.cat([self._whole(band, weights, None) for band in bands], dim=2)
+        return torch.cat([self._apply(band, weights, None) for band in bands], dim=2)
 
-    def _whole(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
+    def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
         last = self.depth - 1
         return self._layer(last, self.hidden(input, weights, sizes), weights, sizes).to(input.dtype)
 
@@ -109,10 +129,11 @@ class ConvStack:
         return x
 
     def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
-        weight, bias = weights[f"{i}.weight"], weights[f"{i}.bias"]
+        weight = weights[f"{i}.weight"]
         if not self.normalises(i):
-            return hyper_conv2d(x, weight, bias, activation=self.activations[i], negative_slope=self.negative_slope)
-        x = hyper_conv2d(x, weight, bias)
+            return hyper_conv2d(x, weight, weights[f"{i}.bias"], activation=self.activations[i],
+                                negative_slope=self.negative_slope)
+        x = hyper_conv2d(x, weight)
         if sizes is not None:
             sizes = sizes + (self.kernel_size - 1) * (self.depth - 1 - i)
         return F.leaky_relu(normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes), self.negative_slope)

@@ -24,6 +24,7 @@ from hyperconv.gan.run import Run, build_system, load_system, system_tensors
 from hyperconv.gan.step import Step
 
 LOG_EVERY = 10  # steps
+BESIDE_IMAGES = 2048  # the work of embedding and optimizers, as pixels of image
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class Trainer:
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
         self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        self.at_a_time = memory.at_a_time(outline, collection, memory.free_bytes(self.device), str(self.device))
+        self.fits = memory.fits_of(outline, collection, memory.free_bytes(self.device), str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
+        self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
         if run.has("training_state"):
             self.system, self.amplitudes, tensors, where = load_system(run, collection, "training_state", device)
@@ -75,6 +77,12 @@ class Trainer:
     def iterations(self) -> int:
         """Steps of the scale in training."""
         return self.config.iterations_at(self.scale)
+
+    @property
+    def progress(self) -> float:
+        """Share of the work that is done, 0 to 1; a step costs as its pixels, and a little beside them."""
+        work = [cost * self.config.iterations_at(scale) for scale, cost in enumerate(self.costs)]
+        return (sum(work[:self.scale]) + self.costs[self.scale] * self.step) / sum(work)
 
     @property
     def finished(self) -> bool:
@@ -111,7 +119,8 @@ class Trainer:
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
         photos = len(self.everyone) if config.alone else min(config.batch_size, len(self.everyone))
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
-        step = Step(system, self.players, cut(photos, self.at_a_time[self.scale], sizes, self.device))
+        at_a_time, recompute = self.fits[self.scale]
+        step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute)
         self.names, self.compute = step.names, graphed(step, self.device)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
                            self.contexts, self.awake)

@@ -1,1 +1,1 @@
-"""Scores of generated images; no network, no download."""
+"""Scores of generated images; nothing is downloaded, and only SIFID takes a network, from a file the user has."""

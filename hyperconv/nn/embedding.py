@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hyperconv.data.weights import check_state, read_state_dict
 from hyperconv.errors import InputError
 from hyperconv.nn.resnet import BLOCKS, ResNet, fixed_norms
 
@@ -82,7 +82,7 @@ class ResNetEmbedding(nn.Module):
         for key in expected:  # older published files have no counters
             if key.endswith("num_batches_tracked"):
                 state[key] = torch.ones((), dtype=torch.long)
-        _check_state(path, name, state, expected)
+        check_state(path, name, state, expected)
         self.trunk.load_state_dict(state)
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self.input_scale.copy_((0.5 / std).view(1, 3, 1, 1))
@@ -145,34 +145,6 @@ def build_embedding(
     return ResNetEmbedding(names[name], features, in_channels, weights)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or torch.save file by name; runs no code from the file."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # each format has its own errors for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as network weights ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path}: holds no state_dict (names and tensors) but {type(state).__name__}")
-    return state
-
-
 def _check_photos(photos: Tensor, in_channels: int) -> None:
     if photos.dim() != 4 or photos.shape[1] != in_channels:
         raise ValueError(f"photos has shape {tuple(photos.shape)}, expected (B, {in_channels}, S, S)")
-
-
-def _check_state(path: Path, name: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    common = [key for key in expected if key in state]
-    problems = {
-        "missing": [key for key in expected if key not in common],
-        "unexpected": [key for key in state if key not in common],
-        "of another shape": [key for key in common if state[key].shape != expected[key].shape],
-    }
-    parts = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in problems.items() if keys]
-    if parts:
-        raise InputError(f"{path}: not the weights of {name}: tensors {', '.join(parts)}")

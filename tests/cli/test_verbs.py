@@ -2,12 +2,10 @@
 
 import json
 import re
-from typing import get_args, get_type_hints
 
 import pytest
 from PIL import Image
 
-from hyperconv.cli.train import train
 from hyperconv.gan import presets
 from hyperconv.version import __version__
 
@@ -154,7 +152,7 @@ def test_nothing_is_written_over(hyperconv, run, photos, tmp_path):
 
 def test_demo(hyperconv, tmp_path, monkeypatch):
     quick = presets.preset("tiny", max_size=24, min_size=16, scale_count=2, iterations=(1,))
-    monkeypatch.setitem(presets.PRESETS, "tiny", quick)
+    monkeypatch.setitem(presets.PRESETS["meta"], "tiny", quick)
     answer = hyperconv("demo", "--out", tmp_path / "demo", "--device", "cpu")
     assert answer.code == 0
     pictures = re.findall(r"\S+\.png", answer.out)
@@ -185,6 +183,23 @@ def test_help_teaches_by_example(hyperconv, verb):
     assert " ".join(["hyperconv", *verb]) in re.split("Examples?:|A first tour:", answer.out)[1]
 
 
-def test_every_preset_can_be_named():
-    offered, _ = get_args(get_type_hints(train)["preset"])
-    assert set(get_args(offered)) == set(presets.PRESETS)
+def test_every_preset_is_named_in_the_help(hyperconv):
+    told = re.sub(r"[\s│]+", " ", hyperconv("train", "--help").out)
+    for system, named in presets.PRESETS.items():
+        assert f"{system}: {', '.join(named)}" in told
+
+
+def test_a_preset_of_another_system_is_refused(hyperconv, photos, tmp_path):
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", "--preset", "paper-places", "--system", "singan")
+    assert answer.complains("no preset of singan", "paper-animate") and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("system", ["consingan", "singan"])
+def test_gans_of_single_photos(hyperconv, photos, tmp_path, system):
+    run = tmp_path / "run"
+    options = ["--max-size", 24, "--min-size", 11, "--scale-count", 2, "--iterations", "2"]
+    answer = hyperconv("train", photos, "--out", run, "--system", system, "--device", "cpu", *options)
+    assert answer.code == 0 and "3 of 3 photos" in answer.out and "an hour" in answer.out
+    assert hyperconv("sample", run, "--count", 1, "--image", "china").code == 0
+    assert hyperconv("adapt", run, photos.parent / "flower.png").complains("knows its own photos only", system)
+    assert hyperconv("interpolate", run, "china", "coffee").complains("--system meta", system)

@@ -1,6 +1,10 @@
+import math
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hyperconv.data.images import resize
@@ -89,3 +93,34 @@ def test_levels_come_from_the_full_resolution():
 def test_a_photo_of_the_finest_size_is_kept_as_it_is():
     pixels = torch.rand(1, 187, 250)
     assert torch.equal(build_pyramid(pixels, PyramidShape().sizes(187, 250))[-1], pixels)
+
+
+@settings(deadline=None)
+@given(st.integers(30, 400), st.integers(30, 400), st.integers(1, 9), st.sampled_from(["geometric", "consingan"]))
+def test_pyramids_from_a_short_side_grow_from_it_to_the_photo(height, width, scale_count, steps):
+    shape = PyramidShape(max_size=250, min_size=12, scale_count=scale_count, coarsest="short side", steps=steps)
+    shrink = min(1, 250 / max(height, width))
+    assume(min(height, width) * shrink >= 13)
+    sizes = shape.sizes(height, width)
+    assert len(sizes) == scale_count
+    assert sizes[-1] == (round(height * shrink), round(width * shrink))
+    if scale_count > 1:
+        assert min(sizes[0]) == 12
+    assert all(a <= b for low, high in pairwise(sizes) for a, b in zip(low, high))
+
+
+def test_consingan_keeps_more_scales_small():
+    """Hinz et al. (2021), section 3.2: r^(((N - 2) / log(N - 1)) log(N - 1 - i) + 1)."""
+    shape = PyramidShape(max_size=250, min_size=25, scale_count=6, coarsest="short side", steps="consingan")
+    sizes = shape.sizes(188, 250)
+    factor = (25 / 188) ** (1 / 5)
+    wanted = [188 * factor ** (4 / math.log(5) * math.log(5 - i) + 1) for i in range(5)] + [188]
+    assert [height for height, _ in sizes] == [math.ceil(round(side, 6)) for side in wanted]
+    geometric = replace(shape, steps="geometric").sizes(188, 250)
+    assert all(small <= large for (small, _), (large, _) in zip(sizes, geometric))
+
+
+def test_a_photo_whose_short_side_is_too_short_is_named():
+    shape = PyramidShape(max_size=100, min_size=25, scale_count=3, coarsest="short side")
+    with pytest.raises(InputError, match=r"long\.png is too small: 800x160 pixels, 100x20 as trained.*--min-size"):
+        shape.sizes(160, 800, "long.png")

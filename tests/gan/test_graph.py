@@ -11,6 +11,7 @@ from torch import Tensor
 from hyperconv.data.collection import Collection
 from hyperconv.gan import graph
 from hyperconv.gan.graph import Graphed, each, graphed, tensors
+from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
 from tests.gan.conftest import picture
@@ -27,7 +28,7 @@ def recorded(trainer):
     """The trainer's step through a recorder; returns it."""
     def state():
         adam = [value for player in trainer.players for each_ in player.adam.state.values() for value in each_.values()]
-        rates = [player.adam.param_groups[0]["lr"] for player in trainer.players]
+        rates = [group["lr"] for player in trainer.players for group in player.adam.param_groups]
         return [*trainer.system.parameters(), *adam, *rates]
 
     recorder = TapeRecorder(state)
@@ -75,6 +76,24 @@ def test_replayed_steps_are_the_eager_ones_bit_for_bit(trainers, changes, scale)
     assert recorder.recorded >= 1 and recorder.replayed >= 3
     for one, other in zip(eager.system.parameters(), replayed.system.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("system", ["consingan", "singan"])
+@pytest.mark.parametrize("photos", [1, 3])
+def test_steps_of_photos_side_by_side_are_replayed_bit_for_bit(tmp_path, system, photos):
+    config = preset("tiny", system, max_size=32, min_size=14, scale_count=2, hidden=6, iterations=(8,), depth=4)
+    collection = Collection([picture(i, 48, 64 - 20 * (i == 1)) for i in range(photos)], config.pyramid())
+    eager, replayed = (Trainer(Run.create(tmp_path / name, config, collection), collection) for name in "ab")
+    for trainer in (eager, replayed):
+        trainer.scale = 1
+        trainer.begin_scale()
+    recorder = recorded(replayed)
+    for one, other in zip(steps(eager, 5), steps(replayed, 5), strict=True):
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert recorder.recorded == 1 and recorder.replayed == 3
+    inputs = eager.draws.step(5)
+    with GraphSafe():
+        eager.compute(inputs)
 
 
 def test_a_replay_reads_its_inputs_from_its_own_buffers(trainers):

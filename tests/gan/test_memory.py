@@ -8,12 +8,12 @@ import torch
 from hyperconv.data.collection import Collection
 from hyperconv.errors import InputError
 from hyperconv.gan import memory
+from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.parts import cut
 from hyperconv.gan.player import Player
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.step import Step
-from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.trainer import Trainer
 from tests.gan.conftest import picture
 from tests.gan.live_memory import LiveMemory
@@ -31,16 +31,18 @@ def trainer_at(path, scale, photos=2, **changes):
     return trainer
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("scale, changes", [(2, {}), (2, {"hidden": 64}), (1, {}), (2, {"depth": 3}),
                                             (2, {"precision": "bf16"}), (2, {"penalty_norm": "sample"})])
-def test_the_estimate_of_activations_is_near_what_is_alive(tmp_path, scale, changes):
+def test_the_estimate_of_activations_is_near_what_is_alive(tmp_path, scale, changes, recompute):
     trainer = trainer_at(tmp_path / "run", scale, **changes)
     trainer.take_step()
+    trainer.compute.compute.recompute = recompute
     inputs = trainer.draws.step(1)
     with LiveMemory() as alive:
         trainer.compute(inputs)
     gradients = 4 * sum(p.numel() for player in trainer.players for p in player.parameters)
-    estimate = 2 * memory.photo_bytes(trainer.config, 3, *inputs.photos.shape[-2:]) + gradients
+    estimate = 2 * memory.photo_bytes(trainer.config, 3, *inputs.photos.shape[-2:], recompute) + gradients
     assert 0.85 * alive.peak < estimate < 1.6 * alive.peak
 
 
@@ -70,11 +72,25 @@ def test_fewer_photos_at_a_time_give_the_same_gradients(tmp_path):
         torch.testing.assert_close(one, other, rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("system", ["meta", "consingan", "singan"])
+def test_activations_computed_again_give_the_same_gradients(tmp_path, system):
+    config = preset("tiny", system, max_size=32, min_size=14, scale_count=2, hidden=6, iterations=(2,), batch_size=2)
+    config = replace(config, embedding="conv", embedding_size=32, features=8)
+    collection, ended = Collection([picture(i, 48, 64) for i in range(2)], config.pyramid()), []
+    for recompute in (False, True):
+        trainer = Trainer(Run.create(tmp_path / f"{recompute}", config, collection), collection)
+        trainer.compute.compute.recompute = recompute
+        trainer.take_step()
+        ended.append(dict(trainer.system.named_parameters()))
+    for name, value in ended[0].items():
+        torch.testing.assert_close(ended[1][name], value, rtol=1e-3, atol=1e-5)
+
+
 def test_fewer_photos_at_a_time_need_less_memory(tmp_path):
     peaks = []
     for at_a_time in (4, 1):
         trainer = trainer_at(tmp_path / str(at_a_time), 2, photos=4)
-        step = Step(trainer.system, trainer.players, cut(3, at_a_time, None, trainer.device))
+        step = Step(trainer.system, trainer.players, cut(4, at_a_time, None, trainer.device))
         inputs = trainer.draws.step(0)
         with LiveMemory() as alive:
             step(inputs)
@@ -95,11 +111,13 @@ def test_a_batch_is_taken_apart_where_memory_is_short_and_refused_where_not_one_
     each = memory.photo_bytes(outline.config, 3, 64, 64)
 
     def plan(free):
-        return memory.at_a_time(outline, collection, free, "cuda:0")
+        return memory.fits_of(outline, collection, free, "cuda:0")
 
-    assert plan(None) == [8, 8]
-    assert plan(int((everything + 8.1 * each) / memory.SHARE))[1] == 8
-    assert plan(int((everything + 7.9 * each) / memory.SHARE))[1] == 4
+    again = memory.photo_bytes(outline.config, 3, 64, 64, recompute=True)
+    assert plan(None) == [(8, False), (8, False)]
+    assert plan(int((everything + 8.1 * each) / memory.SHARE))[1] == (8, False)
+    assert plan(int((everything + 7.9 * each) / memory.SHARE))[1] == (4, False)
+    assert plan(int((everything + (each + again) / 2) / memory.SHARE))[1] == (1, True)
     with pytest.raises(InputError, match=r"scale \d \(\d+x\d+ px\) needs about .* GB.*cuda:0 has .*--max-size"):
         plan(int(everything * 0.9))
 

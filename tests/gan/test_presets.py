@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hyperconv.errors import InputError
-from hyperconv.gan.presets import PRESETS, Config, preset
 from hyperconv.gan.meta import MetaGAN
+from hyperconv.gan.presets import PRESETS, Config, preset
 
 
 def test_the_paper_preset_is_the_published_one():
@@ -33,16 +33,17 @@ def test_the_paper_preset_has_the_published_parameter_counts():
     assert millions(system.generator.embedding) == pytest.approx(21.55, abs=0.02)  # without the unused classifier
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_configuration_survives_json(name):
-    config = preset(name, seed=3)
+@pytest.mark.parametrize("system, name", [(system, name) for system, named in PRESETS.items() for name in named])
+def test_a_configuration_survives_json(system, name):
+    config = preset(name, system, seed=3)
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},
                                      {"iterations": ()}, {"penalty_norm": "none"}, {"hidden": 1.5},
                                      {"iterations": ("many",)}, {"decay": "slow"}, {"variants": -1},
-                                     {"first_scale_sees": "all"}])
+                                     {"first_scale_sees": "all"}, {"train_depth": 0}, {"widen_every": 0}, {"draws": 2},
+                                     {"clip": -1.0}])
 def test_bad_settings_are_refused_by_name(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         preset("tiny", **changes)
@@ -51,5 +52,13 @@ def test_bad_settings_are_refused_by_name(changes):
 def test_unknown_preset_and_unknown_entry():
     with pytest.raises(InputError, match="tiny"):
         preset("huge")
+    with pytest.raises(InputError, match="consingan"):
+        preset("tiny", "dcgan")
+
+
+def test_singan_widens_every_four_scales_up_to_128():
+    config = preset("paper", "singan")
+    assert [config.hidden_at(scale) for scale in range(14)] == [32] * 4 + [64] * 4 + [128] * 6
+    assert preset("paper").hidden_at(6) == 64
     with pytest.raises(InputError, match="flavour"):
         Config.from_json({"flavour": 1})

@@ -121,8 +121,8 @@ def test_kill_during_training_loses_nothing(tmp_path, config, collection):
             time.sleep(0.003 * steps_seen)
             os.kill(process.pid, signal.SIGKILL)
         run = Run.open(tmp_path / "killed")
-        load_system(run, "training_state")
-        load_system(run, "model")
+        load_system(run, collection, "training_state")
+        load_system(run, collection, "model")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert_same_state(tmp_path / "whole", tmp_path / "killed")
     lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
@@ -182,7 +182,7 @@ def test_damaged_files_are_named(tmp_path, config, collection):
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "model.safetensors").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(InputError, match="model.safetensors is damaged"):
-        load_system(run)
+        load_system(run, collection)
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json"):
         Run.open(tmp_path / "run")

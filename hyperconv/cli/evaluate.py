@@ -1,0 +1,162 @@
+"""`hyperconv evaluate`: how good a run's samples are, in numbers and pictures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hyperconv.apps.evaluate import Evaluation, Scores
+from hyperconv.apps.model import Model
+from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
+from hyperconv.cli.options import Device, Run, Seed
+from hyperconv.cli.progress import counted
+from hyperconv.data.images import read_photos
+from hyperconv.metrics.inception import InceptionFront
+
+HEADINGS = TITLES | {"reconstruction_rmse": "RMSE", "reconstruction_psnr": "PSNR"}
+DECIMALS = {"coherence": 5, "diversity": 3, "sifid_192": 3, "sifid_64": 3, "reconstruction_psnr": 2}  # others 4
+
+
+def evaluate(
+    run: Run,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image", "-i", metavar="NAME", show_default=False,
+            help="A photo of the run, by its name or the beginning of it; may be repeated (default: all).",
+        ),
+    ] = None,
+    count: Annotated[
+        int,
+        typer.Option("--count", "-n", min=1, metavar="NUMBER", help="Samples of each photo; diversity needs 2."),
+    ] = 10,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", show_default=False,
+            help="Score the models of these photos, which the run need not have seen, instead of its own.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", show_default=False,
+            help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, "
+            "DIR/lake.png, DIR/lake_*.png and DIR/lake/*.png; the first NUMBER of them, at their own size.",
+        ),
+    ] = None,
+    sifid: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False,
+            help="Score SIFID, too, with these Inception weights: pytorch-fid's pt_inception-2015-12-05-*.pth, or "
+            "torchvision's inception_v3_google-*.pth; scores of different files do not compare.",
+        ),
+    ] = None,
+    sifid_block: Annotated[
+        Literal["192", "64"],
+        typer.Option(
+            help="Channels of SIFID's features: 192, before the second max pooling as SinGAN's paper says, or 64, "
+            "before the first as its public script takes them. The two do not compare."
+        ),
+    ] = "192",
+    each_scale: Annotated[
+        bool,
+        typer.Option(
+            "--each-scale/--no-each-scale",
+            help="Also the diversity when only the scales from K on are drawn, for every K; takes as many "
+            "samples again for each scale.",
+        ),
+    ] = True,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", show_default=False,
+            help="Where the files go (default: RUN/evaluation; with --photos a folder of their name in it).",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an earlier evaluation.")] = False,
+) -> None:
+    """Score a run: do its samples look like their photos, and do they differ.
+
+    Patch SWD (do patches come as often as in the photo; lower is better),
+    coherence (does every patch look like one of the photo's; lower),
+    diversity (how far samples differ, in units of the photo's contrast), and
+    RMSE and PSNR (in dB) of the reconstruction. Samples that hardly differ
+    from the photo score well on the first two: read them with the third.
+
+    Writes evaluation.json, evaluation.csv, charts.png, and best_and_worst.png
+    with the photos of the lowest and highest patch SWD.
+
+    \b
+    Examples:
+      hyperconv evaluate run
+      hyperconv evaluate run -i lake --count 50
+      hyperconv evaluate run --against other_run/samples
+      hyperconv evaluate run --photos unseen/
+      hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
+    """
+    model, out = Model.open(run, device), out or run / "evaluation" / ("" if photos is None else photos.resolve().stem)
+    if photos is not None:
+        given, problems = read_photos(photos)
+        model = model.with_photos(given)
+        _warn(problems)
+    inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
+    with counted("evaluating") as on_photo:
+        evaluation = write_evaluation(
+            model, out, image, count, seed=seed, each_scale=each_scale, inception=inception, against=against,
+            force=force, on_photo=on_photo,
+        )
+    _warn(evaluation.notes)
+    Console().print(_table(evaluation))
+    _print_spreads(evaluation)
+    print(f"scores: {out / 'evaluation.json'}\ncharts: {out / 'charts.png'}\nsheet: {out / 'best_and_worst.png'}")
+
+
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _table(evaluation: Evaluation) -> Table:
+    """A line for each photo, one under it for the images made elsewhere, and the means and medians."""
+    table, scores = Table(box=box.SIMPLE, header_style="bold", pad_edge=False), shown_scores(evaluation)
+    table.add_column("photo", no_wrap=True)
+    for name in scores:
+        table.add_column(HEADINGS[name], justify="right")
+
+    def add(label: str, row: Scores | None, style: str = "") -> None:
+        if row:
+            cells = ["" if name not in row else _cell(row[name], DECIMALS.get(name, 4)) for name in scores]
+            table.add_row(Text(label), *cells, style=style)
+
+    for photo in evaluation.photos:
+        add(photo.name, photo.samples)
+        add("  against", photo.against, "dim")
+    table.add_section()
+    for label, of in (("mean", statistics.fmean), ("median", statistics.median)):
+        add(label, evaluation.overall(of), "bold")
+        add("  against", evaluation.overall_against(of), "dim")
+    return table
+
+
+def _print_spreads(evaluation: Evaluation) -> None:
+    spreads = evaluation.diversity_from()
+    if len(spreads) > 1:
+        listed = ", ".join(f"{start}: {_cell(spread, 3)}" for start, spread in enumerate(spreads))
+        print(f"mean diversity when only the scales from K on are drawn  {listed}")
+
+
+def _cell(value: float, decimals: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{decimals}f}"

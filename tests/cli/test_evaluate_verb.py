@@ -1,0 +1,85 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from hyperconv.apps.scorecard import FILES
+
+
+def files(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_scores_a_run(hyperconv, run, tmp_path):
+    answer = hyperconv("evaluate", run, "--count", 2)
+    assert answer.code == 0 and answer.error == ""
+    for word in ("china", "coffee", "astronaut", "patch SWD", "mean", "median", "0: ", str(run / "evaluation")):
+        assert word in answer.out
+    assert set(FILES) <= set(files(run / "evaluation"))
+    assert hyperconv("evaluate", run, "--count", 2).complains("evaluation.json", "--force")
+    before = (run / "evaluation" / "evaluation.json").read_text()
+    assert hyperconv("evaluate", run, "--count", 2, "--force").code == 0
+    assert (run / "evaluation" / "evaluation.json").read_text() == before
+
+
+def test_photos_against_other_images_with_sifid(hyperconv, run, inception_file, tmp_path):
+    hyperconv("sample", run, "--count", 2, "--seed", 4, "-i", "coffee", "--out", tmp_path / "other")
+    answer = hyperconv(
+        "evaluate", run, "-i", "coffee", "-i", "astro", "-n", 2, "--seed", 4, "--no-each-scale", "--out", tmp_path / "out",
+        "--against", tmp_path / "other", "--sifid", inception_file, "--sifid-block", 64,
+    )
+    assert answer.code == 0 and "SIFID (64-d)" in answer.out and "china" not in answer.out
+    assert answer.error == f"no image in {tmp_path / 'other'}: 1 of 2 photos (astronaut)\n"
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    coffee = content["photos"][0]
+    assert coffee["against"]["patch_swd"] == pytest.approx(coffee["samples"]["patch_swd"], abs=2e-3)
+    assert coffee["against"]["sifid_64"] == pytest.approx(coffee["samples"]["sifid_64"], rel=0.05)
+    assert len(coffee["diversity_from"]) == 1
+
+
+def test_photos_the_run_never_saw(hyperconv, run, photos, tmp_path):
+    folder = tmp_path / "unseen"
+    folder.mkdir()
+    Image.open(photos.parent / "flower.png").save(folder / "flower.png")
+    (folder / "broken.png").write_text("no image")
+    answer = hyperconv("evaluate", run, "--photos", folder, "-n", 2)
+    assert files(run / "evaluation" / "unseen") == sorted(FILES)
+    assert answer.code == 0 and "flower" in answer.out and "china" not in answer.out
+    assert "broken.png" in answer.error and answer.error.count("\n") == 1
+
+
+def test_on_a_terminal_there_is_a_bar(hyperconv, run, tmp_path, monkeypatch):
+    for name, value in {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+    answer = hyperconv("evaluate", run, "-n", 1, "--out", tmp_path)
+    assert answer.code == 0 and "\x1b[" in answer.out and "evaluating" in answer.out and "100%" in answer.out
+
+
+def test_help_teaches_by_example(hyperconv):
+    answer = hyperconv("evaluate", "--help")
+    assert answer.code == 0 and "hyperconv evaluate run --against" in answer.out.split("Examples:")[1]
+
+
+def test_bad_input(hyperconv, run, photos, inception_file, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.pth").write_text("no weights")
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+    for arguments, told in [
+        ([tmp_path / "absent"], ["absent"]),
+        ([photos], [str(photos), "not a run"]),
+        ([run, "-i", "zebra"], ["'zebra'", "astronaut, china, coffee"]),
+        ([run, "--count", "0"], ["--count"]),
+        ([run, "--device", "abacus"], ["abacus"]),
+        ([run, "--against", tmp_path / "absent"], ["absent", "no such folder"]),
+        ([run, "--against", tmp_path / "empty"], ["empty", "astronaut_1.png"]),
+        ([run, "--photos", tmp_path / "empty"], ["empty", "no images"]),
+        ([run, "--sifid", tmp_path / "absent.pth"], ["absent.pth", "no such file"]),
+        ([run, "--sifid", tmp_path / "text.pth"], ["text.pth", "network weights"]),
+        ([run, "--sifid", tmp_path / "resnet.pth"], ["resnet.pth", "not the weights of Inception v3"]),
+        ([run, "--sifid", inception_file, "--sifid-block", "2048"], ["2048", "--sifid-block"]),
+        ([run, "--sifid", inception_file], ["china", "16x24", "need 23"]),
+    ]:
+        answer = hyperconv("evaluate", *arguments, "--out", tmp_path / "out")
+        assert answer.complains(*told), (arguments, answer)
+        assert not (tmp_path / "out").exists()
