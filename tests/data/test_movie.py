@@ -1,5 +1,6 @@
 import sys
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -33,7 +34,6 @@ def test_frames_come_back_in_order_at_their_pace(tmp_path, kind, channels):
 
 
 def test_mp4_with_odd_sides(tmp_path):
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs the package imageio-ffmpeg")
     save_movie(frames(), tmp_path / "a.mp4", fps=10)
     reader = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))
     about = next(reader)
