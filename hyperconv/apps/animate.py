@@ -67,7 +67,7 @@ def animate(
     *,
     alpha: float = 0.1,
     beta: float = 0.9,
-    start_scale: int = 0,
+    start_scale: int | None = None,
     loop: bool = False,
     seed: int = 0,
     on_frame: Callable[[int, int], None] | None = None,
@@ -75,8 +75,9 @@ def animate(
     """`frames` images (C, H, W) in [-1, 1] of one photo, each a little different from the one before.
 
     alpha in 0..1: how strongly the walk is drawn back to the photo. beta in 0..1: how smoothly it moves (0.8 to 0.95
-    published). start_scale K: scales below K hold still; 0 moves everything, higher ones smaller things. loop: the
-    last frame goes over into the first. on_frame(drawn, all) is called after each. InputError for what cannot be.
+    published). start_scale K: scales below K hold still; 0 moves everything, higher ones smaller things. None is 0,
+    or 1 for a ConSinGAN whose coarsest scale has seen altered photos, not noise. loop: the last frame goes over into
+    the first. on_frame(drawn, all) is called after each. InputError for what cannot be.
     """
     for word, value in (("alpha", alpha), ("beta", beta)):
         if not 0 <= value < 1:
@@ -87,6 +88,8 @@ def animate(
         raise InputError(f"frames is {frames}: an animation needs at least 1")
     holder, index = model.find(name)
     photo_model = holder.photo_model(index)
+    if start_scale is None:
+        start_scale = 0 if model.config.first_input == "noise" else min(1, photo_model.scales - 1)
     check_start_scale(photo_model, start_scale)
     results = []
     for image in islice(_frames(photo_model, alpha, beta, start_scale, frames if loop else None, seed), frames):

@@ -12,13 +12,13 @@ from hyperconv.apps.model import Model
 from hyperconv.apps.sample import stretched
 from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import read_photo, resize, save_png
-from hyperconv.data.palette import palette, quantised
+from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 
 COLOURS = 5  # of the published quantisation
-PAINT_DEPTH, STYLE_DEPTH = 0.25, 0.25  # of the pyramid, where a picture enters
+PAINT_DEPTH, STYLE_DEPTH = 0.25, 0.5  # of the pyramid, where a picture enters
 SAME_SHAPE = 1.05  # quotient of aspect ratios, at most
 
 
@@ -57,9 +57,12 @@ def style(
 ) -> Tensor:
     """The structure of another photo (C, h, w) in the style of the one named: (C, H, W) in [-1, 1], in its shape.
 
-    As `paint`, with the photo's own colours.
+    As `paint`, but all its colours enter, moved to mean and covariance of those of the photo named.
     """
-    return paint(model, name, structure, quantise=False, start_scale=start_scale, seed=seed)
+    start_scale = start_scale_for(model, start_scale, STYLE_DEPTH)
+    holder, index = model.find(name)
+    structure = recoloured(as_model_sees(model, structure), holder.photo(index))
+    return paint(holder, index, structure, quantise=False, start_scale=start_scale, seed=seed)
 
 
 def _shaped_like(picture: Tensor, photo_model: PhotoModel) -> PhotoModel:

@@ -1,4 +1,4 @@
-"""Larger than the photo: the finest generator again and again, each time on its own enlarged result."""
+"""Larger than the photo, with detail that its own model adds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hyperconv.apps.inject import injected, start_scale_for
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import noise_of
+from hyperconv.apps.sample import noise_of, stretched
 from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import resize, save_png
 from hyperconv.errors import InputError
@@ -23,29 +24,38 @@ from hyperconv.gan.photo_model import PhotoModel
 
 @torch.no_grad()
 def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: int = 0) -> Tensor:
-    """A photo, `factor` times as high and wide, with the detail its finest scale adds: (C, H, W) in [-1, 1].
+    """A photo, `factor` times as high and wide, with the detail its model adds: (C, H, W) in [-1, 1].
 
-    As SinGAN: steps of nearly the factor between the pyramid's two finest scales, all alike, so that the last one
-    ends at the size wanted. Image-carrying generators start from the photo itself; ConSinGAN's from the features of
-    its reconstruction. InputError for a factor of no more than 1, or a run whose finest scale is not trained.
+    Where images are carried from scale to scale, as SinGAN: the finest generator on the photo, and again on its own
+    result, in steps of nearly the factor between the two finest scales, all alike, so that the last one ends at the
+    size wanted. On a ConSinGAN's features a repeated body drifts (colours saturate after three or more): all its
+    scales are asked for the larger size instead, and the photo enters at the coarsest, large as it is. InputError for
+    a factor of no more than 1, or a run that cannot do it.
     """
     if not (math.isfinite(factor) and factor > 1):
         raise InputError(f"factor is {factor:g}: super-resolution needs one above 1, for example 4")
+    holder, index = model.find(name)
+    photo, photo_model = holder.photo(index), holder.photo_model(index)
+    if not photo_model.generator.carries_images:
+        size = tuple(round(side * factor) for side in photo.shape[1:])
+        return injected(stretched(photo_model, size), photo, start_scale_for(model, None, 0), seed)
+    _check_finished(model)
+    return _repeated(photo_model, photo, factor, seed)
+
+
+def _check_finished(model: Model) -> None:
     wanted = model.config.scale_count
     if model.scales < max(2, wanted):
         raise InputError(
             f"this run has {model.scales} of {wanted} scales: super-resolution repeats the finest of at least two; "
             "finish it with hyperconv train --resume, or train with more scales"
         )
-    holder, index = model.find(name)
-    photo_model = holder.photo_model(index)
-    larger = _extended(photo_model, factor)
-    finest = photo_model.scales - 1
-    if photo_model.generator.carries_images:
-        start = photo_model.carry(holder.photo(index)[None], photo_model.grid(finest), finest)
-    else:
-        start = photo_model.climb_fixed()
-    noise = noise_of([seeded(model.device, seed, "superres")])
+
+
+def _repeated(photo_model: PhotoModel, photo: Tensor, factor: float, seed: int) -> Tensor:
+    larger, finest = _extended(photo_model, factor), photo_model.scales - 1
+    start = photo_model.carry(photo[None], photo_model.grid(finest), finest)
+    noise = noise_of([seeded(photo.device, seed, "superres")])
     return larger.images(larger.climb(start, noise))[0].clamp(-1, 1)
 
 

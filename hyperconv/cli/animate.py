@@ -23,11 +23,15 @@ def animate(
         float, typer.Option(metavar="0..1", help="How smooth the motion is; published are 0.8 to 0.95.")
     ] = 0.9,
     start_scale: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, metavar="K", help="Scales below K hold still: 0 moves everything, 1 and up ever smaller things."
+            min=0,
+            metavar="K",
+            show_default=False,
+            help="Scales below K hold still: 0 moves everything, 1 and up ever smaller things (default: 0; 1 for a "
+            "harmonisation or editing run, whose coarsest scale knows no noise).",
         ),
-    ] = 0,
+    ] = None,
     kind: Annotated[
         Literal["gif", "mp4", "webp"],
         typer.Option("--format", help="Of the file. mp4 needs the package imageio-ffmpeg."),

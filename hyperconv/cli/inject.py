@@ -145,8 +145,8 @@ def style(
 ) -> None:
     """Draw the structure of another photo in the style of one of the run.
 
-    STRUCTURE gives the layout, the run's photo the texture. The result has
-    the shape of STRUCTURE.
+    STRUCTURE gives the layout, the run's photo colours and texture. The
+    result has the shape of STRUCTURE.
 
     \b
     Examples:

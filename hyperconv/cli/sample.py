@@ -110,9 +110,10 @@ def superres(
 ) -> None:
     """Enlarge photos of a run beyond their size, with detail of their own.
 
-    The finest generator works on its own enlarged result, again and again.
-    It invents detail like the photo's. Writes a PNG for each photo, and a
-    sheet that shows it beside plain enlargement.
+    The finest generator works on its own enlarged result, again and again
+    (a ConSinGAN's scales all on the large photo). It invents detail like
+    the photo's. Writes a PNG for each photo, and a sheet that shows it
+    beside plain enlargement.
 
     \b
     Examples:

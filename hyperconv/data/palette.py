@@ -1,4 +1,4 @@
-"""Few colours for many: those of a photo by k-means, and a picture in those colours alone."""
+"""The colours of a photo: few that stand for all (k-means), and other pictures painted or tinted with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 ROUNDS = 50  # of k-means, at most
+FAINT = 1e-6  # variance of a colour that hardly varies
+EXACT = "donot_use_mm_for_euclid_dist"  # torch.cdist loses small distances otherwise
 
 
 def palette(image: Tensor, colours: int, source: torch.Generator) -> Tensor:
@@ -31,6 +33,31 @@ def quantised(image: Tensor, colours: Tensor) -> Tensor:
     return colours[_nearest(pixels, colours)].T.reshape(image.shape)
 
 
+def recoloured(picture: Tensor, photo: Tensor) -> Tensor:
+    """The picture (C, H, W) in [-1, 1] with mean and covariance of its colours as in the photo (C, h, w).
+
+    The linear map that moves colours least (Pitie and Kokaram 2007, the linear Monge-Kantorovitch solution).
+    """
+    pixels, wanted = picture.double().flatten(1), photo.double().flatten(1)
+    own = _covariance(pixels)
+    there, back = _power(own, 0.5), _power(own, -0.5)
+    change = back @ _power(there @ _covariance(wanted) @ there, 0.5) @ back
+    result = change @ (pixels - pixels.mean(dim=1, keepdim=True)) + wanted.mean(dim=1, keepdim=True)
+    return result.clamp(-1, 1).to(picture.dtype).reshape(picture.shape)
+
+
+def _covariance(pixels: Tensor) -> Tensor:
+    """(C, C) of pixels (C, N), never quite singular."""
+    centred = pixels - pixels.mean(dim=1, keepdim=True)
+    return centred @ centred.T / pixels.shape[1] + FAINT * torch.eye(len(pixels)).to(pixels)
+
+
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    """Of a symmetric positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=FAINT**2).pow(exponent)) @ vectors.T
+
+
 def _begin(pixels: Tensor, colours: int, source: torch.Generator) -> Tensor:
     """Pixels far from one another: each drawn in proportion to its squared distance from those before it."""
     chosen = [torch.randint(len(pixels), (1,), generator=source, device=pixels.device)]
@@ -44,6 +71,3 @@ def _begin(pixels: Tensor, colours: int, source: torch.Generator) -> Tensor:
 
 def _nearest(pixels: Tensor, colours: Tensor) -> Tensor:
     return torch.cdist(pixels, colours, compute_mode=EXACT).argmin(dim=1)
-
-
-EXACT = "donot_use_mm_for_euclid_dist"

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hyperconv.apps.superres import superres, write_superres
-from hyperconv.data.images import read_photo, resize
+from hyperconv.data.images import read_photo, resize, save_png
 from hyperconv.errors import InputError
 
 
@@ -33,9 +35,16 @@ def test_impossible_factors(model, factor):
 
 
 def test_a_photo_the_meta_gan_never_saw(model, tmp_path, flower):
-    from hyperconv.data.images import save_png
-
     save_png(flower.pixels[:, ::8, ::8], tmp_path / "flower.png")
     sheet = write_superres(model, [tmp_path / "flower.png"], tmp_path / "out", 2)
     height, width = read_photo(tmp_path / "out" / "flower_x2.png").pixels.shape[1:]
     assert max(height, width) == 2 * model.config.max_size and sheet.name == "x2_sheet.png"
+
+
+def test_unfinished_runs(singles, monkeypatch):
+    singan, consingan = singles("singan"), singles("consingan")
+    for run in (singan, consingan):
+        monkeypatch.setattr(run, "config", replace(run.config, scale_count=4))
+    with pytest.raises(InputError, match="3 of 4 scales"):
+        superres(singan, "china", 2)
+    assert superres(consingan, "china", 2).shape == (3, 54, 80)

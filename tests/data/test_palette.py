@@ -1,6 +1,6 @@
 import torch
 
-from hyperconv.data.palette import palette, quantised
+from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.gan.noise import generator
 
 
@@ -41,3 +41,24 @@ def test_quantised_images_have_those_colours_only():
     assert result.shape == image.shape
     assert set(result.flatten().tolist()) <= set(colours.flatten().tolist())
     assert (result - image).abs().max() <= 0.61
+
+
+def test_recoloured_pictures_have_the_photos_mean_and_covariance():
+    mix = torch.tensor([[0.2, 0.05, 0], [0, 0.1, 0.02], [0.03, 0, 0.15]])
+    picture, photo = 0.3 * torch.randn(3, 40, 50), (mix @ torch.randn(3, 900)).reshape(3, 30, 30) + 0.1
+    pixels = recoloured(picture, photo).flatten(1)
+    torch.testing.assert_close(pixels.mean(dim=1), photo.flatten(1).mean(dim=1), atol=2e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(pixels), torch.cov(photo.flatten(1)), atol=2e-3, rtol=0)
+
+
+def test_a_picture_in_the_photos_own_colours_stays_what_it_is():
+    photo = torch.rand(3, 20, 30) - 0.5
+    torch.testing.assert_close(recoloured(photo, photo), photo, atol=1e-5, rtol=0)
+
+
+def test_even_and_grey_pictures_are_recoloured_too():
+    for picture in (torch.zeros(3, 8, 8), torch.rand(1, 8, 8).expand(3, -1, -1), torch.rand(1, 8, 8)):
+        photo = torch.rand(len(picture), 9, 9)
+        result = recoloured(picture, photo)
+        assert result.isfinite().all() and result.abs().max() <= 1
+        torch.testing.assert_close(result.mean(dim=(1, 2)), photo.mean(dim=(1, 2)), atol=0.05, rtol=0)
