@@ -113,10 +113,11 @@ def _fine_tuned(
         )
     critic = model.system.discriminator_template, model.system.discriminator.weights(torch.tensor([index]))
     picture = resize(picture, photo_model.extent(0))[None]
-    for taken, photo_model in fine_tune(photo_model, *critic, photo[None], picture, steps, model.config):
+    tuned = photo_model
+    for taken, tuned in fine_tune(photo_model, *critic, photo[None], picture, steps, model.config):
         if on_step is not None:
             on_step(taken, steps)
-    return photo_model
+    return tuned
 
 
 def write_harmonized(

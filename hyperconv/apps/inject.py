@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import check_start_scale, noise_of
+from hyperconv.apps.sample import noise_of
 from hyperconv.data.images import resize, with_channels
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing

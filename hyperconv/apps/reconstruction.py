@@ -50,7 +50,7 @@ def write_reconstructions(
     for path, result in zip(files, results):
         save_png(result.image, path)
     rows = [
-        (f"{result.name}  {result.psnr:.1f} dB, {result.rmse:.3f}", [holder.photo(index), result.image])
+        ((result.name, f"{result.psnr:.1f} dB  {result.rmse:.3f}"), [holder.photo(index), result.image])
         for (holder, index), result in zip(found, results)
     ]
     contact_sheet(rows, ("photo", "reconstruction"), folder / "sheet.png")

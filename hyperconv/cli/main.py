@@ -54,6 +54,8 @@ def about(
       hyperconv demo                            minutes on a CPU, then pictures
       hyperconv train photos/ --out run         learn from your own photos
       hyperconv sample run --count 8            new images of each
+      hyperconv retarget run --size 128x512     the same at another shape
+      hyperconv animate run --image lake        a photo that moves
       hyperconv interpolate run lake mountain   one photo's model to another's
       hyperconv adapt run unseen.jpg            a photo it never saw
       hyperconv evaluate run                    how good the samples are

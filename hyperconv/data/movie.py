@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F

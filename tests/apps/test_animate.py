@@ -1,4 +1,4 @@
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_a_closed_walk_comes_back_and_obeys_the_rule_all_the_way(alpha, beta, pe
 def test_it_starts_from_the_photo_and_moves(any_model):
     frames = animate(any_model, "china", 4)
     torch.testing.assert_close(frames[0], reconstruct(any_model.photo_model("china")))
-    steps = [(a - b).abs().mean() for a, b in zip(frames, frames[1:])]
+    steps = [(a - b).abs().mean() for a, b in pairwise(frames)]
     assert min(steps) > 0
     assert all(torch.equal(a, b) for a, b in zip(frames, animate(any_model, "china", 4)))
 
@@ -58,7 +58,7 @@ def test_a_coarsest_scale_that_knows_no_noise_holds_still(singles):
 
 def test_a_loop_closes_smoothly(any_model):
     frames = animate(any_model, "china", 12, loop=True)
-    steps = [(a - b).square().mean().sqrt() for a, b in zip(frames, frames[1:])]
+    steps = [(a - b).square().mean().sqrt() for a, b in pairwise(frames)]
     closing = (frames[-1] - frames[0]).square().mean().sqrt()
     assert closing < 2 * max(steps)
     assert len(frames) == 12
@@ -76,7 +76,7 @@ def test_impossible_walks(model, options, told):
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])
 def test_writing(singles, tmp_path, kind):
-    movie, sheet = write_animation(singles("singan"), "china", tmp_path / "a", 5, kind=kind, fps=20)
+    movie, _ = write_animation(singles("singan"), "china", tmp_path / "a", 5, kind=kind, fps=20)
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == sorted([f"china.{kind}", "china_frames.png"])
     with Image.open(movie) as image:
         assert image.n_frames == 5 and image.size == singles("singan").photo("china").shape[:0:-1]
