@@ -32,8 +32,7 @@ def walk(
     direction. It starts at rest in 0. period: noise(t + period) = noise(t) is assumed, and the walk starts where it
     comes back to after that many steps, at the same speed: every step obeys the same rule, also the closing one.
     """
-    start = torch.zeros_like(noise(0))
-    now = before = start
+    now = before = torch.zeros_like(noise(0))
     if period is not None:
         after = _moved(now, before, noise, alpha, beta, period)
         now, before = _fixed_point(*after, alpha, beta, period)
@@ -46,7 +45,9 @@ def _move(now: Tensor, before: Tensor, push: Tensor, alpha: float, beta: float) 
     return (1 - alpha) * (now + beta * (now - before) + (1 - beta) * push), now
 
 
-def _moved(now: Tensor, before: Tensor, noise, alpha: float, beta: float, steps: int) -> tuple[Tensor, Tensor]:
+def _moved(
+    now: Tensor, before: Tensor, noise: Callable[[int], Tensor], alpha: float, beta: float, steps: int
+) -> tuple[Tensor, Tensor]:
     for step in range(steps):
         now, before = _move(now, before, noise(step), alpha, beta)
     return now, before

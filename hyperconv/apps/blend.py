@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,11 +19,12 @@ from hyperconv.errors import InputError
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.tune import fine_tune
 
+OnStep = Callable[[int, int], None] | None  # (steps taken, all)
 STRETCH = 1.1  # of a composite's shape against its photo's, at most
 
 
 class Kind(NamedTuple):
-    """What tells the two apart: the mask's dilation (pixels at 250 px), and how deep in the pyramid a picture enters."""
+    """What tells the two apart: the mask's dilation (pixels at 250 px), how deep in the pyramid a picture enters."""
 
     radius: float
     depth: float
@@ -53,7 +54,7 @@ def harmonize(
     start_scale: int | None = None,
     seed: int = 0,
     fine_tune_steps: int = 0,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep = None,
 ) -> Blend:
     """A photo with something pasted into it (C, h, w), in the photo's own style.
 
@@ -73,13 +74,19 @@ def edit(
     start_scale: int | None = None,
     seed: int = 0,
     fine_tune_steps: int = 0,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep = None,
 ) -> Blend:
-    """A photo with parts moved or copied by hand (C, h, w), without the seams. As `harmonize`; the disk has 20 pixels."""
+    """A photo with parts moved or copied by hand (C, h, w), without the seams.
+
+    As `harmonize`; the disk has 20 pixels.
+    """
     return _blend(model, name, edited, mask, EDIT, start_scale, seed, fine_tune_steps, on_step)
 
 
-def _blend(model, name, picture, mask, kind, start_scale, seed, fine_tune_steps, on_step) -> Blend:
+def _blend(
+    model: Model, name: str | int | PathLike, picture: Tensor, mask: Tensor, kind: Kind, start_scale: int | None,
+    seed: int, fine_tune_steps: int, on_step: OnStep,
+) -> Blend:
     start_scale = start_scale_for(model, start_scale, kind.depth)
     holder, index = model.find(name)
     photo, picture = holder.photo(index), as_model_sees(model, picture)
@@ -104,7 +111,7 @@ def _check_shape(picture: Tensor, size: tuple[int, int]) -> None:
 
 
 def _fine_tuned(
-    model: Model, index: int, photo_model: PhotoModel, photo: Tensor, picture: Tensor, steps: int, on_step
+    model: Model, index: int, photo_model: PhotoModel, photo: Tensor, picture: Tensor, steps: int, on_step: OnStep
 ) -> PhotoModel:
     if photo_model.generator.carries_images:
         raise InputError(
@@ -141,7 +148,10 @@ def write_edited(
     return _write(edit, model, name, edited, mask, folder, headings, force, options)
 
 
-def _write(function, model, name, picture_path, mask_path, folder, headings, force, options) -> Written:
+def _write(
+    function: Callable[..., Blend], model: Model, name: str | PathLike, picture_path: str | PathLike,
+    mask_path: str | PathLike, folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
+) -> Written:
     holder, index = model.find(name)
     picture, (mask, remarks) = read_photo(picture_path), read_mask(mask_path)
     remarks = [f"{picture_path}: {note}" for note in picture.notes] + remarks

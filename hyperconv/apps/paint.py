@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Any
 
 from torch import Tensor
 
@@ -94,7 +96,10 @@ def write_styled(
     return _write(style, model, name, structure, folder, ("style", "structure", "result"), force, options)
 
 
-def _write(function, model, name, picture_path, folder, headings, force, options) -> Written:
+def _write(
+    function: Callable[..., Tensor], model: Model, name: str | PathLike, picture_path: str | PathLike,
+    folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
+) -> Written:
     holder, index = model.find(name)
     picture = read_photo(picture_path)
     remarks = [f"{picture_path}: {note}" for note in picture.notes]

@@ -25,7 +25,8 @@ def contact_sheet(
 ) -> Tensor:
     """Lay out rows of images under column headings, a small caption under the first image of each row.
 
-    rows: (caption, images) each, or (captions, images) with one under every image; an image is (1 or 3, H, W) float in [-1, 1], or None for an empty cell.
+    rows: (caption, images) each, or (captions, images) with one under every image; an image is (1 or 3, H, W) float
+    in [-1, 1], or None for an empty cell.
     headings: one short text per column, '' where a column has none.
     Returns the sheet, (3, H, W) float32 in [-1, 1], and writes it to `path` as a PNG when one is given.
     """

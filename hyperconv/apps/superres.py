@@ -78,9 +78,9 @@ def _extended(photo_model: PhotoModel, factor: float) -> PhotoModel:
 def write_superres(
     model: Model, names: Sequence[str], folder: str | PathLike, factor: float, *, seed: int = 0, force: bool = False
 ) -> Path:
-    """`superres` for each name: FOLDER/NAME_xFACTOR.png, and a sheet xFACTOR_sheet.png beside plain enlargement (returned).
+    """`superres` for each name: FOLDER/NAME_xFACTOR.png, and a sheet xFACTOR_sheet.png (returned).
 
-    InputError where one of these files is there already, unless `force`.
+    The sheet shows each photo, plainly enlarged, and the result. InputError where one of these files is there already, unless `force`.
     """
     folder, found = Path(folder), [model.find(name) for name in names]
     paths = [folder / f"{holder.names[index]}_x{factor:g}.png" for holder, index in found]

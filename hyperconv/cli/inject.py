@@ -157,7 +157,10 @@ def style(
     _each(write, run, structure, image, out or run / "styled", device, force)
 
 
-def _blend(write, run, given, masks, image, out, device, steps, start_scale, seed, force) -> None:
+def _blend(
+    write: Callable[..., Written], run: Path, given: Sequence[Path], masks: list[Path], image: str | None, out: Path,
+    device: str, steps: int, start_scale: int | None, seed: int, force: bool,
+) -> None:
     paths = find_photos(given)
     if len(masks) not in (1, len(paths)):
         raise InputError(f"{len(paths)} pictures and {len(masks)} masks: give one --mask for all, or one for each")
@@ -172,8 +175,10 @@ def _blend(write, run, given, masks, image, out, device, steps, start_scale, see
         _tell(written)
 
 
-def _each(write: Callable[..., Written], run: Path, given: Sequence[Path], image: str | None, out: Path, device: str,
-          force: bool) -> None:
+def _each(
+    write: Callable[..., Written], run: Path, given: Sequence[Path], image: str | None, out: Path, device: str,
+    force: bool,
+) -> None:
     paths, model = find_photos(given), Model.open(run, device)
     name = the_photo(model, image)
     for path in paths:

@@ -69,5 +69,7 @@ def the_photo(model: Model, name: str | None) -> str:
     if name is not None:
         return name
     if len(model.names) > 1:
-        raise InputError(f"this run has {len(model.names)} photos: choose one with --image, for example {model.names[0]}")
+        raise InputError(
+            f"this run has {len(model.names)} photos: choose one with --image, for example {model.names[0]}"
+        )
     return model.names[0]

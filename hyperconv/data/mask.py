@@ -28,7 +28,7 @@ def read_mask(path: str | PathLike) -> tuple[Tensor, list[str]]:
     with Image.open(path) as image:
         clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < OPAQUE
     if clear:
-        raise InputError(f"{path}: the mask has transparent parts; save it in black and white, without an alpha channel")
+        raise InputError(f"{path}: the mask has transparent parts; save it in black and white, without alpha")
     mask = (with_channels(photo.pixels, 1)[0] > 0).float()
     marked = mask.mean().item()
     if marked == 0:
