@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     depth: float
 
 
-HARMONIZE = Kind(radius=7, depth=0.6)
+HARMONIZE = Kind(radius=7, depth=0.75)
 EDIT = Kind(radius=20, depth=0.5)
 
 
