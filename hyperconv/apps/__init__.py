@@ -1,12 +1,36 @@
 """Functions from runs and photos to images: what the command line offers, for use from Python."""
 
 from hyperconv.apps.adapt import adapt
+from hyperconv.apps.animate import animate
+from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
 from hyperconv.apps.evaluate import evaluate
 from hyperconv.apps.interpolate import interpolate
 from hyperconv.apps.model import Model
+from hyperconv.apps.paint import paint, style
+from hyperconv.apps.reconstruction import reconstructions
+from hyperconv.apps.retarget import retarget
 from hyperconv.apps.sample import sample
 from hyperconv.apps.sheet import contact_sheet, strip
+from hyperconv.apps.superres import superres
 from hyperconv.apps.train import train
 
-__all__ = ["Model", "adapt", "contact_sheet", "demo", "evaluate", "interpolate", "sample", "strip", "train"]
+__all__ = [
+    "Model",
+    "adapt",
+    "animate",
+    "contact_sheet",
+    "demo",
+    "edit",
+    "evaluate",
+    "harmonize",
+    "interpolate",
+    "paint",
+    "reconstructions",
+    "retarget",
+    "sample",
+    "strip",
+    "style",
+    "superres",
+    "train",
+]

@@ -7,9 +7,10 @@ from os import PathLike
 from pathlib import Path
 
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import draw, reconstruct, write_images
+from hyperconv.apps.sample import draw, image_paths, reconstruct, write_images
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
 from hyperconv.data.images import Photo, read_photo, save_png
+from hyperconv.files import refuse_existing
 from hyperconv.gan.photo_model import PhotoModel
 
 
@@ -37,10 +38,16 @@ def write_adaptation(
     *,
     tune_steps: int = 0,
     seed: int = 0,
+    force: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet (returned)."""
+    """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet (returned).
+
+    InputError where one of these files is there already, unless `force`.
+    """
     photo, folder = _read(photo), Path(folder)
+    own = [folder / "reconstruction.png", folder / "sheet.png"]
+    refuse_existing([*own, *image_paths(folder, "sample", count)], force)
     seen = model.with_photos([photo])
     photo_model = seen.tuned(0, tune_steps, on_step)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)

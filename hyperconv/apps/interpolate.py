@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import write_images
+from hyperconv.apps.sample import image_paths, write_images
 from hyperconv.apps.sheet import strip
 from hyperconv.data import canvas
 from hyperconv.errors import InputError
+from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
@@ -87,11 +88,16 @@ def write_interpolation(
     *,
     space: Literal["embedding", "weights"] = "embedding",
     seed: int | None = None,
+    force: bool = False,
 ) -> Path:
-    """`interpolate` into files: FOLDER/A-B_01.png ... and the strip FOLDER/A-B.png (returned)."""
-    frames = interpolate(model, a, b, steps, space=space, seed=seed)
+    """`interpolate` into files: FOLDER/A-B_01.png ... and the strip FOLDER/A-B.png (returned).
+
+    InputError where one of these files is there already, unless `force`.
+    """
     names = [holder.names[index] for holder, index in (model.find(a), model.find(b))]
     stem = "-".join(names)
+    refuse_existing([*image_paths(folder, stem, steps), Path(folder) / f"{stem}.png"], force)
+    frames = interpolate(model, a, b, steps, space=space, seed=seed)
     write_images(frames, folder, stem)
     captions = [names[0], *(f"{i / (steps - 1):.2f}" for i in range(1, steps - 1)), names[1]]
     path = Path(folder) / f"{stem}.png"

@@ -109,8 +109,10 @@ class Model:
             )
         return Model(self.system, Collection(photos, self.config.pyramid(), self.system.channels))
 
-    def find(self, reference: str | PathLike) -> tuple[Model, int]:
-        """A photo by its name here or by its file: the model that holds it, and its place there."""
+    def find(self, reference: str | int | PathLike) -> tuple[Model, int]:
+        """A photo by its name or place here or by its file: the model that holds it, and its place there."""
+        if isinstance(reference, int):
+            return self, reference
         if str(reference) not in self.names and Path(reference).is_file():
             return self.with_photos([read_photo(reference)]), 0
         return self, self.index(str(reference))

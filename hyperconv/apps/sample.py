@@ -14,11 +14,13 @@ from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
 from hyperconv.data.images import save_png
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
+from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
-from hyperconv.gan.photo_model import Carried, PhotoModel
+from hyperconv.gan.photo_model import Carried, Noise, PhotoModel
 
-AT_ONCE = 8  # samples in one batch
+AT_ONCE = 8  # samples in one batch, at most
+PIXELS_AT_ONCE = 2**20  # of all samples in one batch, unless one alone has more
 SHEET_PHOTOS, SHEET_SAMPLES = 24, 24  # most photos, and samples of each, on a sheet
 
 
@@ -38,20 +40,25 @@ def sample(
     name, a size or a scale that cannot be.
     """
     photo_model = model.photo_model(name)
-    if not 0 <= start_scale < photo_model.scales:
-        raise InputError(
-            f"start scale {start_scale} is not among the scales 0 to {photo_model.scales - 1} of this run"
-        )
+    check_start_scale(photo_model, start_scale)
     kept = None
     if start_scale > 0:
         with torch.no_grad():
             kept = photo_model.climb_fixed(stop=start_scale)
     if size is not None:
-        photo_model = retarget(photo_model, size)
+        photo_model = stretched(photo_model, size)
     return draw(photo_model, count, seed=seed, kept=kept)
 
 
-def retarget(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
+def check_start_scale(photo_model: PhotoModel, start_scale: int, least: int = 0) -> None:
+    """InputError where it is no scale to start from."""
+    if not least <= start_scale < photo_model.scales:
+        raise InputError(
+            f"start scale {start_scale} is not among the scales {least} to {photo_model.scales - 1} of this run"
+        )
+
+
+def stretched(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
     """The model of one photo asked for images of `size` (height, width): every scale is stretched alike."""
     if min(size) < MIN_SIDE:
         raise InputError(
@@ -72,9 +79,11 @@ def draw(
     kept: what the scales below the first one drawn carry, one row; None draws them all.
     """
     images: list[Tensor] = []
-    for first in range(0, count, AT_ONCE):
+    height, width = photo_model.extent(photo_model.scales - 1)
+    at_once = max(1, min(AT_ONCE, PIXELS_AT_ONCE // (height * width)))
+    for first in range(0, count, at_once):
         sources = [
-            seeded(photo_model.device, seed, "sample", i) for i in range(first, min(first + AT_ONCE, count))
+            seeded(photo_model.device, seed, "sample", i) for i in range(first, min(first + at_once, count))
         ]
         images += _draw(photo_model, sources, kept).clamp(-1, 1)
     return images
@@ -82,15 +91,20 @@ def draw(
 
 def _draw(photo_model: PhotoModel, sources: list[torch.Generator], kept: Carried | None) -> Tensor:
     """One image per source of noise (N, C, H, W)."""
-
-    def noise(shape: tuple[int, ...], scale: int) -> Tensor:
-        return torch.cat([white((1, *shape[1:]), source) for source in sources])
-
     if kept is None:
         carried = photo_model.begin(torch.cat([photo_model.z(1, source) for source in sources]))
     else:
         carried = kept.repeated(len(sources))
-    return photo_model.images(photo_model.climb(carried, noise))
+    return photo_model.images(photo_model.climb(carried, noise_of(sources)))
+
+
+def noise_of(sources: Sequence[torch.Generator]) -> Noise:
+    """White noise whose row i comes from source i."""
+
+    def noise(shape: tuple[int, ...], scale: int) -> Tensor:
+        return torch.cat([white((1, *shape[1:]), source) for source in sources])
+
+    return noise
 
 
 @torch.no_grad()
@@ -108,10 +122,17 @@ def write_samples(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     start_scale: int = 0,
+    force: bool = False,
 ) -> Path:
-    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned)."""
+    """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned).
+
+    InputError where one of these files is there already, unless `force`.
+    """
     folder, drawn = Path(folder), []
-    for name in (model.names[model.index(name)] for name in names):
+    names = [model.names[model.index(name)] for name in names]
+    files = [path for name in names for path in image_paths(folder, name, count)]
+    refuse_existing([*files, folder / "sheet.png"], force)
+    for name in names:
         images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
         write_images(images, folder, name)
         if len(drawn) < SHEET_PHOTOS:
@@ -127,6 +148,11 @@ def write_samples(
 
 def write_images(images: Sequence[Tensor], folder: str | PathLike, stem: str) -> None:
     """FOLDER/STEM_01.png, FOLDER/STEM_02.png, ..."""
-    digits = max(2, len(str(len(images))))
-    for number, image in enumerate(images, start=1):
-        save_png(image, Path(folder) / f"{stem}_{number:0{digits}}.png")
+    for path, image in zip(image_paths(folder, stem, len(images)), images):
+        save_png(image, path)
+
+
+def image_paths(folder: str | PathLike, stem: str, count: int) -> list[Path]:
+    """Where `write_images` writes `count` images."""
+    digits = max(2, len(str(count)))
+    return [Path(folder) / f"{stem}_{number:0{digits}}.png" for number in range(1, count + 1)]

@@ -1,6 +1,7 @@
 """Contact sheets and strips: images of any sizes with captions, laid out on one white PNG."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from os import PathLike
 
 import numpy as np
@@ -16,7 +17,7 @@ LINE = 18  # px: height of one line of caption
 GREY = (110, 110, 110)
 COMFORTABLE = 160  # px: images smaller than this are enlarged by one whole factor for the eye
 
-Row = tuple[str, Sequence[Tensor | None]]
+Row = tuple[str | Sequence[str], Sequence[Tensor | None]]
 
 
 def contact_sheet(
@@ -24,23 +25,19 @@ def contact_sheet(
 ) -> Tensor:
     """Lay out rows of images under column headings, a small caption under the first image of each row.
 
-    rows: (caption, images) each; an image is (1 or 3, H, W) float in [-1, 1], or None for an empty cell.
+    rows: (caption, images) each, or (captions, images) with one under every image; an image is (1 or 3, H, W) float
+    in [-1, 1], or None for an empty cell.
     headings: one short text per column, '' where a column has none.
     Returns the sheet, (3, H, W) float32 in [-1, 1], and writes it to `path` as a PNG when one is given.
     """
-    cells = [
-        [(image, caption if column == 0 else "") for column, image in enumerate(images)]
-        for caption, images in rows
-    ]
-    return _finish(_lay_out(cells, headings), path)
+    return _finish(_lay_out([_captioned(*row) for row in rows], headings), path)
 
 
 def strip(
     frames: Sequence[Tensor], captions: Sequence[str] = (), path: str | PathLike | None = None
 ) -> Tensor:
     """Lay out frames from left to right, each over its caption; the rest as for `contact_sheet`."""
-    captions = list(captions) + [""] * (len(frames) - len(captions))
-    return _finish(_lay_out([list(zip(frames, captions))], ()), path)
+    return _finish(_lay_out([_captioned(captions, frames)], ()), path)
 
 
 def photo_rows(
@@ -56,6 +53,14 @@ def photo_rows(
 
 
 PHOTO_HEADINGS = ("photo", "reconstruction", "samples")
+
+
+def _captioned(
+    captions: str | Sequence[str], images: Sequence[Tensor | None]
+) -> list[tuple[Tensor | None, str]]:
+    """Each image with its caption, '' where there is none."""
+    captions = [captions] if isinstance(captions, str) else captions
+    return list(zip_longest(images, captions[: len(images)], fillvalue=""))
 
 
 def _finish(sheet: Image.Image, path: str | PathLike | None) -> Tensor:

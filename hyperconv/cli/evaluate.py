@@ -17,7 +17,7 @@ from rich.text import Text
 from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
-from hyperconv.cli.apply import Device, Run, Seed
+from hyperconv.cli.options import Device, Run, Seed
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import read_photos
 from hyperconv.metrics.inception import InceptionFront

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
-from hyperconv.cli.apply import adapt, interpolate, sample
+from hyperconv.cli.animate import animate
 from hyperconv.cli.demo import demo
 from hyperconv.cli.evaluate import evaluate
 from hyperconv.cli.info import report
+from hyperconv.cli.inject import edit, harmonize, paint, style
+from hyperconv.cli.meta import adapt, interpolate
+from hyperconv.cli.sample import reconstruct, retarget, sample, superres
 from hyperconv.cli.selftest import selftest
 from hyperconv.cli.train import Interrupted, train
 from hyperconv.cli.tune import tune
@@ -51,6 +54,8 @@ def about(
       hyperconv demo                            minutes on a CPU, then pictures
       hyperconv train photos/ --out run         learn from your own photos
       hyperconv sample run --count 8            new images of each
+      hyperconv retarget run --size 128x512     the same at another shape
+      hyperconv animate run --image lake        a photo that moves
       hyperconv interpolate run lake mountain   one photo's model to another's
       hyperconv adapt run unseen.jpg            a photo it never saw
       hyperconv evaluate run                    how good the samples are
@@ -70,7 +75,8 @@ def info() -> None:
     print(report())
 
 
-for verb in (train, sample, interpolate, adapt, evaluate, demo, info, selftest, tune):
+USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, reconstruct)
+for verb in (train, *USES, evaluate, demo, info, selftest, tune):
     app.command()(verb)
 
 

@@ -22,6 +22,7 @@ MEMORY_FORMATS = {"cpu": torch.contiguous_format, "cuda": torch.contiguous_forma
 """Of the activations, from the first layer to the last. On a CPU a step at 96x128 takes 8 % longer in channels_last;
 on a GPU neither has been measured (`benchmarks.train_step --channels-last` does)."""
 EPSILON = 1e-5  # added to a variance
+PIXELS_AT_ONCE = 2**21  # of all samples, beyond which rows go through one band after another where nothing is learned
 
 _recomputing = False
 
@@ -100,14 +101,20 @@ class ConvStack:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
 
         Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
-        of each image, which a norm looks at; None: all of it.
+        of each image, which a norm looks at; None: all of it. Without gradients and norm, an input of many pixels goes
+        through in bands of rows: memory for hidden channels stays bounded, the result is the same.
         """
         if _recomputing and torch.is_grad_enabled():
             def again(input: Tensor, flat: Tensor) -> Tensor:
                 return self._apply(input, WeightSet(self.layout, flat), sizes)
 
             return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
-        return self._apply(input, weights, sizes)
+        height, width = (side - 2 * self.margin for side in input.shape[-2:])
+        rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
+        if torch.is_grad_enabled() or self.norm or rows >= height:
+            return self._apply(input, weights, sizes)
+        bands = [input[:, :, top:min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
+        return torch.cat([self._apply(band, weights, None) for band in bands], dim=2)
 
     def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
         last = self.depth - 1

@@ -1,4 +1,4 @@
-"""One tiny run on three real photos, trained for a few steps."""
+"""Tiny runs of every system on real photos, trained for a few steps."""
 
 import pytest
 
@@ -15,6 +15,7 @@ QUICK = {
     "embedding_size": 32,
     "iterations": (12, 4),
 }
+QUICK_SINGLE = {"max_size": 40, "min_size": 16, "scale_count": 3, "hidden": 8, "iterations": (3,), "device": "cpu"}
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def quick():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The folder of a run on china, coffee (both wide) and astronaut (square)."""
+    """The folder of a meta-GAN's run on china, coffee (both wide) and astronaut (square)."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     train(load_examples(["china", "coffee", "astronaut"]), folder, device="cpu", **QUICK)
     return folder
@@ -33,6 +34,27 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(trained):
     return Model.open(trained, "cpu")
+
+
+@pytest.fixture(scope="session")
+def singles(tmp_path_factory):
+    """singles(system, preset) -> the opened run of such GANs on china and astronaut."""
+    opened = {}
+
+    def run(system: str, preset: str = "tiny") -> Model:
+        if (system, preset) not in opened:
+            folder = tmp_path_factory.mktemp(system) / "run"
+            train(load_examples(["china", "astronaut"]), folder, preset, system=system, **QUICK_SINGLE)
+            opened[system, preset] = Model.open(folder, "cpu")
+        return opened[system, preset]
+
+    return run
+
+
+@pytest.fixture(params=["meta", "consingan", "singan"])
+def any_model(request, model, singles):
+    """A run of each system in turn; all know china (wide) and astronaut (square)."""
+    return model if request.param == "meta" else singles(request.param)
 
 
 @pytest.fixture(scope="session")

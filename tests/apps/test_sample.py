@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hyperconv.apps.sample import reconstruct, retarget, sample, write_images, write_samples
+from hyperconv.apps.sample import reconstruct, sample, stretched, write_images, write_samples
 from hyperconv.data.images import read_photo
 from hyperconv.errors import InputError
 
@@ -34,7 +34,7 @@ def test_the_photos_own_size_changes_nothing(model):
 
 def test_retargeting_stretches_every_scale_alike(model):
     photo_model = model.photo_model("china")
-    wide = retarget(photo_model, (21, 64))
+    wide = stretched(photo_model, (21, 64))
     assert [tuple(sizes[0].tolist()) for sizes in wide.sizes] == [
         (h, 2 * w) for h, w in (sizes[0].tolist() for sizes in photo_model.sizes)
     ]
@@ -90,3 +90,21 @@ def test_a_sheet_shows_no_more_than_the_first_photos(model, tmp_path, monkeypatc
     first = read_photo(write_samples(model, ["china", "coffee"], tmp_path / "b", 1)).pixels
     assert torch.equal(alone, first)
     assert (tmp_path / "b" / "coffee_01.png").is_file()
+
+
+def test_nothing_is_written_over(model, tmp_path):
+    write_samples(model, ["china"], tmp_path, 2)
+    before = (tmp_path / "china_01.png").read_bytes()
+    with pytest.raises(InputError, match="china_02.png and 1 more files are there already"):
+        (tmp_path / "china_01.png").unlink()
+        write_samples(model, ["china"], tmp_path, 2, seed=1)
+    assert not (tmp_path / "china_01.png").exists()
+    write_samples(model, ["china"], tmp_path, 2, seed=1, force=True)
+    assert (tmp_path / "china_01.png").read_bytes() != before
+
+
+def test_large_images_are_drawn_fewer_at_a_time(model, monkeypatch):
+    images = sample(model, "china", 3, size=(40, 50))
+    monkeypatch.setitem(sample.__globals__, "PIXELS_AT_ONCE", 1)
+    for one, other in zip(images, sample(model, "china", 3, size=(40, 50))):
+        torch.testing.assert_close(one, other, atol=5e-3, rtol=0)

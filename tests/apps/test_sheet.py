@@ -94,3 +94,11 @@ def test_long_and_foreign_names_draw_inside_their_column(name):
     sheet = contact_sheet([(name, [plain(1.0, 160, 160)])])
     assert sheet.shape[2] == 2 * GAP + 160
     assert (sheet[:, :, -GAP + 1 :] == 1).all()
+
+
+def test_every_image_of_a_row_may_have_a_caption():
+    images = [plain(1.0, 160, 160), None, plain(1.0, 160, 160)]
+    ink = [(contact_sheet([(captions, images)]) < 0.9).all(dim=0)[GAP + 160 :] for captions in (("a", "", "b"), "a")]
+    last = 2 * (GAP + 160) - 160
+    assert ink[0][:, :160].any() and ink[0][:, last:].any()
+    assert ink[1][:, :160].any() and not ink[1][:, last:].any()

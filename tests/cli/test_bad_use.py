@@ -187,7 +187,7 @@ def test_what_can_happen_on_the_way(hyperconv, run, monkeypatch, error, code, to
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("hyperconv.cli.apply.write_samples", fail)
+    monkeypatch.setattr("hyperconv.cli.sample.write_samples", fail)
     answer = hyperconv("sample", run)
     assert answer.code == code
     assert answer.error.startswith("hyperconv: ") and answer.error.count("\n") == 1 and told in answer.error
@@ -197,7 +197,7 @@ def test_the_unexpected_goes_to_a_log(hyperconv, run, monkeypatch, tmp_path):
     def fail(*arguments, **options):
         raise ZeroDivisionError("quite\nunexpected")
 
-    monkeypatch.setattr("hyperconv.cli.apply.write_samples", fail)
+    monkeypatch.setattr("hyperconv.cli.sample.write_samples", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     answer = hyperconv("sample", run)
     (log,) = tmp_path.glob("hyperconv-*.log")
@@ -214,7 +214,7 @@ def test_a_traceback_on_request(run, monkeypatch):
     def fail(*arguments, **options):
         raise ZeroDivisionError("wanted")
 
-    monkeypatch.setattr("hyperconv.cli.apply.write_samples", fail)
+    monkeypatch.setattr("hyperconv.cli.sample.write_samples", fail)
     monkeypatch.setenv("HYPERCONV_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError, match="wanted"):
         main(["sample", str(run)])

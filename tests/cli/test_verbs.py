@@ -137,6 +137,19 @@ def test_adapt(hyperconv, run, photos):
     assert files(folder) == ["reconstruction.png", "sample_01.png", "sheet.png"]
 
 
+def test_nothing_is_written_over(hyperconv, run, photos, tmp_path):
+    flower = photos.parent / "flower.png"
+    for arguments, file in (
+        (("sample", run, "-i", "china", "-n", 1), "china_01.png"),
+        (("interpolate", run, "china", "coffee", "--steps", 2), "china-coffee_01.png"),
+        (("adapt", run, flower, "-n", 1), "reconstruction.png"),
+    ):
+        arguments = (*arguments, "--out", tmp_path / arguments[0])
+        assert hyperconv(*arguments).code == 0
+        assert hyperconv(*arguments).complains(file, "--force")
+        assert hyperconv(*arguments, "--force").code == 0
+
+
 def test_demo(hyperconv, tmp_path, monkeypatch):
     quick = presets.preset("tiny", max_size=24, min_size=16, scale_count=2, iterations=(1,))
     monkeypatch.setitem(presets.PRESETS["meta"], "tiny", quick)
@@ -157,7 +170,12 @@ def test_version(hyperconv):
 
 
 @pytest.mark.parametrize(
-    "verb", [(), ("train",), ("sample",), ("interpolate",), ("adapt",), ("demo",), ("info",)]
+    "verb",
+    [
+        (),
+        *((verb,) for verb in ("train", "sample", "retarget", "superres", "animate", "harmonize", "edit", "paint")),
+        *((verb,) for verb in ("style", "interpolate", "adapt", "reconstruct", "demo", "info")),
+    ],
 )
 def test_help_teaches_by_example(hyperconv, verb):
     answer = hyperconv(*verb, "--help")

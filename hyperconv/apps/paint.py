@@ -1,0 +1,111 @@
+"""Paintings to photos, and the structure of one photo in the style of another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+from torch import Tensor
+
+from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, written_to
+from hyperconv.apps.model import Model
+from hyperconv.apps.sample import stretched
+from hyperconv.apps.sheet import contact_sheet
+from hyperconv.data.images import read_photo, resize, save_png
+from hyperconv.data.palette import palette, quantised, recoloured
+from hyperconv.data.pyramid import MIN_SIDE
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.photo_model import PhotoModel
+
+COLOURS = 5  # of the published quantisation
+PAINT_DEPTH, STYLE_DEPTH = 0.25, 0.5  # of the pyramid, where a picture enters
+SAME_SHAPE = 1.05  # quotient of aspect ratios, at most
+
+
+def paint(
+    model: Model,
+    name: str | int | PathLike,
+    painting: Tensor,
+    *,
+    quantise: bool = True,
+    start_scale: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """A painting or clip art (C, h, w) as a photo like the one named: (C, H, W) in [-1, 1], in the painting's shape.
+
+    quantise: the photo, at the scale where the painting enters, is brought to 5 colours (k-means), and the painting
+    painted with them. start_scale: the first scale that draws; a coarser one keeps less of the painting. The result
+    has as many pixels as the photo. InputError where the run cannot do it.
+    """
+    start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
+    holder, index = model.find(name)
+    painting = as_model_sees(model, painting)
+    if quantise:
+        photo = holder.photo(index, max(0, start_scale - 1))
+        colours = palette(photo, COLOURS, seeded(model.device, seed, "palette"))
+        painting = quantised(painting, colours)
+    return injected(_shaped_like(painting, holder.photo_model(index)), painting, start_scale, seed)
+
+
+def style(
+    model: Model,
+    name: str | int | PathLike,
+    structure: Tensor,
+    *,
+    start_scale: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """The structure of another photo (C, h, w) in the style of the one named: (C, H, W) in [-1, 1], in its shape.
+
+    As `paint`, but all its colours enter, moved to mean and covariance of those of the photo named.
+    """
+    start_scale = start_scale_for(model, start_scale, STYLE_DEPTH)
+    holder, index = model.find(name)
+    structure = recoloured(as_model_sees(model, structure), holder.photo(index))
+    return paint(holder, index, structure, quantise=False, start_scale=start_scale, seed=seed)
+
+
+def _shaped_like(picture: Tensor, photo_model: PhotoModel) -> PhotoModel:
+    """The model asked for images of the picture's aspect ratio, with as many pixels as before."""
+    height, width = photo_model.extent(photo_model.scales - 1)
+    stretch = picture.shape[1] / picture.shape[2] * width / height
+    if abs(math.log(stretch)) <= math.log(SAME_SHAPE):
+        return photo_model
+    sides = (height * math.sqrt(stretch), width / math.sqrt(stretch))
+    return stretched(photo_model, tuple(max(MIN_SIDE, round(side)) for side in sides))
+
+
+def write_painted(
+    model: Model, name: str | PathLike, painting: str | PathLike, folder: str | PathLike,
+    *, force: bool = False, **options,
+) -> Written:
+    """`paint` of a file: FOLDER/PHOTO-PAINTING.png, and a sheet beside it. options: those of `paint`.
+
+    InputError for files that cannot be used, or are there already without `force`.
+    """
+    return _write(paint, model, name, painting, folder, ("photo", "painting", "painted"), force, options)
+
+
+def write_styled(
+    model: Model, name: str | PathLike, structure: str | PathLike, folder: str | PathLike,
+    *, force: bool = False, **options,
+) -> Written:
+    """`style` of a file: FOLDER/PHOTO-STRUCTURE.png, and a sheet beside it; as `write_painted`."""
+    return _write(style, model, name, structure, folder, ("style", "structure", "result"), force, options)
+
+
+def _write(
+    function: Callable[..., Tensor], model: Model, name: str | PathLike, picture_path: str | PathLike,
+    folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
+) -> Written:
+    holder, index = model.find(name)
+    picture = read_photo(picture_path)
+    remarks = [f"{picture_path}: {note}" for note in picture.notes]
+    written = written_to(folder, holder.names[index], picture_path, remarks, force)
+    result = function(holder, index, picture.pixels, **options)
+    save_png(result, written.image)
+    shown = resize(picture.pixels, tuple(result.shape[1:]))
+    contact_sheet([(written.image.stem, [holder.photo(index), shown, result])], headings, written.sheet)
+    return written

@@ -1,0 +1,75 @@
+"""Options and arguments that several verbs share, and how sizes are written."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hyperconv.apps.model import Model
+from hyperconv.errors import InputError
+
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder that `hyperconv train` wrote.", show_default=False)
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="NAME",
+        show_default=False,
+        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all).",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="NAME",
+        show_default=False,
+        help="The photo of the run whose model is used, by its name or the beginning of it; with a meta-GAN also the "
+        "file of one it never saw (default: the only photo).",
+    ),
+]
+Count = Annotated[
+    int, typer.Option("--count", "-n", min=1, metavar="NUMBER", help="How many samples of each photo.")
+]
+Seed = Annotated[int, typer.Option(help="Same seed, same images.", metavar="NUMBER")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.", metavar="DEVICE")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where the files go (default: a folder inside RUN).",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over files that are there already.")]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """'128x512' -> (128, 512)."""
+    if text is None:
+        return None
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isascii() and height.isdecimal() and width.isascii() and width.isdecimal()):
+        raise InputError(
+            f"--size {text!r} is not a size; write height x width in pixels, for example --size 128x192"
+        )
+    return int(height), int(width)
+
+
+def the_photo(model: Model, name: str | None) -> str:
+    """The photo named, or the only one of the run."""
+    if name is not None:
+        return name
+    if len(model.names) > 1:
+        raise InputError(
+            f"this run has {len(model.names)} photos: choose one with --image, for example {model.names[0]}"
+        )
+    return model.names[0]

@@ -1,0 +1,147 @@
+"""New images of a run's photos: sample, retarget, superres, reconstruct."""
+
+from typing import Annotated
+
+import typer
+
+from hyperconv.apps.model import Model
+from hyperconv.apps.reconstruction import write_reconstructions
+from hyperconv.apps.retarget import write_retargeted
+from hyperconv.apps.sample import write_samples
+from hyperconv.apps.superres import write_superres
+from hyperconv.cli.options import Count, Device, Force, Images, Out, Run, Seed, parse_size
+
+
+def sample(
+    run: Run,
+    image: Images = None,
+    count: Count = 6,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            show_default=False,
+            help="Height x width of the samples in pixels (default: the photo's).",
+        ),
+    ] = None,
+    start_scale: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="K",
+            help="Keep the photo itself below scale K, draw only the finer scales: "
+            "0 invents the layout too, 1 and up vary ever smaller things.",
+        ),
+    ] = 0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    force: Force = False,
+) -> None:
+    """Draw new images of photos in a run.
+
+    Writes every sample as a PNG, and sheet.png: photo, reconstruction and
+    samples side by side.
+
+    \b
+    Examples:
+      hyperconv sample run                                six samples of every photo
+      hyperconv sample run --image lake --count 20        twenty of one
+      hyperconv sample run -i lake --size 128x512         a panorama
+      hyperconv sample run -i lake --start-scale 2        the same layout, other details
+    """
+    wanted_size, model, out = parse_size(size), Model.open(run, device), out or run / "samples"
+    names = image or model.names
+    sheet = write_samples(
+        model, names, out, count, seed=seed, size=wanted_size, start_scale=start_scale, force=force
+    )
+    print(f"{count * len(names)} samples in {out}\nsheet: {sheet}")
+
+
+def retarget(
+    run: Run,
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="HxW", show_default=False, help="Height x width of the results in pixels; any size and shape."
+        ),
+    ],
+    image: Images = None,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, metavar="NUMBER", help="How many versions of each photo.")
+    ] = 1,
+    new_layout: Annotated[
+        bool,
+        typer.Option("--new-layout", help="Also draw the layout anew; without, things keep their place, stretched."),
+    ] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    force: Force = False,
+) -> None:
+    """Bring photos of a run to another size and shape.
+
+    The layout of the photo is stretched, its texture is drawn anew in its
+    own size. Writes a PNG for each version, and a sheet that shows the photo,
+    the photo resized, and the results.
+
+    \b
+    Examples:
+      hyperconv retarget run --image lake --size 128x512     a panorama
+      hyperconv retarget run -i lake --size 512x512 -n 4     four larger squares
+      hyperconv retarget run --size 200x300 --new-layout     every photo, freely
+    """
+    wanted, model, out = parse_size(size), Model.open(run, device), out or run / "retargeted"
+    names = image or model.names
+    sheet = write_retargeted(model, names, out, wanted, count, seed=seed, new_layout=new_layout, force=force)
+    print(f"{count * len(names)} images of {size} in {out}\nsheet: {sheet}")
+
+
+def superres(
+    run: Run,
+    image: Images = None,
+    factor: Annotated[
+        float, typer.Option(metavar="NUMBER", help="Height and width of the result over the photo's as trained.")
+    ] = 4.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    force: Force = False,
+) -> None:
+    """Enlarge photos of a run beyond their size, with detail of their own.
+
+    The finest generator works on its own enlarged result, again and again
+    (a ConSinGAN's scales all on the large photo). It invents detail like
+    the photo's. Writes a PNG for each photo, and a sheet that shows it
+    beside plain enlargement.
+
+    \b
+    Examples:
+      hyperconv superres run --image lake                    4 times the size
+      hyperconv superres run --image lake --factor 2.5
+    """
+    model, out = Model.open(run, device), out or run / "superres"
+    names = image or model.names
+    sheet = write_superres(model, names, out, factor, seed=seed, force=force)
+    print(f"{len(names)} images {factor:g} times the size in {out}\nsheet: {sheet}")
+
+
+def reconstruct(
+    run: Run, image: Images = None, device: Device = "auto", out: Out = None, force: Force = False
+) -> None:
+    """Show the photos of a run as their models know them, and how far off that is.
+
+    Writes a PNG for each photo, and a sheet of photos and reconstructions.
+    RMSE is of values from 0 to 1.
+
+    \b
+    Examples:
+      hyperconv reconstruct run
+      hyperconv reconstruct run --image lake --out lake
+    """
+    model, out = Model.open(run, device), out or run / "reconstructions"
+    sheet, results = write_reconstructions(model, image or model.names, out, force=force)
+    width = max(len(result.name) for result in results)
+    for result in results:
+        print(f"{result.name:{width}}  PSNR {result.psnr:.2f} dB  RMSE {result.rmse:.4f}")
+    print(f"sheet: {sheet}")

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from hyperconv.apps.inject import start_scale_for
+from hyperconv.apps.model import Model
+from hyperconv.apps.paint import paint, style, write_painted, write_styled
+from hyperconv.apps.train import train
+from hyperconv.data.examples import load_examples
+from hyperconv.data.images import resize, save_png
+from hyperconv.errors import InputError
+
+
+def drawing(height=48, width=72):
+    """Blue above green."""
+    picture = torch.empty(3, height, width)
+    picture[:] = torch.tensor([-0.8, -0.2, 0.9])[:, None, None]
+    picture[:, height // 2:] = torch.tensor([-0.5, 0.6, -0.7])[:, None, None]
+    return picture
+
+
+@pytest.mark.parametrize("function", [paint, style])
+def test_the_result_has_the_pictures_shape_and_the_photos_pixels(any_model, function):
+    height, width = any_model.photo("astronaut").shape[1:]
+    image = function(any_model, "astronaut", drawing())
+    assert abs(image.shape[2] / image.shape[1] - 1.5) < 0.1
+    assert abs(image.shape[1] * image.shape[2] / (height * width) - 1) < 0.1
+    assert image.abs().max() <= 1 and torch.equal(image, function(any_model, "astronaut", drawing()))
+    assert function(any_model, "astronaut", drawing(64, 64)).shape == (3, height, width)
+
+
+def test_quantising_leaves_little_of_the_paintings_own_colours(model):
+    garish = drawing() * 0 + torch.tensor([1.0, -1, 1])[:, None, None]
+    photo = model.photo("china").mean(dim=(1, 2))
+    as_is, quantised = (paint(model, "china", garish, quantise=choice, start_scale=2) for choice in (False, True))
+    assert (quantised.mean(dim=(1, 2)) - photo).norm() < (as_is.mean(dim=(1, 2)) - photo).norm()
+
+
+def test_structure_comes_from_the_picture(any_model):
+    upright, flipped = drawing(32, 32), drawing(32, 32).flip(1)
+    carries_images = any_model.system.generator_template.carries_images
+    late = {"start_scale": 2} if carries_images else {}
+    results = [style(any_model, "astronaut", picture, **late) for picture in (upright, flipped)]
+    assert not torch.equal(*results)
+    if carries_images:
+        wanted = [resize(picture, tuple(results[0].shape[1:])) for picture in (upright, flipped)]
+        for own in (0, 1):
+            error = [(results[own] - picture).square().mean() for picture in wanted]
+            assert error[own] < error[1 - own]
+
+
+def test_a_run_that_has_seen_noise_alone_takes_no_picture(tmp_path):
+    run = train(
+        load_examples(["astronaut"]), tmp_path / "run", "tiny", system="consingan", fixed_input="noise", max_size=24,
+        hidden=4, iterations=(1,), scale_count=2, device="cpu",
+    )
+    with pytest.raises(InputError, match="noise alone.*tiny-harmonize"):
+        start_scale_for(Model.open(run.path, "cpu"), None, 0.5)
+
+
+def test_writing(any_model, tmp_path):
+    save_png(drawing(), tmp_path / "sketch.png")
+    for write, folder in ((write_painted, "a"), (write_styled, "b")):
+        written = write(any_model, "china", tmp_path / "sketch.png", tmp_path / folder)
+        assert sorted(file.name for file in (tmp_path / folder).iterdir()) == [
+            "china-sketch.png", "china-sketch_sheet.png"
+        ]
+        assert written.sheet.name == "china-sketch_sheet.png" and written.remarks == []
+        with pytest.raises(InputError, match="already"):
+            write(any_model, "china", tmp_path / "sketch.png", tmp_path / folder)

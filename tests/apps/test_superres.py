@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hyperconv.apps.superres import superres, write_superres
+from hyperconv.data.images import read_photo, resize, save_png
+from hyperconv.errors import InputError
+
+
+@pytest.mark.parametrize("factor", [1.1, 2, 3.7])
+def test_the_size_is_exact(any_model, factor):
+    height, width = any_model.photo("china").shape[1:]
+    image = superres(any_model, "china", factor)
+    assert image.shape == (3, round(height * factor), round(width * factor))
+    assert image.isfinite().all() and image.abs().max() <= 1
+
+
+def test_it_is_the_photo_that_is_enlarged(model):
+    photo = model.photo("astronaut")
+    small = resize(superres(model, "astronaut", 2), tuple(photo.shape[1:]))
+    others = resize(model.photo("china"), tuple(photo.shape[1:]))
+    assert (small - photo).square().mean() < (others - photo).square().mean()
+
+
+def test_the_same_seed_gives_the_same_image(any_model):
+    assert torch.equal(superres(any_model, "china", 2, seed=1), superres(any_model, "china", 2, seed=1))
+    assert not torch.equal(superres(any_model, "china", 2, seed=1), superres(any_model, "china", 2, seed=2))
+
+
+@pytest.mark.parametrize("factor", [1, 0.5, -2, float("nan"), float("inf")])
+def test_impossible_factors(model, factor):
+    with pytest.raises(InputError, match="factor"):
+        superres(model, "china", factor)
+
+
+def test_a_photo_the_meta_gan_never_saw(model, tmp_path, flower):
+    save_png(flower.pixels[:, ::8, ::8], tmp_path / "flower.png")
+    sheet = write_superres(model, [tmp_path / "flower.png"], tmp_path / "out", 2)
+    height, width = read_photo(tmp_path / "out" / "flower_x2.png").pixels.shape[1:]
+    assert max(height, width) == 2 * model.config.max_size and sheet.name == "x2_sheet.png"
+
+
+def test_unfinished_runs(singles, monkeypatch):
+    singan, consingan = singles("singan"), singles("consingan")
+    for run in (singan, consingan):
+        monkeypatch.setattr(run, "config", replace(run.config, scale_count=4))
+    with pytest.raises(InputError, match="3 of 4 scales"):
+        superres(singan, "china", 2)
+    assert superres(consingan, "china", 2).shape == (3, 54, 80)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from hyperconv.data.collection import Collection
+from hyperconv.data.images import Photo, resize
+from hyperconv.gan.presets import preset
+from hyperconv.gan.single import SingleGANs
+from hyperconv.gan.tune import fine_tune
+
+
+@pytest.fixture
+def started():
+    """(model of one photo, critic template and weights, the photo, a composite at the coarsest scale, config)."""
+    config = preset("tiny-harmonize", "consingan", max_size=32, min_size=16, hidden=6, learning_rate=5e-3)
+    ramp = torch.linspace(-0.8, 0.8, 48)
+    collection = Collection([Photo("ramp", torch.stack([ramp.expand(40, 48)] * 3))], config.pyramid())
+    system = SingleGANs(config, collection).requires_grad_(False)
+    system.grow(3)
+    numbers = system.contexts(collection, torch.tensor([0]))
+    model = system.requires_grad_(False).photo_model(numbers, collection.sizes, torch.full((1, 3), 0.1))
+    picture = resize(torch.rand(1, 3, 30, 36) * 2 - 1, model.extent(0))
+    critic = system.discriminator_template, system.discriminator.weights(numbers)
+    return model, critic, collection.batch([0], 2).images, picture, config
+
+
+def test_the_newest_scale_and_the_tail_learn_the_photo(started):
+    model, critic, photo, picture, config = started
+    error = (model.reconstruct() - photo).square().mean()
+    before = [weights.flat.clone() for weights in (*model.weights, model.tail)]
+    steps = list(fine_tune(model, *critic, photo, picture, 12, config))
+    assert [taken for taken, _ in steps] == list(range(1, 13))
+    tuned = steps[-1][1]
+    assert (tuned.reconstruct() - photo).square().mean() < error
+    changed = [not torch.equal(a.flat, b) for a, b in zip((*tuned.weights, tuned.tail), before)]
+    assert changed == [False, False, True, True]
+    assert all(torch.equal(a.flat, b) for a, b in zip((*model.weights, model.tail), before))
+    assert not tuned.weights[-1].flat.requires_grad and not tuned.tail.flat.requires_grad
+
+
+def test_it_depends_on_the_composite_and_the_seed_alone(started):
+    model, critic, photo, picture, config = started
+    first, again, other = (
+        list(fine_tune(model, *critic, photo, given, 3, config))[-1][1].weights[-1].flat
+        for given in (picture, picture, -picture)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
