@@ -90,7 +90,7 @@ def animate(
     holder, index = model.find(name)
     photo_model = holder.photo_model(index)
     if start_scale is None:
-        start_scale = 0 if model.config.first_input == "noise" else min(1, photo_model.scales - 1)
+        start_scale = model.first_drawn
     check_start_scale(photo_model, start_scale)
     results = []
     for image in islice(_frames(photo_model, alpha, beta, start_scale, frames if loop else None, seed), frames):

@@ -64,6 +64,11 @@ class Model:
         return self.system.scales
 
     @property
+    def first_drawn(self) -> int:
+        """The coarsest scale that noise means something to: 1 where the coarsest has seen altered photos instead."""
+        return 0 if self.config.first_input == "noise" else min(1, self.scales - 1)
+
+    @property
     def names(self) -> list[str]:
         return self.collection.names
 

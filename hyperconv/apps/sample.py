@@ -31,15 +31,17 @@ def sample(
     *,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    start_scale: int = 0,
+    start_scale: int | None = None,
 ) -> list[Tensor]:
     """`count` random images (C, H, W) in [-1, 1] of one photo of the model.
 
     size: (height, width) in pixels, at least 11 each; default the photo's. start_scale K keeps what the scales
-    below K reconstruct of the photo and draws the scales from K on; 0 draws everything. InputError for an unknown
-    name, a size or a scale that cannot be.
+    below K reconstruct of the photo and draws the scales from K on; 0 draws everything. None is 0, or 1 for a
+    ConSinGAN whose coarsest scale has seen altered photos, not noise. InputError for an unknown name, a size or a
+    scale that cannot be.
     """
     photo_model = model.photo_model(name)
+    start_scale = model.first_drawn if start_scale is None else start_scale
     check_start_scale(photo_model, start_scale)
     kept = None
     if start_scale > 0:
@@ -121,7 +123,7 @@ def write_samples(
     *,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    start_scale: int = 0,
+    start_scale: int | None = None,
     force: bool = False,
 ) -> Path:
     """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned).

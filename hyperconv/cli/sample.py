@@ -25,14 +25,15 @@ def sample(
         ),
     ] = None,
     start_scale: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             metavar="K",
-            help="Keep the photo itself below scale K, draw only the finer scales: "
-            "0 invents the layout too, 1 and up vary ever smaller things.",
+            show_default=False,
+            help="Keep the photo as the model knows it below scale K, draw only the finer scales: "
+            "0 (default) invents the layout too, 1 and up vary ever smaller things.",
         ),
-    ] = 0,
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,

@@ -167,6 +167,7 @@ PRESETS = {
     "singan": {
         "paper": SINGAN,
         "paper-animate": replace(SINGAN, borders="noise"),
+        "paper-superres": replace(SINGAN, min_size=18, reconstruction_weight=100.0),
         "small": replace(SINGAN, scale_count=8, **SMALL),
         "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
     },

@@ -108,3 +108,9 @@ def test_large_images_are_drawn_fewer_at_a_time(model, monkeypatch):
     monkeypatch.setitem(sample.__globals__, "PIXELS_AT_ONCE", 1)
     for one, other in zip(images, sample(model, "china", 3, size=(40, 50))):
         torch.testing.assert_close(one, other, atol=5e-3, rtol=0)
+
+
+def test_a_run_trained_on_altered_photos_keeps_its_coarsest_scale(singles):
+    model = singles("consingan", "tiny-harmonize")
+    assert torch.equal(sample(model, 0, 1)[0], sample(model, 0, 1, start_scale=1)[0])
+    assert not torch.equal(sample(model, 0, 1)[0], sample(model, 0, 1, start_scale=0)[0])
