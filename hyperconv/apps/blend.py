@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, written_to
@@ -17,7 +16,7 @@ from hyperconv.data.images import read_photo, resize, save_png
 from hyperconv.data.mask import read_mask, soft_mask
 from hyperconv.errors import InputError
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.tune import fine_tune
+from hyperconv.gan.retrain import fine_tune
 
 OnStep = Callable[[int, int], None] | None  # (steps taken, all)
 STRETCH = 1.1  # of a composite's shape against its photo's, at most
@@ -118,7 +117,7 @@ def _fine_tuned(
             f"fine-tuning on a composite is ConSinGAN's: a run of --system {model.config.system} cannot be; "
             "leave --fine-tune out"
         )
-    critic = model.system.discriminator_template, model.system.discriminator.weights(torch.tensor([index]))
+    critic = model.critic(index, model.scales - 1)
     picture = resize(picture, photo_model.extent(0))[None]
     tuned = photo_model
     for taken, tuned in fine_tune(photo_model, *critic, photo[None], picture, steps, model.config):

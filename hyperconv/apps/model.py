@@ -13,10 +13,14 @@ from torch import Tensor
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo, read_photo
 from hyperconv.errors import InputError
+from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.run import Run, load_system
+from hyperconv.gan.single import critic_template
 from hyperconv.gan.system import System
 from hyperconv.gan.tune import tune
+from hyperconv.nn.layout import WeightSet
 
 
 def resolve_device(name: str) -> torch.device:
@@ -105,6 +109,22 @@ class Model:
         indices = self._indices(photos)
         return [self.collection.batch(indices, scale).images for scale in range(self.scales)]
 
+    def critic(self, photo: str | int, scale: int) -> tuple[Discriminator, WeightSet]:
+        """A photo's critic for one scale, its template and weights: the finest one's, if it is of that scale's kind.
+
+        Where critics grow with the scales and those below are not kept, one that has learned nothing.
+        """
+        index = self._indices([photo])
+        if not self.config.alone:
+            network = self.system.discriminator
+            squares = self.collection.embedding_inputs(index, self.config.embedding_size)
+            return self.system.discriminator_template, network.weights(network.embed(squares), 0)
+        template = critic_template(self.config, self.system.channels, scale)
+        if template.stack.layout == self.system.discriminator.layout:
+            return template, self.system.discriminator.weights(torch.tensor(index))
+        fresh = template.stack.initial(seeded(self.device, self.config.seed, "critic", scale))
+        return template, WeightSet(template.stack.layout, fresh[None])
+
     def with_photos(self, photos: Sequence[Photo]) -> Model:
         """The same system looking at other photos, which it need never have seen. InputError where it cannot."""
         if self.config.alone:
@@ -138,12 +158,8 @@ class Model:
         photo_model = self.photo_model(photo)
         if steps == 0:
             return photo_model
-        critic, pyramid = self.system.discriminator, self.pyramid([photo])
-        squares = self.collection.embedding_inputs(self._indices([photo]), self.config.embedding_size)
-        critic_weights = critic.weights(critic.embed(squares), 0)
-        stages = tune(
-            photo_model, self.system.discriminator_template, critic_weights, pyramid, steps, self.config
-        )
+        pyramid = self.pyramid([photo])
+        stages = tune(photo_model, *self.critic(photo, self.scales - 1), pyramid, steps, self.config)
         for taken, photo_model in stages:
             if on_step is not None:
                 on_step(taken, steps * self.scales)

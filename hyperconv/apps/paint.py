@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, written_to
@@ -16,11 +17,14 @@ from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import read_photo, resize, save_png
 from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.data.pyramid import MIN_SIDE
+from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.retrain import repaint
 
 COLOURS = 5  # of the published quantisation
 PAINT_DEPTH, STYLE_DEPTH = 0.25, 0.5  # of the pyramid, where a picture enters
+OnStep = Callable[[int, int], None] | None
 SAME_SHAPE = 1.05  # quotient of aspect ratios, at most
 
 
@@ -30,23 +34,49 @@ def paint(
     painting: Tensor,
     *,
     quantise: bool = True,
+    retrain_steps: int = 0,
     start_scale: int | None = None,
     seed: int = 0,
+    on_step: OnStep = None,
 ) -> Tensor:
     """A painting or clip art (C, h, w) as a photo like the one named: (C, H, W) in [-1, 1], in the painting's shape.
 
     quantise: the photo, at the scale where the painting enters, is brought to 5 colours (k-means), and the painting
-    painted with them. start_scale: the first scale that draws; a coarser one keeps less of the painting. The result
-    has as many pixels as the photo. InputError where the run cannot do it.
+    painted with them. retrain_steps: training steps that teach this scale to make photos of so few colours (SinGAN:
+    2,000), with on_step(taken, all) called after each. start_scale: the first scale that draws; a coarser one keeps
+    less of the painting. The result has as many pixels as the photo. InputError where the run cannot do it.
     """
     start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
     holder, index = model.find(name)
-    painting = as_model_sees(model, painting)
+    painting, photo_model = as_model_sees(model, painting), holder.photo_model(index)
+    if retrain_steps and not (quantise and photo_model.generator.carries_images):
+        raise InputError(
+            "only a scale that few colours enter can be trained on them: retraining needs quantised colours and a "
+            f"system that carries images, and this run is of --system {model.config.system}"
+        )
     if quantise:
         photo = holder.photo(index, max(0, start_scale - 1))
         colours = palette(photo, COLOURS, seeded(model.device, seed, "palette"))
         painting = quantised(painting, colours)
-    return injected(_shaped_like(painting, holder.photo_model(index)), painting, start_scale, seed)
+    if retrain_steps:
+        photo_model = _repainted(holder, index, photo_model, start_scale, colours, retrain_steps, on_step)
+    return injected(_shaped_like(painting, photo_model), painting, start_scale, seed)
+
+
+def _repainted(
+    model: Model, index: int, photo_model: PhotoModel, scale: int, colours: Tensor, steps: int, on_step: OnStep
+) -> PhotoModel:
+    """The model with one scale trained on pictures in these colours; its critic starts as the finest one's."""
+    def few_colours(images: Tensor) -> Tensor:
+        return torch.stack([quantised(image, colours) for image in images])
+
+    critic, weights = model.critic(index, scale)
+    photo = model.photo(index, scale)[None]
+    stages = repaint(photo_model, scale, critic, weights, photo, few_colours, steps, model.config)
+    for taken, photo_model in stages:
+        if on_step is not None:
+            on_step(taken, steps)
+    return photo_model
 
 
 def style(

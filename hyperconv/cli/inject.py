@@ -116,6 +116,14 @@ def paint(
         bool,
         typer.Option("--quantise/--no-quantise", help="First paint it with five colours of the photo."),
     ] = True,
+    retrain: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="STEPS",
+            help="First train the scale it enters at on five colours (--system singan, meta); SinGAN takes 2000.",
+        ),
+    ] = 0,
     start_scale: StartScale = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -128,9 +136,14 @@ def paint(
     Examples:
       hyperconv paint run sketch.png
       hyperconv paint run -i trees sketches/ --start-scale 2 --no-quantise
+      hyperconv paint run sketch.png --retrain 2000
     """
-    write = partial(write_painted, quantise=quantise, start_scale=start_scale, seed=seed)
-    _each(write, run, painting, image, out or run / "painted", device, force)
+    with counted("training on five colours") as on_step:
+        write = partial(
+            write_painted, quantise=quantise, retrain_steps=retrain, start_scale=start_scale, seed=seed,
+            on_step=on_step if retrain else None,
+        )
+        _each(write, run, painting, image, out or run / "painted", device, force)
 
 
 def style(

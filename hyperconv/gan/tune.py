@@ -1,4 +1,4 @@
-"""A few steps more for single photos: of weights that a hypernetwork gave, or of a ConSinGAN on a composite."""
+"""A few steps of ordinary training on one photo, started from the weights its hypernetwork gave it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import draw_noise
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.player import Group, Player
 from hyperconv.gan.presets import Config
-from hyperconv.gan.round import Rules, draw, play_critic, play_generator, play_together
+from hyperconv.gan.round import Rules, play_together
 from hyperconv.nn.layout import WeightSet
 from hyperconv.nn.sources import FreeWeights
 
@@ -55,31 +54,3 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
                 canvas.mean(error, model.sizes[scale]).sum().backward()
             optimizer.step()
             yield scale * steps + step + 1, replace(model, weights=[s.weights().detach() for s in sources])
-
-
-def fine_tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Tensor, pictures: Tensor,
-              steps: int, config: Config) -> Iterator[tuple[int, PhotoModel]]:
-    """Train the newest scale and the tail on for `steps` steps, with pictures in place of the coarsest noise.
-
-    Hinz et al. (2021), section 4: a ConSinGAN's last stage gets used to one composite. photos: canvas (B, C, H, W) of
-    the finest scale, still what is reconstructed; pictures (B, C, h, w): the composites at the coarsest. Yields (steps
-    taken so far, model) after each step; the given model is left alone.
-    """
-    body, tail, judge = (FreeWeights.from_weight_set(w) for w in (model.weights[-1], model.tail, critic_weights))
-    generator = Player("generator", [Group([body.flat, tail.flat])], config)
-    discriminator = Player("discriminator", [Group([judge.flat])], config)
-    rules = Rules(config.penalty_weight, config.penalty_norm, config.reconstruction_weight)
-    each, rate = photos.new_ones(model.batch), photos.new_tensor(config.learning_rate)
-    sizes, extents = model.sizes[-1], [model.extent(scale) for scale in range(model.scales)]
-    for step in range(steps):
-        source = seeded(photos.device, config.seed, "fine-tune", step)
-        noise = draw_noise(extents, model.batch, model.generator, source, config.critic_steps)._replace(z=pictures)
-        current = replace(model, weights=[*model.weights[:-1], body.weights()], tail=tail.weights())
-        fake, reconstruction = draw(current, noise, model.scales - 1)
-        for alpha in noise.alpha:
-            play_critic(critic, judge.weights(), photos, fake.detach(), sizes, alpha, rules, each)
-            discriminator.update(rate)
-        play_generator(critic, judge.weights(), photos, fake, reconstruction, sizes, rules, each)
-        generator.update(rate, config.generator_steps)
-        yield step + 1, replace(current, weights=[*model.weights[:-1], body.weights().detach()],
-                                tail=tail.weights().detach())

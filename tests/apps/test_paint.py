@@ -67,3 +67,21 @@ def test_writing(any_model, tmp_path):
         assert written.sheet.name == "china-sketch_sheet.png" and written.remarks == []
         with pytest.raises(InputError, match="already"):
             write(any_model, "china", tmp_path / "sketch.png", tmp_path / folder)
+
+
+@pytest.mark.parametrize("system", ["meta", "singan"])
+def test_a_scale_trained_on_few_colours_paints_otherwise(model, singles, system):
+    model, taken = model if system == "meta" else singles(system), []
+    plain, retrained, again = (
+        paint(model, "china", drawing(), retrain_steps=steps, start_scale=1, on_step=lambda *at: taken.append(at))
+        for steps in (0, 2, 2)
+    )
+    assert not torch.equal(plain, retrained) and torch.equal(retrained, again)
+    assert taken == [(1, 2), (2, 2)] * 2
+
+
+def test_only_a_scale_that_few_colours_enter_is_retrained(model, singles):
+    with pytest.raises(InputError, match="retraining needs quantised colours"):
+        paint(model, "china", drawing(), quantise=False, retrain_steps=2)
+    with pytest.raises(InputError, match="--system consingan"):
+        paint(singles("consingan"), "china", drawing(), retrain_steps=2)

@@ -3,9 +3,10 @@ import torch
 
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo, resize
+from hyperconv.gan.photo_model import Carried, no_noise
 from hyperconv.gan.presets import preset
+from hyperconv.gan.retrain import fine_tune, repaint
 from hyperconv.gan.single import SingleGANs
-from hyperconv.gan.tune import fine_tune
 
 
 @pytest.fixture
@@ -44,3 +45,28 @@ def test_it_depends_on_the_composite_and_the_seed_alone(started):
         for given in (picture, picture, -picture)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_scale_learns_to_make_the_photo_of_few_colours():
+    config = preset("tiny", "singan", max_size=32, min_size=16, scale_count=3, hidden=6, learning_rate=5e-3)
+    ramp = torch.linspace(-0.8, 0.8, 48)
+    collection = Collection([Photo("ramp", torch.stack([ramp.expand(40, 48)] * 3))], config.pyramid())
+    system = SingleGANs(config, collection).requires_grad_(False)
+    system.grow(3)
+    numbers = system.contexts(collection, torch.tensor([0]))
+    model = system.requires_grad_(False).photo_model(numbers, collection.sizes, torch.full((1, 3), 0.1))
+    critic = system.discriminator_template, system.discriminator.weights(numbers)
+    photo, seen = collection.batch([0], 1).images, []
+
+    def few_colours(images):
+        seen.append(images.shape[0])
+        return images.sign()
+
+    def error(painter):
+        below = Carried(model.climb_fixed(stop=1).values.sign(), model.grid(0), 0)
+        return (painter.next(below, no_noise).values - photo).square().mean()
+
+    painted = list(repaint(model, 1, *critic, photo, few_colours, 12, config))[-1][1]
+    assert error(painted) < error(model) and seen == [2] * 12
+    changed = [not torch.equal(a.flat, b.flat) for a, b in zip(painted.weights, model.weights)]
+    assert changed == [False, True, False]
