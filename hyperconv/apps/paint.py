@@ -73,10 +73,10 @@ def _repainted(
     critic, weights = model.critic(index, scale)
     photo = model.photo(index, scale)[None]
     stages = repaint(photo_model, scale, critic, weights, photo, few_colours, steps, model.config)
-    for taken, photo_model in stages:
+    for taken, painter in stages:
         if on_step is not None:
             on_step(taken, steps)
-    return photo_model
+    return painter
 
 
 def style(
