@@ -50,6 +50,7 @@ struct Correlation {
   Window window;
   Taps taps;
   int64_t block_rows;
+  int64_t tiles_at_once;  // for correlate_winograd, whose block_rows are a multiple of four
   Activation activation;
   double negative_slope;
 };
@@ -92,6 +93,7 @@ constexpr int scratch_slots = 2;
 struct Kernels {
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
+  void (*correlate_winograd)(const Correlation&, const Runtime&);  // only 3 x 3 taps side by side, at step 1
   void (*accumulate)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "algorithm.h"
 #include "arguments.h"
 #include "geometry.h"
 #include "instruction_set.h"
@@ -13,21 +14,25 @@
 namespace hyperconv {
 namespace {
 
-// Rows per block that fit the cache, fewer where the threads would otherwise stand idle.
-int64_t correlation_rows(const Correlation& work, const AxisTaps& rows, const AxisTaps& columns) {
-  int64_t block = choose_block_rows(rows, columns, work.in_channels, sum_bytes(work.dtype), cache_bytes());
+// Rows per block that fit the cache, fewer, a multiple of `step`, where the threads would otherwise stand idle.
+int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, int64_t step) {
   const int64_t units = 2 * thread_count(), parts = work.output.size[0] * work.groups;
-  const auto idle = [&] { return parts * ((rows.outputs + block - 1) / block) < units; };
-  while (thread_count() > 1 && block > 4 && idle()) block = (block + 1) / 2;
+  const auto idle = [&] { return parts * ((rows + block - 1) / block) < units; };
+  while (thread_count() > 1 && block > 4 && idle()) block = ((block + 1) / 2 + step - 1) / step * step;
   return block;
 }
 
 void run_correlation(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
-  work.block_rows = correlation_rows(work, rows, columns);
+  const bool winograd = use_winograd(rows, columns, work.in_channels, work.out_channels);
+  const int64_t bytes = sum_bytes(work.dtype);
+  const int64_t block = winograd ? winograd_rows(rows, columns, work.in_channels, bytes, 2 * cache_bytes())
+                                 : choose_block_rows(rows, columns, work.in_channels, bytes, cache_bytes());
+  work.block_rows = correlation_rows(work, rows.outputs, block, winograd ? 4 : 1);
+  work.tiles_at_once = winograd_tiles(work.in_channels, work.out_channels, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
   work.taps = layout.taps;
-  kernels().correlate(work, runtime());
+  (winograd ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
 }
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
