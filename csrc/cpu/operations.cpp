@@ -22,17 +22,18 @@ int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, i
   return block;
 }
 
-void run_correlation(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
-  const bool winograd = use_winograd(rows, columns, work.in_channels, work.out_channels);
-  const int64_t bytes = sum_bytes(work.dtype);
-  const int64_t block = winograd ? winograd_rows(rows, columns, work.in_channels, bytes, 2 * cache_bytes())
-                                 : choose_block_rows(rows, columns, work.in_channels, bytes, cache_bytes());
-  work.block_rows = correlation_rows(work, rows.outputs, block, winograd ? 4 : 1);
-  work.tiles_at_once = winograd_tiles(work.in_channels, work.out_channels, bytes);
+void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
+                     const Tensor& weight) {
+  const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
+  const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
+  const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
+                                : choose_block_rows(rows, columns, in, bytes, cache_bytes());
+  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
+  work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
   work.taps = layout.taps;
-  (winograd ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
+  (outputs ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
 }
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
@@ -68,7 +69,7 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<T
   work.activation = activation;
   work.negative_slope = slope;
   const Trim trim;
-  run_correlation(work,
+  run_correlation(work, Product::convolution,
                   forward_taps(height, weight.size(3), geometry.stride[0], geometry.padding[0], geometry.dilation[0]),
                   forward_taps(width, weight.size(4), geometry.stride[1], geometry.padding[1], geometry.dilation[1]),
                   weight);
@@ -136,7 +137,7 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
       work.output.size[3] = columns.outputs;
       work.output.stride[2] *= stride[0];
       work.output.stride[3] *= stride[1];
-      run_correlation(work, rows, columns, weight);
+      run_correlation(work, Product::input_gradient, rows, columns, weight);
     }
   }
   return output;

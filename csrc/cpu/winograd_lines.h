@@ -1,22 +1,23 @@
-// Winograd's minimal filtering F(4, 3) along one axis: four outputs of a 3-tap correlation from six inputs with six
-// products in place of twelve,
+// Winograd's minimal filtering along one axis. F(M, 3) makes M outputs of a 3-tap correlation from M + 2 inputs with
+// M + 2 products in place of 3 M,
 //     y = A' [(G g) * (B' d)],
-// and F(4 x 4, 3 x 3), the same along both axes: 36 products in place of 144 (Lavin and Gray, "Fast algorithms for
-// convolutional neural networks", 2016).
+// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 36 in place of 144 for M = 4 (Lavin
+// and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of the same matrices give the
+// gradient by the taps, G' [(A y) * (B' d)].
 //
-// The interpolation points are 0, +-2/3, +-3/2 and infinity. The usual 0, +-1, +-2 make errors four times those of a
-// direct float32 convolution; these, two pairs whose product is one, keep the three matrices' entries near one and the
-// error below twice it.
+// F(2, 3) interpolates at 0, +-1 and infinity, F(4, 3) at 0, +-2/3, +-3/2 and infinity: the usual 0, +-1, +-2 make more
+// than twice the rounding error that these do, two pairs whose product is one.
 #pragma once
 
 #include "vector.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
-constexpr int tile_inputs = 6, tile_outputs = 4, tile_taps = 3;
-constexpr int tile_products = tile_inputs * tile_inputs, tile_pixels = tile_outputs * tile_outputs;
+constexpr int kernel_taps = 3;
+constexpr int tile_inputs(int outputs) { return outputs + kernel_taps - 1; }
+constexpr int tile_products(int outputs) { return tile_inputs(outputs) * tile_inputs(outputs); }
 
-// The points +-p and +-q, p * q = 1, their powers, and the factors that make products of transforms a convolution.
+// The points +-p and +-q of F(4, 3), their powers, and the factors that make products of transforms a convolution.
 template <typename T>
 struct Points {
   static constexpr T p = T(2.0 / 3), q = T(3.0 / 2), p2 = T(4.0 / 9), q2 = T(9.0 / 4), p3 = T(8.0 / 27), q3 = T(27.0 / 8);
@@ -24,6 +25,13 @@ struct Points {
 };
 
 // B' d.
+template <typename T>
+HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[4], Vector<T> (&v)[4]) {
+  v[0] = d[0] - d[2];
+  v[1] = d[1] + d[2];
+  v[2] = d[2] - d[1];
+  v[3] = d[3] - d[1];
+}
 template <typename T>
 HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6]) {
   using P = Points<T>;
@@ -39,6 +47,14 @@ HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6
 
 // G g.
 template <typename T>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[4]) {
+  const Vector<T> even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
+  u[0] = g[0];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  u[3] = g[2];
+}
+template <typename T>
 HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6]) {
   using P = Points<T>;
   const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
@@ -51,7 +67,12 @@ HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6])
   u[5] = g[2];
 }
 
-// A' m: four outputs from the six products.
+// A' m.
+template <typename T>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[4], Vector<T> (&y)[2]) {
+  y[0] = m[0] + (m[1] + m[2]);
+  y[1] = m[3] + (m[1] - m[2]);
+}
 template <typename T>
 HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)[4]) {
   using P = Points<T>;
@@ -62,7 +83,14 @@ HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)
   y[3] = m[5] + (P::p3 * odd_p + P::q3 * odd_q);
 }
 
-// A y, for the gradient by the taps: G' [(A y) * (B' d)].
+// A y.
+template <typename T>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[2], Vector<T> (&m)[4]) {
+  m[0] = y[0];
+  m[1] = y[0] + y[1];
+  m[2] = y[0] - y[1];
+  m[3] = y[1];
+}
 template <typename T>
 HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[6]) {
   using P = Points<T>;
@@ -77,6 +105,13 @@ HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[
 }
 
 // G' s.
+template <typename T>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[4], Vector<T> (&g)[3]) {
+  const Vector<T> even = (s[1] + s[2]) * T(0.5);
+  g[0] = s[0] + even;
+  g[1] = (s[1] - s[2]) * T(0.5);
+  g[2] = s[3] + even;
+}
 template <typename T>
 HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[6], Vector<T> (&g)[3]) {
   using P = Points<T>;
@@ -106,6 +141,23 @@ HYPERCONV_INLINE void transform_tile(const Line& line, const Read& read, const W
 #pragma GCC unroll 6
     for (int column = 0; column < To; ++column) write(row, column, target[column]);
   }
+}
+
+// Row `Row` of the same: To vectors for write(column, vector).
+template <typename T, int From, int To, int Row, typename Line, typename Read, typename Write>
+HYPERCONV_INLINE void transform_tile_row(const Line& line, const Read& read, const Write& write) {
+  Vector<T> half[From], target[To];
+#pragma GCC unroll 6
+  for (int column = 0; column < From; ++column) {
+    Vector<T> source[From], all[To];
+#pragma GCC unroll 6
+    for (int row = 0; row < From; ++row) read(row, column, source[row]);
+    line(source, all);
+    half[column] = all[Row];
+  }
+  line(half, target);
+#pragma GCC unroll 6
+  for (int column = 0; column < To; ++column) write(column, target[column]);
 }
 
 }  // namespace hyperconv::HYPERCONV_ISA

@@ -8,7 +8,6 @@
 namespace hyperconv::HYPERCONV_ISA {
 
 HYPERCONV_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-HYPERCONV_INLINE int64_t tiles_over(int64_t size) { return (size + tile_outputs - 1) / tile_outputs; }
 
 // Four elements, whatever the instruction set.
 template <typename T>
