@@ -36,7 +36,7 @@ bool three_side_by_side(const AxisTaps& axis) {
 // nor do those of its input gradient, which F(2 x 2, 3 x 3) alone keeps up with.
 int64_t accurate_outputs(Product product, int64_t in_channels, int64_t pixels) {
   switch (product) {
-    case Product::convolution: return in_channels >= 64 ? 4 : 2;
+    case Product::convolution: return in_channels >= 64 && pixels >= 512 ? 4 : 2;
     case Product::weight_gradient: return pixels >= 1024 ? 4 : 2;
     default: return 2;
   }

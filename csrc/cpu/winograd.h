@@ -15,7 +15,7 @@ namespace hyperconv::HYPERCONV_ISA {
 
 // Channels of one partial sum. The products of F(4 x 4) are larger than the outputs they cancel to, and so are the
 // errors of their sums.
-constexpr int64_t channels_at_once(int outputs) { return outputs == 2 ? 256 : 16; }
+constexpr int64_t channels_at_once(int outputs) { return outputs == 2 ? 64 : 16; }
 
 // Sizes of one problem; channels are padded to whole vectors.
 template <typename T, int M>
@@ -97,10 +97,10 @@ void transform_to_outputs(T* values, T* pixels, const T* products, const Winogra
   }
   for (int row = 0; row < M; ++row) {
     fill_zero(pixels + (row * pitch + M * tiles) * lanes<T>, (pitch - M * tiles) * lanes<T>);
-    for (int channel = 0; channel < lanes<T>; channel += 4)
+    for (int channel = 0; channel < lanes<T>; channel += channel_group<T>)
       for (int64_t column = 0; column < pitch; column += 4)
-        transpose_quad<T>(values + (channel * M + row) * pitch + column, M * pitch,
-                          pixels + (row * pitch + column) * lanes<T> + channel, lanes<T>);
+        transpose<T, 4, channel_group<T>>(values + (channel * M + row) * pitch + column, M * pitch,
+                                           pixels + (row * pitch + column) * lanes<T> + channel, lanes<T>);
   }
 }
 

@@ -38,18 +38,28 @@ HYPERCONV_INLINE void zip(const Quad<T>& a, const Quad<T>& b, Quad<T>& low, Quad
 #endif
 }
 
-// target[column * target_stride + row] = source[row * source_stride + column], four by four.
+// Channels that are moved together between the innermost place and their own planes: a vector of doubles may hold two.
 template <typename T>
-HYPERCONV_INLINE void transpose_quad(T* target, int64_t target_stride, const T* source, int64_t source_stride) {
-  Quad<T> rows[4], half[4], columns[4];
+constexpr int channel_group = smaller(lanes<T>, 4);
+
+// target[column * target_stride + row] = source[row * source_stride + column].
+template <typename T, int Rows, int Columns>
+HYPERCONV_INLINE void transpose(T* target, int64_t target_stride, const T* source, int64_t source_stride) {
+  if constexpr (Rows == 4 && Columns == 4) {
+    Quad<T> rows[4], half[4], columns[4];
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) __builtin_memcpy(&rows[i], source + i * source_stride, sizeof(Quad<T>));
-  zip<T>(rows[0], rows[2], half[0], half[1]);
-  zip<T>(rows[1], rows[3], half[2], half[3]);
-  zip<T>(half[0], half[2], columns[0], columns[1]);
-  zip<T>(half[1], half[3], columns[2], columns[3]);
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(&rows[i], source + i * source_stride, sizeof(Quad<T>));
+    zip<T>(rows[0], rows[2], half[0], half[1]);
+    zip<T>(rows[1], rows[3], half[2], half[3]);
+    zip<T>(half[0], half[2], columns[0], columns[1]);
+    zip<T>(half[1], half[3], columns[2], columns[3]);
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) __builtin_memcpy(target + i * target_stride, &columns[i], sizeof(Quad<T>));
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(target + i * target_stride, &columns[i], sizeof(Quad<T>));
+  } else {
+    for (int row = 0; row < Rows; ++row)
+      for (int column = 0; column < Columns; ++column)
+        target[column * target_stride + row] = source[row * source_stride + column];
+  }
 }
 
 // Rows and columns [first, first + size) of some channels of one sample, as [row][column][padded channels].
@@ -89,14 +99,14 @@ void pack_block(Sum<S>* target, const Block& block, const Image& image, const Im
         if (next.mask) next.mask += mask.stride[3];
       }
     } else {
-      for (int64_t channel = 0; channel < pixel; channel += 4) {
-        for (int64_t i = 0; i < 4; ++i) {
+      for (int64_t channel = 0; channel < pixel; channel += channel_group<T>) {
+        for (int64_t i = 0; i < channel_group<T>; ++i) {
           T* line = lines + i * block.columns + x.begin;
           if (channel + i < block.channels) copy_row<S>(line, source(channel + i, row, 3), slope, count);
           else fill_zero(line, count);
         }
         for (int64_t column = 0; column < block.columns; column += 4)
-          transpose_quad<T>(target + column * pixel + channel, pixel, lines + column, block.columns);
+          transpose<T, channel_group<T>, 4>(target + column * pixel + channel, pixel, lines + column, block.columns);
       }
     }
   }
