@@ -9,6 +9,7 @@ CXX                    the C++ compiler; unset: g++, else c++
 HYPERCONV_CUDA         1: a CUDA library that cannot be built is an error; 0: none; unset: where nvcc is found
 CUDA_HOME              where nvcc is, when it is not on PATH
 TORCH_CUDA_ARCH_LIST   GPU architectures as torch takes them ("8.0;9.0+PTX"); unset: 8.0;9.0;10.0+PTX
+HYPERCONV_BUILD_FOLDER where objects, libraries and logs of the build go; unset: build/native
 MAX_JOBS               compilers run at a time
 """
 
@@ -28,7 +29,7 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
-WORK = Path("build/native")
+WORK = Path(os.environ.get("HYPERCONV_BUILD_FOLDER", "build/native"))
 TORCH_TARGET = "2.10"
 CODE_FLAGS = ["-O3", "-std=c++17", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
 CPU_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math"]
