@@ -68,6 +68,13 @@ struct Block {
   int64_t first_row, rows, first_column, columns;            // columns: a multiple of four
 };
 
+// The caches' own prefetching does not follow short rows of many channels.
+template <typename S>
+HYPERCONV_INLINE void prefetch_row(const S* row, int64_t count) {
+  constexpr int64_t line = 64 / sizeof(S);
+  for (int64_t i = 0; i < count + line - 1; i += line) __builtin_prefetch(row + i);
+}
+
 // Copies a block and masks it; zeros outside the image and in the channels that pad. `lines` has room for four rows.
 template <typename S>
 void pack_block(Sum<S>* target, const Block& block, const Image& image, const Image& mask, Sum<S>* lines,
@@ -102,8 +109,14 @@ void pack_block(Sum<S>* target, const Block& block, const Image& image, const Im
       for (int64_t channel = 0; channel < pixel; channel += channel_group<T>) {
         for (int64_t i = 0; i < channel_group<T>; ++i) {
           T* line = lines + i * block.columns + x.begin;
-          if (channel + i < block.channels) copy_row<S>(line, source(channel + i, row, 3), slope, count);
-          else fill_zero(line, count);
+          if (channel + i >= block.channels) {
+            fill_zero(line, count);
+            continue;
+          }
+          const SourceRow<S> next = source(channel + i, row, 3);
+          if (next.stride == 1) prefetch_row(next.data + image.stride[2], count);
+          if (next.mask && next.mask_stride == 1) prefetch_row(next.mask + mask.stride[2], count);
+          copy_row<S>(line, next, slope, count);
         }
         for (int64_t column = 0; column < block.columns; column += 4)
           transpose<T, channel_group<T>, 4>(target + column * pixel + channel, pixel, lines + column, block.columns);
