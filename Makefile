@@ -31,7 +31,7 @@ test: install
 # AddressSanitizer has to be loaded before Python; Python itself leaks, and pytest must not find this folder's package.
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: install
-	HYPERCONV_CUDA=0 HYPERCONV_BUILD_FOLDER=build/sanitized/native CXX="g++ $(SANITIZERS)" \
+	HYPERCONV_CUDA=0 HYPERCONV_BUILD_FOLDER=build/sanitized/native CXX="g++ $(SANITIZERS)" CXXFLAGS=-O1 \
 	    $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib build/sanitized/lib
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    PYTHONPATH=build/sanitized/lib OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider -k "not triton" \

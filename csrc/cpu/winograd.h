@@ -123,27 +123,6 @@ HYPERCONV_INLINE void for_each_output_row(const TileRange& tiles, const Visit& v
   }
 }
 
-// Activation or mask on a vector of output channels of some tiles, and their way out.
-template <typename S, int M>
-void store_tiles(Sum<S>* values, Sum<S>* mask, const Correlation& problem, const Target<S>& target,
-                 const TileRange& tiles, int64_t first_channel) {
-  using T = Sum<S>;
-  const int64_t count = smaller(lanes<T>, problem.out_channels - first_channel);
-  const int64_t per_channel = M * round_up(M * (tiles.end - tiles.begin), 4);
-  const T slope = T(problem.negative_slope);
-  if (target.masked()) {
-    fill_zero(mask, count * per_channel);
-    for_each_output_row<M>(tiles, [&](int64_t offset, int64_t row, int64_t column, int64_t width) {
-      target.load_mask(mask + offset, per_channel, first_channel, count, row, column, width);
-    });
-    for (int64_t i = 0; i < count * per_channel; ++i) values[i] *= mask[i] > 0 ? T(1) : slope;
-  }
-  activate(values, count * per_channel, problem.activation, slope);
-  for_each_output_row<M>(tiles, [&](int64_t offset, int64_t row, int64_t column, int64_t width) {
-    target.store(values + offset, per_channel, first_channel, count, row, column, width);
-  });
-}
-
 // One block of output rows of one sample and group, from its packed window; `memory` is what follows it.
 template <typename S, int M>
 void winograd_block(const Correlation& problem, const WinogradShape<Sum<S>, M>& shape, const Sum<S>* window,
@@ -166,7 +145,8 @@ void winograd_block(const Correlation& problem, const WinogradShape<Sum<S>, M>& 
       Vector<T> bias;
       load(bias, weights + shape.weight_elements() + channel);
       transform_to_outputs<T, M>(values, pixels, products + channel, shape, count, bias);
-      store_tiles<S, M>(values, mask, problem, target, range, channel);
+      finish<S>(values, mask, M * round_up(M * count, 4), channel, smaller(lanes<T>, problem.out_channels - channel),
+                problem, target, [&](const auto& visit) { for_each_output_row<M>(range, visit); });
     }
   }
 }
