@@ -23,7 +23,7 @@ gradient, the norm of it and its gradient, a weight gradient and a masked convol
 CONVOLUTIONS = {"forward": 1, "backward": 3, "penalty": 4}
 DAILY_BATCHES = {25: (1, 4, 8, 16), 64: (1, 4, 8), 128: (1,), 250: (1,)}
 DAILY_OPERATIONS = 2.5e9
-"""What a run of a quarter of an hour on one core takes of the list: batches by width, and operations of a forward pass."""
+"""What a quarter of an hour on one core has time for: the batches of each width, and operations of a forward pass."""
 
 BATCHES = {"cpu": (4, 16, 1, 8), "cuda": (16, 64, 1, 4, 8)}
 

@@ -49,7 +49,8 @@ def picture(found: list[dict]) -> str:
         x += 70
     shapes.append(_text(x + 10, bottom + 28, "speed-up over the best peer; a dot for each batch"))
     frame = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-size="12"'
-    return "\n".join([f'{frame} font-family="sans-serif">', '<rect width="100%" height="100%" fill="white"/>', *shapes, "</svg>\n"])
+    ground = '<rect width="100%" height="100%" fill="white"/>'
+    return "\n".join([f'{frame} font-family="sans-serif">', ground, *shapes, "</svg>\n"])
 
 
 def _kind(record: dict) -> str:

@@ -1,7 +1,7 @@
 // The weight gradient of a dense 3 x 3 kernel by Winograd's matrices, transposed:
 //     result = G' [ sum over tiles of (A grad A') * (B' input B) ] G.
 // For each entry of a transformed tile the sum is one product of matrices, (output channels x tiles) times (tiles x
-// input channels). Entries are taken a row of the tile at a time, so that the factors and sums of one stay in the cache.
+// input channels). Entries are taken one row of the tile at a time, whose factors and sums stay in the cache.
 #pragma once
 
 #include "parallel.h"

@@ -1,9 +1,9 @@
 // Winograd's minimal filtering along one axis. F(M, 3) makes M outputs of a 3-tap correlation from M + 2 inputs with
 // M + 2 products in place of 3 M,
 //     y = A' [(G g) * (B' d)],
-// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 36 in place of 144 for M = 4 (Lavin
-// and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of the same matrices give the
-// gradient by the taps, G' [(A y) * (B' d)].
+// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 36 in place of 144 for M = 4
+// (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of the same matrices give
+// the gradient by the taps, G' [(A y) * (B' d)].
 //
 // F(2, 3) interpolates at 0, +-1 and infinity, F(4, 3) at 0, +-2/3, +-3/2 and infinity: the usual 0, +-1, +-2 make more
 // than twice the rounding error that these do, two pairs whose product is one.
@@ -20,7 +20,8 @@ constexpr int tile_products(int outputs) { return tile_inputs(outputs) * tile_in
 // The points +-p and +-q of F(4, 3), their powers, and the factors that make products of transforms a convolution.
 template <typename T>
 struct Points {
-  static constexpr T p = T(2.0 / 3), q = T(3.0 / 2), p2 = T(4.0 / 9), q2 = T(9.0 / 4), p3 = T(8.0 / 27), q3 = T(27.0 / 8);
+  static constexpr T p = T(2.0 / 3), p2 = T(4.0 / 9), p3 = T(8.0 / 27);
+  static constexpr T q = T(3.0 / 2), q2 = T(9.0 / 4), q3 = T(27.0 / 8);
   static constexpr T sum2 = T(97.0 / 36), factor_p = T(-81.0 / 130), factor_q = T(8.0 / 65);
 };
 
