@@ -1,15 +1,17 @@
 # make install   hyperconv, editable, in a virtual environment .venv, with all that the tests need
 # make test      install, then every test, one process on each core
+# make sanitize  the CPU library built with the address and undefined-behaviour sanitizers, and the tests of its kernels
 # make demo      install, then train on example photos and write pictures to demo/
-# make bench     install, then the benchmarks
+# make bench     install, then the benchmarks of the operator: RESULTS=FOLDER keeps tables and plot (build/bench)
 # make clean     remove what was built, .venv excepted
 
 PYTHON ?= python3
 BIN := .venv/bin
+RESULTS ?= build/bench
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*)
 
-.PHONY: install test demo bench clean
+.PHONY: install test sanitize demo bench clean
 
 install: .venv/installed
 
@@ -26,11 +28,23 @@ install: .venv/installed
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile tests
 
+# AddressSanitizer has to be loaded before Python; Python itself leaks, and pytest must not find this folder's package.
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+sanitize: install
+	HYPERCONV_CUDA=0 HYPERCONV_BUILD_FOLDER=build/sanitized/native CXX="g++ $(SANITIZERS)" CXXFLAGS=-O1 \
+	    $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib build/sanitized/lib
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    PYTHONPATH=build/sanitized/lib OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider -k "not triton" \
+	    tests/ops/test_native_cpu.py tests/ops/test_winograd.py tests/ops/test_low_precision.py
+
 demo: install
 	$(BIN)/hyperconv demo --out demo
 
 bench: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q benchmarks
+	mkdir -p $(RESULTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q benchmarks --benchmark-json=$(RESULTS)/operator.json
+	$(BIN)/python -m benchmarks.plot $(RESULTS)/operator.json --out $(RESULTS)/operator.svg
+	$(BIN)/python -m benchmarks.report $(RESULTS)/operator.json --out $(RESULTS)/operator.md
 
 clean:
 	rm -rf build dist *.egg-info hyperconv/_native .venv/installed

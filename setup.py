@@ -5,10 +5,11 @@
     hyperconv/_native/build_info.*.so     csrc/bindings.cpp: what was built, and how (pybind11)
     hyperconv/_native/build.json          what the loader checks, and why a library was not built
 
-CXX                    the C++ compiler; unset: g++, else c++
+CXX, CXXFLAGS          the C++ compiler, unset: g++, else c++; and arguments for the CPU library after the usual ones
 HYPERCONV_CUDA         1: a CUDA library that cannot be built is an error; 0: none; unset: where nvcc is found
 CUDA_HOME              where nvcc is, when it is not on PATH
 TORCH_CUDA_ARCH_LIST   GPU architectures as torch takes them ("8.0;9.0+PTX"); unset: 8.0;9.0;10.0+PTX
+HYPERCONV_BUILD_FOLDER where objects, libraries and logs of the build go; unset: build/native
 MAX_JOBS               compilers run at a time
 """
 
@@ -28,7 +29,7 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
-WORK = Path("build/native")
+WORK = Path(os.environ.get("HYPERCONV_BUILD_FOLDER", "build/native"))
 TORCH_TARGET = "2.10"
 CODE_FLAGS = ["-O3", "-std=c++17", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
 CPU_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math"]
@@ -146,7 +147,7 @@ def output_of(*command):
 def run_ninja(name, objects, target, link):
     """Compile `objects` {object: (source, command)} and link them into `target`, redoing only what changed.
 
-    All that the compilers print goes to build/native/<name>.log; raises NotBuilt when one of them fails.
+    All that the compilers print goes to <name>.log in the build folder; raises NotBuilt when one of them fails.
     """
 
     def edge(rule, output, inputs, command):
@@ -184,7 +185,8 @@ def torch_libraries(torch):
 def build_cpu(record):
     """Build the CPU library, its kernels.cpp once per instruction set; returns its path."""
     torch, compiler = find_torch(), find_compiler()
-    command = [*compiler, *CODE_FLAGS, *CPU_FLAGS, *torch_headers(torch)]
+    more = shlex.split(os.environ.get("CXXFLAGS", ""))
+    command = [*compiler, *CODE_FLAGS, *CPU_FLAGS, *more, *torch_headers(torch)]
     objects = {}
     for source in sorted(Path("csrc/cpu").glob("*.cpp")):
         if source.name != "kernels.cpp":

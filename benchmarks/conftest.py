@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.environment import PRECISIONS, describe, set_precision
+from benchmarks.machine import MATMUL_SIDE, copy_bandwidth, matmul_rate
 from benchmarks.report import summary
 from benchmarks.timing import Allowance
 
@@ -54,6 +55,25 @@ def dtype(precision) -> torch.dtype:
     return set_precision(precision)
 
 
+@pytest.fixture(scope="session")
+def limits(request) -> dict[str, float]:
+    """What this CPU does at most, by `benchmarks.machine`: bytes copied and operations of a matmul, per second.
+
+    Empty on a GPU, whose limits `benchmarks.machine` measures in a run of its own, and where torch has no fast
+    products of the precision.
+    """
+    precision = request.config.getoption("--precision")
+    if request.config.getoption("--device") != "cpu" or precision not in ("fp32", "fp64"):
+        return {}
+    return {"bytes": copy_bandwidth("cpu"), "operations": matmul_rate(precision, "cpu", MATMUL_SIDE["cpu"][precision])}
+
+
+@pytest.fixture
+def each_backend(request, device) -> bool:
+    """Whether every backend runs beside the package's own choice; a daily run on a CPU has no time for it."""
+    return device == "cuda" or request.config.getoption("--full")
+
+
 @pytest.fixture
 def inductor(request) -> Allowance:
     """The time that inductor may still spend in this session."""
@@ -63,7 +83,7 @@ def inductor(request) -> Allowance:
 @pytest.fixture
 def cell_seconds(request, device) -> float:
     given = request.config.getoption("--cell-seconds")
-    return given or (2.0 if device == "cpu" else 0.1)
+    return given or (1.0 if device == "cpu" else 0.1)
 
 
 @pytest.fixture

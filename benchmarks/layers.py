@@ -21,6 +21,10 @@ gradient, the norm of it and its gradient, a weight gradient and a masked convol
 """
 
 CONVOLUTIONS = {"forward": 1, "backward": 3, "penalty": 4}
+DAILY_BATCHES = {25: (1, 4, 8, 16), 64: (1, 4, 8), 128: (1,), 250: (1,)}
+DAILY_OPERATIONS = 2.5e9
+"""What a quarter of an hour on one core has time for: the batches of each width, and operations of a forward pass."""
+
 BATCHES = {"cpu": (4, 16, 1, 8), "cuda": (16, 64, 1, 4, 8)}
 
 
@@ -61,7 +65,13 @@ def layers(device: str, full: bool) -> list[Layer]:
         return every
     if device == "cuda":
         return [layer for layer in every if layer.batch in (1, 16, 64) and layer.height != 188]
-    return [layer for layer in every if (layer.height, layer.batch) in ((64, 4), (25, 4), (128, 4), (25, 16))]
+    return [
+        layer
+        for layer in every
+        if layer.width == layer.height
+        and layer.batch in DAILY_BATCHES[layer.width]
+        and layer.forward_operations <= DAILY_OPERATIONS
+    ]
 
 
 @dataclass

@@ -62,10 +62,18 @@ def cpu_figures() -> dict[str, float]:
         suffix = "" if threads == most else f"_{threads}_thread"
         figures[f"copy{suffix}"] = copy_bandwidth("cpu")
         for precision, side in MATMUL_SIDE["cpu"].items():
+            if precision == "bf16" and not _multiplies_bfloat16():
+                continue  # emulated: minutes, and no limit of the machine
             figures[f"matmul_{precision}{suffix}"] = matmul_rate(precision, "cpu", side)
     one = torch.zeros(1)
     figures["launch"] = fastest(lambda: one.add_(1), "cpu", 1000)
     return figures
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it; True where torch cannot tell."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return supported is None or supported()
 
 
 def cuda_figures() -> dict[str, float]:

@@ -97,6 +97,8 @@ def details(found: list[dict], rates: dict) -> list[str]:
     with_graphs = any(r["graph_seconds"] for r in found)
     header = ["layer", "size", "B", *names, "best peer", "speed-up"]
     header += ["speed-up in a graph"] * with_graphs + ["% of roofline"] * bool(rates)
+    with_limits = any(r.get("limits") for r in found)
+    header += ["% of matmul rate", "% of copy bandwidth"] * with_limits
     rows = []
     for r in found:
         layer, ratio, graph_ratio = r["layer"], speed_up(r["seconds"]), speed_up(r["graph_seconds"])
@@ -111,6 +113,8 @@ def details(found: list[dict], rates: dict) -> list[str]:
         row += [f"{graph_ratio:.2f}" if graph_ratio else ""] * with_graphs
         if rates:
             row.append(f"{roofline_share(r, rates):.0%}")
+        if with_limits:
+            row += [f"{share:.0%}" for share in limit_shares(r)]
         rows.append(row)
     return table(header, rows)
 
@@ -122,6 +126,17 @@ def roofline_share(record: dict, rates: dict) -> float:
     ideal = max(record["operations"] * CONVOLUTIONS[phase] / rates["operations"], traffic / rates["bytes"])
     times = [*record["seconds"].items(), *record["graph_seconds"].items()]
     return ideal / min(time for name, time in times if name.startswith(OURS))
+
+
+def limit_shares(record: dict) -> tuple[float, float]:
+    """This package's arithmetic and traffic as shares of the matmul rate and copy bandwidth of the same run.
+
+    Arithmetic is that of direct sums: Winograd's algorithm, which needs less, may pass 1.
+    """
+    phase, layer, own = record["phase"], Layer(**record["layer"]), record["seconds"][OURS]
+    traffic = record["bytes"] * layer.bytes_moved(1, phase) / layer.bytes_moved(1)
+    operations = record["operations"] * CONVOLUTIONS[phase]
+    return operations / own / record["limits"]["operations"], traffic / own / record["limits"]["bytes"]
 
 
 def operator_sections(found: list[dict], limits: dict) -> list[str]:
@@ -145,6 +160,9 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
     unit = f"{'Least' if least else 'Median'} milliseconds per call; 3x3, bias and leaky ReLU."
     lines = ["# Per-sample convolution beside its peers", "", unit, ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
+    own = next((r["limits"] for r in found if r.get("limits")), None)
+    if own:
+        lines += [f"- matmul: {own['operations'] / 1e9:.1f} GFLOP/s", f"- copy: {own['bytes'] / 1e9:.1f} GB/s"]
     return "\n".join([*lines, "", *summary(found), *by_layer(found), *operator_sections(found, limits)])
 
 

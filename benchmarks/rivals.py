@@ -24,12 +24,12 @@ def hyperconv_layer(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     )
 
 
-def rivals(phase: str, device: str) -> dict[str, Run]:
-    """Name -> one run of the phase."""
+def rivals(phase: str, device: str, each_backend: bool = True) -> dict[str, Run]:
+    """Name -> one run of the phase; this package by its own choice, and with `each_backend` by each that runs here."""
     runs: dict[str, Run] = {name: partial(PHASES[phase], apply) for name, apply in PEERS.items()}
     runs[OURS] = partial(PHASES[phase], hyperconv_layer)
     for backend, reasons in hyperconv.backends().items():
-        if reasons[device] is None:
+        if each_backend and reasons[device] is None:
             runs[f"{OURS}-{backend}"] = partial(_on_backend, backend, phase)
     return runs
 

@@ -1,7 +1,8 @@
 """Per-sample convolution beside every peer, layer by layer and phase by phase.
 
     OMP_NUM_THREADS=1 python -m pytest benchmarks/test_operator.py --benchmark-json=operator.json
-    python -m benchmarks.report operator.json
+    python -m benchmarks.report operator.json --out operator.md
+    python -m benchmarks.plot operator.json --out operator.svg
 
 Results are checked against float64 first; a wrong one is not timed. Then all rivals run in turn in every
 round, so pytest-benchmark's own columns show this package's clock readings, and the medians of all rivals,
@@ -35,9 +36,11 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("phase", PHASES)
 
 
-def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell_seconds, records):
+def test_layer(
+    benchmark, layer, phase, device, dtype, precision, limits, each_backend, inductor, cell_seconds, records
+):
     problems = [problem(layer, dtype, device, seed) for seed in range(problem_sets(layer, dtype, device))]
-    right, wrong = check(rivals(phase, device), phase, problems[0], precision)
+    right, wrong = check(rivals(phase, device, each_backend), phase, problems[0], precision)
     if inductor.left > 0:
         with inductor.spending():
             compiled = check({"inductor": inductor_run(phase)}, phase, problems[0], precision)
@@ -62,6 +65,7 @@ def test_layer(benchmark, layer, phase, device, dtype, precision, inductor, cell
         layer=vars(layer),
         operations=layer.forward_operations,
         bytes=layer.bytes_moved(dtype.itemsize),
+        limits=limits,
         seconds=race.medians(),
         least_seconds=race.least(),
         graph_seconds=graph_times(calls, layer) if device == "cuda" else {},

@@ -118,9 +118,7 @@ void correlate_pixels(const Correlation& problem, TileInput<Sum<S>> input, const
   const int64_t width = panel_width(panels, first), pitch = problem.window.pitch;
   const int64_t columns = problem.output.size[3], tile = vectors * lanes<T>;
   const TileFunction<T> run = tile_function<T>(width, vectors > 1);
-  const T slope = T(problem.negative_slope);
   alignas(64) T values[tile_sums * lanes<T>], mask[tile_sums * lanes<T>];
-  if (target.masked()) fill_zero(mask, width * tile);
   const int64_t per_channel = 1 + problem.in_channels * problem.taps.count;
 
   end = smaller(end, begin + tile);
@@ -128,16 +126,8 @@ void correlate_pixels(const Correlation& problem, TileInput<Sum<S>> input, const
   for (int64_t panel = first; panel < last; ++panel) {
     const int64_t channel = panel_start(panels, panel);
     run(input, weights + channel * per_channel, values);
-    if (target.masked()) {
-      for_each_segment(begin, end, pitch, columns, [&](int64_t offset, int64_t row, int64_t column, int64_t count) {
-        target.load_mask(mask + offset, tile, channel, width, row, column, count);
-      });
-      for (int64_t i = 0; i < width * tile; ++i) values[i] *= mask[i] > 0 ? T(1) : slope;
-    }
-    activate(values, width * tile, problem.activation, slope);
-    for_each_segment(begin, end, pitch, columns, [&](int64_t offset, int64_t row, int64_t column, int64_t count) {
-      target.store(values + offset, tile, channel, width, row, column, count);
-    });
+    finish<S>(values, mask, tile, channel, width, problem, target,
+              [&](const auto& visit) { for_each_segment(begin, end, pitch, columns, visit); });
   }
 }
 

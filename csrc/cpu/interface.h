@@ -50,6 +50,7 @@ struct Correlation {
   Window window;
   Taps taps;
   int64_t block_rows;
+  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 or 4
   Activation activation;
   double negative_slope;
 };
@@ -67,6 +68,7 @@ struct Accumulation {
   Taps taps;
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
+  int64_t tile_outputs, tiles_at_once;  // as in Correlation
   bool result_is_part;   // one chunk, and the result is laid out as [set][group][f][s][t]
   double negative_slope;
 };
@@ -89,10 +91,12 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
-struct Kernels {
+struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by side, at step 1
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
+  void (*correlate_winograd)(const Correlation&, const Runtime&);
   void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
 };
 

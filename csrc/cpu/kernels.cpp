@@ -9,6 +9,8 @@
 #include "accumulate.h"
 #include "bias.h"
 #include "correlate.h"
+#include "winograd.h"
+#include "winograd_gradient.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
@@ -21,12 +23,19 @@ namespace hyperconv::HYPERCONV_ISA {
   }
 
 static void run_correlate(const Correlation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(correlate) }
+static void run_correlate_winograd(const Correlation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(correlate_winograd)
+}
 static void run_accumulate(const Accumulation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(accumulate) }
+static void run_accumulate_winograd(const Accumulation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(accumulate_winograd)
+}
 static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(bias_sum) }
 
 #define HYPERCONV_TEXT_OF(name) #name
 #define HYPERCONV_TEXT(name) HYPERCONV_TEXT_OF(name)
 
-const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_accumulate, run_bias_sum};
+const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_winograd,
+                      run_accumulate, run_accumulate_winograd, run_bias_sum};
 
 }  // namespace hyperconv::HYPERCONV_ISA

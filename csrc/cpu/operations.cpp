@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "algorithm.h"
 #include "arguments.h"
 #include "geometry.h"
 #include "instruction_set.h"
@@ -13,21 +14,26 @@
 namespace hyperconv {
 namespace {
 
-// Rows per block that fit the cache, fewer where the threads would otherwise stand idle.
-int64_t correlation_rows(const Correlation& work, const AxisTaps& rows, const AxisTaps& columns) {
-  int64_t block = choose_block_rows(rows, columns, work.in_channels, sum_bytes(work.dtype), cache_bytes());
+// Rows per block that fit the cache, fewer, a multiple of `step`, where the threads would otherwise stand idle.
+int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, int64_t step) {
   const int64_t units = 2 * thread_count(), parts = work.output.size[0] * work.groups;
-  const auto idle = [&] { return parts * ((rows.outputs + block - 1) / block) < units; };
-  while (thread_count() > 1 && block > 4 && idle()) block = (block + 1) / 2;
+  const auto idle = [&] { return parts * ((rows + block - 1) / block) < units; };
+  while (thread_count() > 1 && block > 4 && idle()) block = ((block + 1) / 2 + step - 1) / step * step;
   return block;
 }
 
-void run_correlation(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
-  work.block_rows = correlation_rows(work, rows, columns);
+void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
+                     const Tensor& weight) {
+  const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
+  const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
+  const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
+                                : choose_block_rows(rows, columns, in, bytes, cache_bytes());
+  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
+  work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
   work.taps = layout.taps;
-  kernels().correlate(work, runtime());
+  (outputs ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
 }
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
@@ -63,7 +69,7 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<T
   work.activation = activation;
   work.negative_slope = slope;
   const Trim trim;
-  run_correlation(work,
+  run_correlation(work, Product::convolution,
                   forward_taps(height, weight.size(3), geometry.stride[0], geometry.padding[0], geometry.dilation[0]),
                   forward_taps(width, weight.size(4), geometry.stride[1], geometry.padding[1], geometry.dilation[1]),
                   weight);
@@ -131,7 +137,7 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
       work.output.size[3] = columns.outputs;
       work.output.stride[2] *= stride[0];
       work.output.stride[3] *= stride[1];
-      run_correlation(work, rows, columns, weight);
+      run_correlation(work, Product::input_gradient, rows, columns, weight);
     }
   }
   return output;

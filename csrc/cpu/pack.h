@@ -180,14 +180,22 @@ void pack_window(Sum<S>* target, const Window& window, const Image& image, const
               window.channel_stride - planes * plane_elements);
 }
 
+// The biases of `width` output channels of one group from the channel `first` on; zeros where there are none.
+template <typename S>
+void pack_bias(Sum<S>* target, const Correlation& problem, int64_t set, int64_t group, int64_t first, int64_t width) {
+  const S* bias = static_cast<const S*>(problem.bias);
+  const int64_t channel = group * problem.out_channels + first, count = smaller(width, problem.out_channels - first);
+  for (int64_t m = 0; m < width; ++m)
+    target[m] = bias && m < count
+                    ? widen(bias[set * problem.bias_set_stride + (channel + m) * problem.bias_stride])
+                    : 0;
+}
+
 // One panel of `width` output channels: its biases, then [input channel][tap][width] weights.
 template <typename S>
 void pack_weight_panel(Sum<S>* target, const Correlation& problem, int64_t set, int64_t group, int64_t first,
                        int64_t width) {
-  const S* bias = static_cast<const S*>(problem.bias);
-  const int64_t channel = group * problem.out_channels + first;
-  for (int64_t m = 0; m < width; ++m)
-    target[m] = bias ? widen(bias[set * problem.bias_set_stride + (channel + m) * problem.bias_stride]) : 0;
+  pack_bias<S>(target, problem, set, group, first, width);
   target += width;
 
   const int64_t stride = problem.weight_out_stride;

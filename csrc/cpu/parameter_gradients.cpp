@@ -1,6 +1,7 @@
 // The gradients by weight and bias: sums over pixels of grad times input, and of grad alone.
 #include <algorithm>
 
+#include "algorithm.h"
 #include "arguments.h"
 #include "geometry.h"
 #include "instruction_set.h"
@@ -22,6 +23,30 @@ constexpr int64_t accumulation_pixels = 2048;
 constexpr int64_t accumulation_units = 32;
 constexpr int64_t accumulation_bytes = int64_t(64) << 20;
 
+constexpr int64_t chunk_tiles = 256;  // enough to pay for a set of sums over transformed tiles
+
+// The number of independent partial sums, of `part` elements each; `blocks` is what there is to share out.
+int64_t chunks_of(const Accumulation& work, int64_t blocks, int64_t part) {
+  const int64_t pairs = work.sets * work.groups, bytes = part * sum_bytes(work.dtype) * pairs;
+  return std::max<int64_t>(std::min({blocks, accumulation_units / pairs, accumulation_bytes / bytes}), 1);
+}
+
+void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
+                  int64_t column_stride) {
+  const int64_t bytes = sum_bytes(work.dtype), outputs = work.tile_outputs;
+  const int64_t in = work.shifted_channels, out = work.fixed_channels;
+  work.block_rows = winograd_rows(outputs, rows, columns, in + out, bytes, 3 * cache_bytes());
+  work.tiles_at_once = gradient_tiles(outputs, in, out, bytes);
+  const Layout layout(rows, columns, work.block_rows, row_stride, column_stride);
+  work.window = layout.window;
+  work.taps = layout.taps;
+  const int64_t samples = work.fixed.size[0] / work.sets, pixels = rows.outputs * columns.outputs;
+  const int64_t blocks = samples * ((rows.outputs + work.block_rows - 1) / work.block_rows);
+  const int64_t worth = std::max<int64_t>(samples * pixels / (outputs * outputs * chunk_tiles), 1);
+  work.chunks = chunks_of(work, std::min(blocks, worth), in * out * (outputs + 2) * (outputs + 2));
+  kernels().accumulate_winograd(work, runtime());
+}
+
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
 void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
@@ -37,10 +62,8 @@ void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& 
 
   const bool in_order = std::is_sorted(work.taps.weight, work.taps.weight + work.taps.count);
   const int64_t row_blocks = (rows.outputs + work.block_rows - 1) / work.block_rows;
-  const int64_t blocks = work.fixed.size[0] / work.sets * row_blocks, pairs = work.sets * work.groups;
-  const int64_t result = work.fixed_channels * work.shifted_channels * work.taps.count * bytes * pairs;
-  work.chunks = std::min({blocks, accumulation_units / pairs, accumulation_bytes / result});
-  work.chunks = std::max<int64_t>(work.chunks, 1);
+  const int64_t blocks = work.fixed.size[0] / work.sets * row_blocks;
+  work.chunks = chunks_of(work, blocks, work.fixed_channels * work.shifted_channels * work.taps.count);
   work.result_is_part = work.chunks == 1 && work.result_shifted_stride < work.result_fixed_stride && in_order;
   kernels().accumulate(work, runtime());
 }
@@ -56,11 +79,19 @@ struct Arguments {
 
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
+  // M of Winograd's algorithm, 0 for direct sums.
+  int64_t tile_outputs() const {
+    return winograd_outputs(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
+  }
+  AxisTaps axis(int i) const {
+    return forward_taps(grad.size(2 + i), kernel_size[i], geometry.stride[i], geometry.padding[i],
+                        geometry.dilation[i]);
+  }
   bool empty() const { return grad.numel() == 0 || input.numel() == 0; }
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
   bool shift_grad() const {
-    return out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
+    return !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
   }
 };
 
@@ -100,7 +131,7 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
   work.negative_slope = call.negative_slope;
   const Image grad = image_of("grad", call.grad), input = image_of("input", call.input);
   const Image mask = optional_image("mask", call.mask);
-  const Ints &stride = call.geometry.stride, &padding = call.geometry.padding, &dilation = call.geometry.dilation;
+  const Ints &padding = call.geometry.padding, &dilation = call.geometry.dilation;
   AxisTaps axes[2];
   if (call.shift_grad()) {
     work.fixed = input;
@@ -120,10 +151,10 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     work.shifted_channels = call.in_channels();
     work.result_fixed_stride = weight.stride(1);
     work.result_shifted_stride = weight.stride(2);
-    for (int i = 0; i < 2; ++i)
-      axes[i] = forward_taps(grad.size[2 + i], call.kernel_size[i], stride[i], padding[i], dilation[i]);
+    for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
-  run_accumulation(work, axes[0], axes[1], weight.stride(3), weight.stride(4));
+  work.tile_outputs = call.tile_outputs();
+  (work.tile_outputs ? run_winograd : run_accumulation)(work, axes[0], axes[1], weight.stride(3), weight.stride(4));
 }
 
 void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {
@@ -171,7 +202,7 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor&
   const Tensor weight = new_weight(call), bias = new_bias(grad, weight_sets);
   const Trim trim;
   // A shifted grad is packed with overlaps and gaps; but then it is the smaller factor, and read again at little cost.
-  const bool together = !call.empty() && !call.shift_grad();
+  const bool together = !call.empty() && !call.shift_grad() && !call.tile_outputs();
   fill_weight(weight, together ? bias.data_ptr() : nullptr, call);
   if (!together) fill_bias(bias, grad, mask, negative_slope);
   return {weight, bias};

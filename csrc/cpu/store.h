@@ -1,8 +1,8 @@
 // The epilogue: activation or mask on a tile of results, and its way out to an image of any strides.
 #pragma once
 
-#include "convert.h"
 #include "interface.h"
+#include "pack.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
@@ -59,6 +59,20 @@ struct Target {
 
   bool masked() const { return mask_data != nullptr; }
 
+  // Whether results can be masked as they are stored: nothing is converted, and both sides are rows.
+  bool masks_rows() const {
+    return masked() && sizeof(S) == sizeof(Sum<S>) && output.stride[3] == 1 && mask.stride[3] == 1;
+  }
+
+  void store_masked(const Sum<S>* values, int64_t pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,
+                    int64_t count, Sum<S> slope) const {
+    S* target = data + channel * output.stride[1] + row * output.stride[2] + column;
+    const S* source = mask_data + channel * mask.stride[1] + row * mask.stride[2] + column;
+    if constexpr (sizeof(S) == sizeof(Sum<S>))
+      for (int64_t m = 0; m < channels; ++m, values += pitch, target += output.stride[1], source += mask.stride[1])
+        mask_row<S>(target, values, source, slope, count);
+  }
+
   void load_mask(Sum<S>* values, int64_t pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,
                  int64_t count) const {
     const S* source = mask_data + channel * mask.stride[1] + row * mask.stride[2] + column * mask.stride[3];
@@ -89,5 +103,32 @@ struct Target {
   S* data;
   const S* mask_data;
 };
+
+// The way out of `channels` rows of `pitch` values: mask or activation (never both), and the store of the parts that
+// for_each_part(visit(offset, row, column, count)) names. `mask` is memory for as many values.
+template <typename S, typename ForEachPart>
+HYPERCONV_INLINE void finish(Sum<S>* values, Sum<S>* mask, int64_t pitch, int64_t channel, int64_t channels,
+                             const Correlation& problem, const Target<S>& target, const ForEachPart& for_each_part) {
+  using T = Sum<S>;
+  const int64_t size = channels * pitch;
+  const T slope = T(problem.negative_slope);
+  if (target.masks_rows()) {
+    for_each_part([&](int64_t offset, int64_t row, int64_t column, int64_t count) {
+      target.store_masked(values + offset, pitch, channel, channels, row, column, count, slope);
+    });
+    return;
+  }
+  if (target.masked()) {
+    fill_zero(mask, size);
+    for_each_part([&](int64_t offset, int64_t row, int64_t column, int64_t count) {
+      target.load_mask(mask + offset, pitch, channel, channels, row, column, count);
+    });
+    for (int64_t i = 0; i < size; ++i) values[i] *= mask[i] > 0 ? T(1) : slope;
+  }
+  activate(values, size, problem.activation, slope);
+  for_each_part([&](int64_t offset, int64_t row, int64_t column, int64_t count) {
+    target.store(values + offset, pitch, channel, channels, row, column, count);
+  });
+}
 
 }  // namespace hyperconv::HYPERCONV_ISA

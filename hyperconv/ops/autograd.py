@@ -16,11 +16,47 @@ from torch.autograd import forward_ad
 from hyperconv.ops import backends, reference
 from hyperconv.ops.schema import LEAKY_RELU, TANH, operator, public
 
-_masked_conv2d = operator("masked_conv2d")
-_input_gradient = operator("input_gradient")
-_weight_gradient = operator("weight_gradient")
-_bias_gradient = operator("bias_gradient")
-_parameter_gradients = operator("parameter_gradients")
+_transforms_active = torch._C._are_functorch_transforms_active
+_derivatives: dict[str, type[torch.autograd.Function]] = {}
+
+
+def direct(name: str):
+    """The public operator, by a shorter way where nothing but its derivative and a device's kernel would run.
+
+    Each trip through the dispatcher costs as much as the smallest layers take to compute.
+    """
+    op, implementation = operator(name), backends.implementation(name)
+
+    def call(*args):
+        if torch.compiler.is_compiling() or not _plain(args):
+            return op(*args)
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return _derivatives[name].apply(*map(_not_a_leaf, args[:3]), *args[3:], None)
+        return implementation(*args)
+
+    return call
+
+
+def _plain(args: tuple) -> bool:
+    """Whether no subclass, mode, transform, trace or autocast region would see a call of these tensors."""
+    return (
+        all(type(value) in _PLAIN_TYPES for value in args[:4])
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._is_any_autocast_enabled()
+        and not _transforms_active()
+        and forward_ad._current_level < 0
+        and torch._C._get_tracing_state() is None
+        and args[0].device.type in ("cpu", "cuda")
+    )
+
+
+_PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, type(None), int, tuple, list, torch.Size})
+
+_masked_conv2d = direct("masked_conv2d")
+_input_gradient = direct("input_gradient")
+_weight_gradient = direct("weight_gradient")
+_bias_gradient = direct("bias_gradient")
+_parameter_gradients = direct("parameter_gradients")
 
 _DEVICES_ONLY = tuple(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key)) for key in ("CPU", "CUDA"))
 
@@ -198,14 +234,17 @@ def _backward_parameter_gradients(ctx, weight_cotangent, bias_cotangent):
 def _autograd_kernel(name: str, setup, backward):
     """The operator's kernel for the Autograd key: `setup(ctx, args, output)`, `backward(ctx, *grads)`.
 
+    Its derivative takes the keys of the dispatch that is left to do, or None where that is the kernel's call alone.
+
     `torch.library.register_autograd` does the same but reads the schema anew at every recorded call (torch 2.13),
     and knows the reverse direction only: `torch.func.jvp` would pass it by and report zero, and `torch.func.grad` would
     fail. Here both go to the reference, which PyTorch differentiates in every way it can.
     """
     op, composite, implementation = operator(name), getattr(reference, name), backends.implementation(name)
-    transforms_active = torch._C._are_functorch_transforms_active
 
     def compute(args, keyset):
+        if keyset is None:
+            return implementation(*args)
         remaining = keyset & torch._C._after_autograd_keyset
         with torch._C._AutoDispatchBelowAutograd():
             # With nothing else in between, the call itself, without another trip through the dispatcher.
@@ -226,13 +265,14 @@ def _autograd_kernel(name: str, setup, backward):
             return (*grads, *(None,) * (len(ctx.needs_input_grad) - len(grads)))
 
     def kernel(keyset, *args):
-        if forward_ad._current_level >= 0 or transforms_active():
+        if forward_ad._current_level >= 0 or _transforms_active():
             return composite(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
             return Derivative.apply(*map(_not_a_leaf, args[:3]), *args[3:], keyset)
         return compute(args, keyset)
 
     Derivative.__name__ = Derivative.__qualname__ = f"hyperconv_{name}"
+    _derivatives[name] = Derivative
     return kernel
 
 

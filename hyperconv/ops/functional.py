@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconv.ops.schema import LEAKY_RELU, NONE, RELU, TANH, operator, output_size
+from hyperconv.ops.autograd import direct
+from hyperconv.ops.schema import LEAKY_RELU, NONE, RELU, TANH, output_size
 
 ACTIVATIONS = {None: NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH}
 DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
 
-_conv2d = operator("conv2d")
+_conv2d = direct("conv2d")
 
 
 def hyper_conv2d(

@@ -2,10 +2,12 @@
 
 import json
 import time
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.collect import collect, short
+from benchmarks.plot import picture
 from benchmarks.report import best_peer, by_layer, report, speed_up, summary
 from benchmarks.timing import Race, rotating
 
@@ -63,6 +65,18 @@ def test_roofline_takes_the_larger_of_arithmetic_and_memory(tmp_path):
     machine = tmp_path / "machine.json"
     machine.write_text(json.dumps({"figures": {"matmul_fp32": 1e10, "copy": 2e6}}))
     assert "| 100% |" in report([written(tmp_path, [record()])], machine)
+
+
+def test_shares_of_the_limits_that_the_run_itself_measured(tmp_path):
+    text = report([written(tmp_path, [record(phase="backward", limits={"operations": 6e9, "bytes": 1e7})])])
+    assert "- matmul: 6.0 GFLOP/s" in text
+    assert "| 50% | 30% |" in text  # three convolutions of 1e9 operations, and 3 of 1e6 bytes, in a second
+
+
+def test_picture_has_a_dot_for_every_layer_and_phase():
+    found = [record(), record(phase="penalty"), record(seconds={"grouped": 1.0, "hyperconv": 2.0})]
+    dots = [e for e in ElementTree.fromstring(picture(found)).iter() if e.tag.endswith("circle")]
+    assert len(dots) == len(found) + 1  # and one in the legend
 
 
 def test_collects_what_the_parts_left(tmp_path):

@@ -122,6 +122,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     calls = [
         random_call(1, 3, (9, 20), (70, 33), (3, 3), SAME, torch.float32),
         random_call(2, 2, (20, 3), (25, 25), (3, 3), ((2, 1), (1, 1), (1, 1), 2), torch.float32),
+        random_call(1, 3, (64, 20), (45, 33), (3, 3), SAME, torch.float32),  # by Winograd's algorithm
     ]
     threads = torch.get_num_threads()
     try:

@@ -1,0 +1,164 @@
+// Winograd's minimal filtering along one axis. F(M, 3) makes M outputs of a 3-tap correlation from M + 2 inputs with
+// M + 2 products in place of 3 M,
+//     y = A' [(G g) * (B' d)],
+// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 36 in place of 144 for M = 4
+// (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of the same matrices give
+// the gradient by the taps, G' [(A y) * (B' d)].
+//
+// F(2, 3) interpolates at 0, +-1 and infinity, F(4, 3) at 0, +-2/3, +-3/2 and infinity: the usual 0, +-1, +-2 make more
+// than twice the rounding error that these do, two pairs whose product is one.
+#pragma once
+
+#include "vector.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+constexpr int kernel_taps = 3;
+constexpr int tile_inputs(int outputs) { return outputs + kernel_taps - 1; }
+constexpr int tile_products(int outputs) { return tile_inputs(outputs) * tile_inputs(outputs); }
+
+// The points +-p and +-q of F(4, 3), their powers, and the factors that make products of transforms a convolution.
+template <typename T>
+struct Points {
+  static constexpr T p = T(2.0 / 3), p2 = T(4.0 / 9), p3 = T(8.0 / 27);
+  static constexpr T q = T(3.0 / 2), q2 = T(9.0 / 4), q3 = T(27.0 / 8);
+  static constexpr T sum2 = T(97.0 / 36), factor_p = T(-81.0 / 130), factor_q = T(8.0 / 65);
+};
+
+// B' d.
+template <typename T>
+HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[4], Vector<T> (&v)[4]) {
+  v[0] = d[0] - d[2];
+  v[1] = d[1] + d[2];
+  v[2] = d[2] - d[1];
+  v[3] = d[3] - d[1];
+}
+template <typename T>
+HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6]) {
+  using P = Points<T>;
+  const Vector<T> even_p = d[4] - P::q2 * d[2], odd_p = P::p * d[3] - P::q * d[1];
+  const Vector<T> even_q = d[4] - P::p2 * d[2], odd_q = P::q * d[3] - P::p * d[1];
+  v[0] = d[0] + (d[4] - P::sum2 * d[2]);
+  v[1] = even_p + odd_p;
+  v[2] = even_p - odd_p;
+  v[3] = even_q + odd_q;
+  v[4] = even_q - odd_q;
+  v[5] = d[1] + (d[5] - P::sum2 * d[3]);
+}
+
+// G g.
+template <typename T>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[4]) {
+  const Vector<T> even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
+  u[0] = g[0];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  u[3] = g[2];
+}
+template <typename T>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6]) {
+  using P = Points<T>;
+  const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
+  const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
+  u[0] = g[0];
+  u[1] = even_p + odd_p;
+  u[2] = even_p - odd_p;
+  u[3] = even_q + odd_q;
+  u[4] = even_q - odd_q;
+  u[5] = g[2];
+}
+
+// A' m.
+template <typename T>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[4], Vector<T> (&y)[2]) {
+  y[0] = m[0] + (m[1] + m[2]);
+  y[1] = m[3] + (m[1] - m[2]);
+}
+template <typename T>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)[4]) {
+  using P = Points<T>;
+  const Vector<T> even_p = m[1] + m[2], odd_p = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
+  y[0] = m[0] + (even_p + even_q);
+  y[1] = P::p * odd_p + P::q * odd_q;
+  y[2] = P::p2 * even_p + P::q2 * even_q;
+  y[3] = m[5] + (P::p3 * odd_p + P::q3 * odd_q);
+}
+
+// A y.
+template <typename T>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[2], Vector<T> (&m)[4]) {
+  m[0] = y[0];
+  m[1] = y[0] + y[1];
+  m[2] = y[0] - y[1];
+  m[3] = y[1];
+}
+template <typename T>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[6]) {
+  using P = Points<T>;
+  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
+  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
+  m[0] = y[0];
+  m[1] = even_p + odd_p;
+  m[2] = even_p - odd_p;
+  m[3] = even_q + odd_q;
+  m[4] = even_q - odd_q;
+  m[5] = y[3];
+}
+
+// G' s.
+template <typename T>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[4], Vector<T> (&g)[3]) {
+  const Vector<T> even = (s[1] + s[2]) * T(0.5);
+  g[0] = s[0] + even;
+  g[1] = (s[1] - s[2]) * T(0.5);
+  g[2] = s[3] + even;
+}
+template <typename T>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[6], Vector<T> (&g)[3]) {
+  using P = Points<T>;
+  const Vector<T> even_p = (s[1] + s[2]) * P::factor_p, odd_p = (s[1] - s[2]) * P::factor_p;
+  const Vector<T> even_q = (s[3] + s[4]) * P::factor_q, odd_q = (s[3] - s[4]) * P::factor_q;
+  g[0] = s[0] + (even_p + even_q);
+  g[1] = P::p * odd_p + P::q * odd_q;
+  g[2] = s[5] + (P::p2 * even_p + P::q2 * even_q);
+}
+
+// `line` along both axes, columns first: From * From vectors from read(row, column, vector) become To * To vectors for
+// write(row, column, vector).
+template <typename T, int From, int To, typename Line, typename Read, typename Write>
+HYPERCONV_INLINE void transform_tile(const Line& line, const Read& read, const Write& write) {
+  Vector<T> half[To][From];
+  for (int column = 0; column < From; ++column) {
+    Vector<T> source[From], target[To];
+#pragma GCC unroll 6
+    for (int row = 0; row < From; ++row) read(row, column, source[row]);
+    line(source, target);
+#pragma GCC unroll 6
+    for (int row = 0; row < To; ++row) half[row][column] = target[row];
+  }
+  for (int row = 0; row < To; ++row) {
+    Vector<T> target[To];
+    line(half[row], target);
+#pragma GCC unroll 6
+    for (int column = 0; column < To; ++column) write(row, column, target[column]);
+  }
+}
+
+// Row `Row` of the same: To vectors for write(column, vector).
+template <typename T, int From, int To, int Row, typename Line, typename Read, typename Write>
+HYPERCONV_INLINE void transform_tile_row(const Line& line, const Read& read, const Write& write) {
+  Vector<T> half[From], target[To];
+#pragma GCC unroll 6
+  for (int column = 0; column < From; ++column) {
+    Vector<T> source[From], all[To];
+#pragma GCC unroll 6
+    for (int row = 0; row < From; ++row) read(row, column, source[row]);
+    line(source, all);
+    half[column] = all[Row];
+  }
+  line(half, target);
+#pragma GCC unroll 6
+  for (int column = 0; column < To; ++column) write(column, target[column]);
+}
+
+}  // namespace hyperconv::HYPERCONV_ISA

@@ -1,0 +1,128 @@
+// Images cut into Winograd tiles: copies of an image block with the channels innermost, so that transforms and products
+// run over whole vectors of channels, and the way back.
+#pragma once
+
+#include "pack.h"
+#include "winograd_lines.h"
+
+namespace hyperconv::HYPERCONV_ISA {
+
+HYPERCONV_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// Four elements, whatever the instruction set.
+template <typename T>
+struct QuadOf;
+template <>
+struct QuadOf<float> {
+  typedef float type __attribute__((vector_size(16)));
+  typedef int32_t index __attribute__((vector_size(16)));
+};
+template <>
+struct QuadOf<double> {
+  typedef double type __attribute__((vector_size(32)));
+  typedef int64_t index __attribute__((vector_size(32)));
+};
+template <typename T>
+using Quad = typename QuadOf<T>::type;
+
+// a0 b0 a1 b1 and a2 b2 a3 b3.
+template <typename T>
+HYPERCONV_INLINE void zip(const Quad<T>& a, const Quad<T>& b, Quad<T>& low, Quad<T>& high) {
+#if defined(__clang__)
+  low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#else
+  typedef typename QuadOf<T>::index Index;
+  low = __builtin_shuffle(a, b, Index{0, 4, 1, 5});
+  high = __builtin_shuffle(a, b, Index{2, 6, 3, 7});
+#endif
+}
+
+// Channels that are moved together between the innermost place and their own planes: a vector of doubles may hold two.
+template <typename T>
+constexpr int channel_group = smaller(lanes<T>, 4);
+
+// target[column * target_stride + row] = source[row * source_stride + column].
+template <typename T, int Rows, int Columns>
+HYPERCONV_INLINE void transpose(T* target, int64_t target_stride, const T* source, int64_t source_stride) {
+  if constexpr (Rows == 4 && Columns == 4) {
+    Quad<T> rows[4], half[4], columns[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(&rows[i], source + i * source_stride, sizeof(Quad<T>));
+    zip<T>(rows[0], rows[2], half[0], half[1]);
+    zip<T>(rows[1], rows[3], half[2], half[3]);
+    zip<T>(half[0], half[2], columns[0], columns[1]);
+    zip<T>(half[1], half[3], columns[2], columns[3]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(target + i * target_stride, &columns[i], sizeof(Quad<T>));
+  } else {
+    for (int row = 0; row < Rows; ++row)
+      for (int column = 0; column < Columns; ++column)
+        target[column * target_stride + row] = source[row * source_stride + column];
+  }
+}
+
+// Rows and columns [first, first + size) of some channels of one sample, as [row][column][padded channels].
+struct Block {
+  int64_t sample, first_channel, channels, padded_channels;  // a multiple of the lanes
+  int64_t first_row, rows, first_column, columns;            // columns: a multiple of four
+};
+
+// The caches' own prefetching does not follow short rows of many channels.
+template <typename S>
+HYPERCONV_INLINE void prefetch_row(const S* row, int64_t count) {
+  constexpr int64_t line = 64 / sizeof(S);
+  for (int64_t i = 0; i < count + line - 1; i += line) __builtin_prefetch(row + i);
+}
+
+// Copies a block and masks it; zeros outside the image and in the channels that pad. `lines` has room for four rows.
+template <typename S>
+void pack_block(Sum<S>* target, const Block& block, const Image& image, const Image& mask, Sum<S>* lines,
+                Sum<S> slope) {
+  using T = Sum<S>;
+  const Inside x(block.first_column, 1, image.size[3], block.columns);
+  const int64_t count = x.end - x.begin, pixel = block.padded_channels, row_elements = block.columns * pixel;
+  const bool innermost = image.stride[1] == 1 && (!mask.data || mask.stride[1] == 1);
+  const auto source = [&](int64_t channel, int64_t row, int axis) {
+    const auto position = [&](const int64_t* stride) {
+      return block.sample * stride[0] + (block.first_channel + channel) * stride[1] + row * stride[2] +
+             x.first * stride[3];
+    };
+    SourceRow<S> result{static_cast<const S*>(image.data) + position(image.stride), image.stride[axis], nullptr,
+                        mask.stride[axis]};
+    if (mask.data) result.mask = static_cast<const S*>(mask.data) + position(mask.stride);
+    return result;
+  };
+  fill_zero(lines, 4 * block.columns);
+  for (int64_t y = 0; y < block.rows; ++y, target += row_elements) {
+    const int64_t row = block.first_row + y;
+    if (row < 0 || row >= image.size[2] || count <= 0) {
+      fill_zero(target, row_elements);
+    } else if (innermost) {
+      fill_zero(target, row_elements);
+      SourceRow<S> next = source(0, row, 1);
+      for (int64_t i = x.begin; i < x.end; ++i, next.data += image.stride[3]) {
+        copy_row<S>(target + i * pixel, next, slope, block.channels);
+        if (next.mask) next.mask += mask.stride[3];
+      }
+    } else {
+      for (int64_t channel = 0; channel < pixel; channel += channel_group<T>) {
+        for (int64_t i = 0; i < channel_group<T>; ++i) {
+          T* line = lines + i * block.columns + x.begin;
+          if (channel + i >= block.channels) {
+            fill_zero(line, count);
+            continue;
+          }
+          const SourceRow<S> next = source(channel + i, row, 3);
+          if (next.stride == 1) prefetch_row(next.data + image.stride[2], count);
+          if (next.mask && next.mask_stride == 1) prefetch_row(next.mask + mask.stride[2], count);
+          copy_row<S>(line, next, slope, count);
+        }
+        for (int64_t column = 0; column < block.columns; column += 4)
+          transpose<T, channel_group<T>, 4>(target + column * pixel + channel, pixel, lines + column, block.columns);
+      }
+    }
+  }
+}
+
+}  // namespace hyperconv::HYPERCONV_ISA

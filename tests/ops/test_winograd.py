@@ -1,0 +1,142 @@
+"""Winograd's algorithm in the CPU kernels: every tile size and instruction set at the edges of tiles, and its error.
+
+Run as a script, this file checks the instruction set and the algorithm that HYPERCONV_CPU_ISA and
+HYPERCONV_CPU_ALGORITHM name.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
+
+from hyperconv.ops import native
+
+ALGORITHMS = ("direct", "winograd2", "winograd4")
+SAME = ((1, 1), (1, 1), (1, 1), 1)
+
+
+@st.composite
+def edge_calls(draw):
+    """Dense 3x3 kernels; sizes around whole tiles and blocks, channels around whole vectors and panels, in float64."""
+    edges = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 17])
+    channels = st.sampled_from([1, 3, 4, 5, 8, 9, 15, 16, 17, 33])
+    sets, shared, groups = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    channels_in, channels_out = draw(channels), draw(channels)
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    out = draw(edges), draw(edges)
+    size = [max(1, n + 2 - 2 * p) for n, p in zip(out, padding, strict=True)]
+    out = [n + 2 * p - 2 for n, p in zip(size, padding, strict=True)]
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+    layouts = st.sampled_from(["contiguous", "channels_last", "sliced", "transposed"])
+    images = (sets * shared, groups * channels_in, *size), (sets * shared, groups * channels_out, *out)
+    weight = random(sets, groups * channels_out, channels_in, 3, 3) / (3 * channels_in**0.5)
+    return Call(
+        input=laid_out(random(*images[0]), draw(layouts)),
+        weight=weights_laid_out(weight, draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"]))),
+        bias=random(sets, groups * channels_out) if draw(st.booleans()) else None,
+        geometry=((1, 1), padding, (1, 1), groups),
+        grad=laid_out(random(*images[1]), draw(layouts)),
+        mask=laid_out(random(*images[1]), draw(layouts)) if draw(st.booleans()) else None,
+        negative_slope=0.2,
+    )
+
+
+def largest_errors(call, dtype):
+    """{operator: largest error against the loop in float64, relative to the largest value}, computed in `dtype`."""
+    low = call.to(dtype)
+    pairs = {name: (getattr(native, name)(*low.arguments(name)), call.expected(name)) for name in FAMILY}
+    for activation, code in CODES.items():
+        output = native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2)
+        exact = ACTIVATE[activation](convolve_each(call.input, call.weight, call.bias, *call.geometry), 0.2)
+        pairs[f"conv2d, {activation}"] = output, exact
+    return {
+        name: max(
+            ((one.double() - exact).abs().max() / exact.abs().max().clamp(min=1)).item()
+            for one, exact in zip(tensors_of(ours), tensors_of(expected), strict=True)
+        )
+        for name, (ours, expected) in pairs.items()
+    }
+
+
+@settings(max_examples=25, deadline=None, database=None)
+@given(edge_calls())
+def check_edges(call):
+    call = dataclasses.replace(call, weight=call.weight.float().double())
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
+        exact = call.to(dtype).to(torch.float64)
+        for name, error in largest_errors(exact, dtype).items():
+            assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
+
+
+def run_script(instruction_set, algorithm):
+    environment = dict(os.environ, HYPERCONV_CPU_ISA=instruction_set, HYPERCONV_CPU_ALGORITHM=algorithm)
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__]
+    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def instruction_sets():
+    """What this machine runs, from the message about a name that no machine has."""
+    problem = run_script("imaginary", "direct").stderr
+    return problem.partition("set it to one of ")[2].partition(", or unset it")[0].split(", ")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_edges_of_tiles_on_every_instruction_set(native_backend, instruction_sets, algorithm):
+    for name in instruction_sets:
+        finished = run_script(name, algorithm)
+        assert finished.returncode == 0, f"{name}: {finished.stderr}"
+
+
+def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend, instruction_sets):
+    finished = run_script(instruction_sets[0], "imaginary")
+    assert finished.returncode != 0
+    assert "HYPERCONV_CPU_ALGORITHM is 'imaginary': set it to direct, winograd2 or winograd4, or unset" in (
+        finished.stderr
+    )
+
+
+@pytest.mark.parametrize("channels", [(16, 16), (32, 32), (64, 64), (32, 64), (64, 32), (128, 128)], ids=str)
+@pytest.mark.parametrize("size", [(12, 12), (25, 25), (48, 50)], ids=str)
+def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
+    """By root mean square, of inputs and weights such as a network has; summation errors of sums this long."""
+    torch.manual_seed(0)
+    channels_in, channels_out = channels
+    scale = (2 / (9 * channels_in)) ** 0.5
+    input, weight = torch.randn(2, channels_in, *size), scale * torch.randn(2, channels_out, channels_in, 3, 3)
+    grad = torch.randn(2, channels_out, *size)
+    call = Call(input, weight, None, SAME, grad, None, 0.0)
+    for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
+        exact = call.to(torch.float64).expected(name)
+        error, pytorchs = (
+            (result.double() - exact).square().mean().sqrt()
+            for result in (getattr(native, name)(*call.arguments(name)), call.expected(name))
+        )
+        # PyTorch has several algorithms; a last place of the result's own size is nobody's error.
+        least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
+        assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"
+
+
+def test_a_sample_does_not_depend_on_its_batch(native_backend):
+    torch.manual_seed(0)
+    input, weight = torch.randn(3, 64, 37, 41), torch.randn(3, 64, 64, 3, 3)
+    together = native.masked_conv2d(input, weight, None, None, *SAME, 0.0)
+    alone = native.masked_conv2d(input[1:2], weight[1:2], None, None, *SAME, 0.0)
+    assert torch.equal(together[1:2], alone)
+
+
+def main():
+    assert native.status("cpu") is None, native.status("cpu")
+    check_edges()
+
+
+if __name__ == "__main__":
+    main()
