@@ -12,7 +12,7 @@ import torch
 import hyperconv
 from hyperconv import backends, hyper_conv2d, use_backend
 from hyperconv.ops import reference
-from hyperconv.ops.backends import choose, requested
+from hyperconv.ops.backends import choose, cpu_choice, requested
 
 
 @pytest.fixture
@@ -171,3 +171,35 @@ def test_public_names():
         "use_backend",
     }
     assert all(hasattr(hyperconv, name) for name in hyperconv.__all__)
+
+
+WIDE = torch.zeros(2, 64, 9, 9)
+
+
+def call_of(operation, weight, stride=1, input=WIDE):
+    """A call's arguments with padding 1."""
+    geometry = ((stride, stride), (1, 1), (1, 1), 1)
+    sides = [1 + (side + 2 - k) // stride for side, k in zip(input.shape[2:], weight.shape[3:])]
+    grad = torch.zeros(2, weight.shape[1], *sides)
+    return {
+        "conv2d": (input, weight, None, *geometry, 0, 0.0),
+        "masked_conv2d": (input, weight, None, None, *geometry, 0.0),
+        "input_gradient": (grad, weight, None, input.shape[2:], *geometry, 0.0),
+        "weight_gradient": (grad, input, None, 2, weight.shape[3:], *geometry, 0.0),
+        "parameter_gradients": (grad, input, None, 2, weight.shape[3:], *geometry, 0.0),
+    }[operation]
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient",
+                                       "parameter_gradients"])
+def test_wide_layers_that_winograd_does_not_serve_go_to_torch(operation):
+    def choice(*shape, **options):
+        return cpu_choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
+
+    assert choice(64, 64, 3, 3) == "native"
+    assert choice(64, 64, 3, 3, stride=2) == "reference"
+    assert choice(64, 64, 4, 4) == "reference"
+    assert choice(64, 64, 1, 1) == "native"
+    assert choice(16, 64, 4, 4, stride=2) == "native"
+    few = choice(64, 64, 3, 3, input=torch.zeros(2, 64, 5, 5))
+    assert few == ("reference" if "weight" in operation or "parameter" in operation else "native")
