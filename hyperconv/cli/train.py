@@ -143,7 +143,7 @@ def train(
       hyperconv train lake.jpg mountain.png --out run --iterations 1000
       hyperconv train --examples --out run --preset small --device cuda
       hyperconv train photos/*.jpg --out run --system consingan
-      hyperconv train tree.jpg --out run --system consingan --preset paper-harmonize
+      hyperconv train a.jpg -o run --system consingan --preset paper-harmonize
       hyperconv train --resume --out run
     """
     if out is None:
