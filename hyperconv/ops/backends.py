@@ -223,8 +223,8 @@ _WIDE, _FEW_PIXELS = 32, 64
 
 
 def _suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as measured with AVX2 (64->64: 4x4 kernels 0.4 to 1.0 of
-    torch's speed, 3x3 ones at stride 1 1.3 to 2, but gradients of weights over a few pixels 0.3)."""
+    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
+    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels."""
     if operation == "bias_gradient" or args[0].dtype == torch.float64:
         return True
     stride, _, dilation, groups = args[-6:-2] if operation == "conv2d" else args[-5:-1]
