@@ -4,16 +4,13 @@
 #include <unistd.h>
 
 #include "scratch.h"
+#include "team.h"
 
 namespace hyperconv {
 namespace {
 
 void run_parallel(int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
-  if (count <= 1) {
-    if (count == 1) body(context, 0, 1);
-    return;
-  }
-  torch::stable::parallel_for(0, count, 1, [=](int64_t begin, int64_t end) { body(context, begin, end); });
+  share(count, thread_count(), body, context);
 }
 
 int64_t second_level_cache() {
