@@ -10,6 +10,8 @@ const Kernels& kernels();
 
 }  // namespace hyperconv
 
-// For ctypes: the name of the set in use ("baseline", "avx2", "avx512"), or nullptr where there is a problem to read.
+// For ctypes: the name of the set in use ("amx", "avx512", "avx2", "baseline"), or nullptr where there is a problem to
+// read; and why "amx" cannot be used, nullptr where it can.
 extern "C" __attribute__((visibility("default"))) const char* hyperconv_cpu_isa();
 extern "C" __attribute__((visibility("default"))) const char* hyperconv_cpu_isa_problem();
+extern "C" __attribute__((visibility("default"))) const char* hyperconv_cpu_why_no_amx();

@@ -135,7 +135,7 @@ def test_the_built_library_has_every_operator_and_an_instruction_set():
     assert native.status("cpu") is None
     for operation in native.OPERATIONS["cpu"]:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"hyperconv_native::{operation}", "CPU")
-    assert native.instruction_set()[0] in ("avx512", "avx2", "baseline")
+    assert native.instruction_set()[0] in ("amx", "avx512", "avx2", "baseline")
 
 
 @pytest.mark.parametrize(
