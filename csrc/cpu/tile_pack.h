@@ -84,6 +84,20 @@ inline void pack_pairs(uint32_t* target, const Window& window, const Image& imag
                });
 }
 
+// One row of a tile: `count` elements that lie `stride` apart, two at a time where all 32 are there.
+HYPERCONV_INLINE void gather_row(bfloat16* __restrict target, const bfloat16* __restrict source, int64_t stride,
+                                 int64_t count) {
+  if (count < tile_depth) {
+    for (int64_t i = 0; i < count; ++i) target[i] = source[i * stride];
+    return;
+  }
+#pragma GCC unroll 16
+  for (int64_t i = 0; i < tile_depth; i += 2, source += 2 * stride) {
+    const uint32_t both = source[0].bits | static_cast<uint32_t>(source[stride].bits) << 16;
+    __builtin_memcpy(target + i, &both, sizeof(both));
+  }
+}
+
 // A strip of 16 output channels of one set and group: the tile that its sums start from, every row the bias of a
 // channel, then the tiles [tap][input channels / 32] of its weights; zeros beyond the channels that there are.
 inline void pack_strip(char* target, const Correlation& problem, int64_t set, int64_t group, int64_t first) {
@@ -103,7 +117,7 @@ inline void pack_strip(char* target, const Correlation& problem, int64_t set, in
     for (int64_t t = 0; t < problem.taps.count; ++t) {
       const bfloat16* source = weight + problem.taps.weight[t];
       for (int64_t c = 0; c < problem.in_channels; c += tile_depth, row += tile_side * tile_depth)
-        for (int64_t i = 0; i < smaller(tile_depth, problem.in_channels - c); ++i) row[i] = source[(c + i) * stride];
+        gather_row(row, source + c * stride, stride, smaller(tile_depth, problem.in_channels - c));
     }
   }
 }

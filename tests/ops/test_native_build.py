@@ -130,6 +130,13 @@ def test_unknown_instruction_set_is_the_reason(folder, monkeypatch):
     assert status("cpu") == "HYPERCONV_CPU_ISA=mmx cannot run"
 
 
+def test_amx_is_built_where_the_compiler_knows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "WORK", tmp_path)
+    sets = script.tile_sets(["false"])
+    assert list(sets) == ["amx_emulated"]
+    assert "-mamx-bf16" not in sets["amx_emulated"]
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++: the native library is not built")
 def test_the_built_library_has_every_operator_and_an_instruction_set():
     assert native.status("cpu") is None
