@@ -203,6 +203,7 @@ def build_cpu(record):
     command = [*compiler, *CODE_FLAGS, *CPU_FLAGS, *more, *torch_headers(torch)]
     builds = {"kernels.cpp": instruction_sets(), "tiles.cpp": tile_sets(compiler)}
     amx = ["-DHYPERCONV_AMX"] if "amx" in builds["tiles.cpp"] else []
+    record["instruction_sets"] = [*instruction_sets(), *(["amx"] if amx else [])]
     objects = {}
     for source in sorted(Path("csrc/cpu").glob("*.cpp")):
         for isa, flags in builds.get(source.name, {"": []}).items():
@@ -248,7 +249,7 @@ def build_information(record):
         "VERSION": record["version"],
         "COMPILER": output_of(*compiler, "--version").partition("\n")[0],
         "FLAGS": " ".join(CODE_FLAGS + CPU_FLAGS),
-        "INSTRUCTION_SETS": " ".join(instruction_sets()),
+        "INSTRUCTION_SETS": " ".join(record["instruction_sets"]),
         "CUDA_ARCHITECTURES": " ".join(record["cuda_architectures"]),
         "CUDA_VERSION": record["cuda_version"],
         "TORCH_TARGET": TORCH_TARGET,
@@ -272,6 +273,7 @@ class BuildNative(build_ext):
         record = {
             "version": self.distribution.get_version(),
             "torch_target": TORCH_TARGET,
+            "instruction_sets": [],
             "cuda_architectures": [],
             "cuda_version": "",
             "failures": {},

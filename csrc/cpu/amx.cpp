@@ -1,6 +1,6 @@
 #include "amx.h"
 
-#include "interface.h"
+#include "instruction_set.h"
 
 #if defined(HYPERCONV_AMX) && defined(__linux__)
 #include <cpuid.h>
@@ -52,6 +52,7 @@ bool multiplies_like_the_emulation() {
 
 const char* find_out() {
   if (!processor_has_it()) return "this processor has none";
+  if (!has_avx512()) return "this processor has it, and not the AVX-512 that its kernels use as well";
   if (!system_saves_tiles() || !linux_permits()) return "this processor has it, and Linux does not permit its use";
   if (!multiplies_like_the_emulation()) return "this processor has it, and a product came out wrong";
   return nullptr;

@@ -8,6 +8,14 @@
 #include "amx.h"
 
 namespace hyperconv {
+
+#if defined(__x86_64__)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
+
 namespace {
 
 bool always() { return true; }
@@ -15,10 +23,6 @@ bool always() { return true; }
 // Best first. The emulation is for tests: it is only ever chosen by name.
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-}
 const Kernels& widest() {
   return has_avx512() ? avx512::kernels : has_avx2() ? avx2::kernels : baseline::kernels;
 }
@@ -40,7 +44,7 @@ Kernels with_tiles(const char* name, Kernels kernels, const TileKernels& tiles) 
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> all{
 #if defined(HYPERCONV_AMX)
-      {with_tiles("amx", avx512::kernels, amx::tiles), [] { return has_avx512() && !why_no_amx(); }},
+      {with_tiles("amx", avx512::kernels, amx::tiles), [] { return !why_no_amx(); }},
 #endif
 #if defined(__x86_64__)
       {avx512::kernels, has_avx512},
