@@ -93,9 +93,11 @@ def main() -> None:
             layer = str(layer_of("bfloat16", shape_of(operation, call)))
             by_class.setdefault((operation, layer), []).append(ratio)
             cells.append(f"{ratio:.2f}")
-        rows.append([f"{channels[0]}->{channels[1]}", str(stride), f"{side}x{side}", "nhwc" if last else "nchw", *cells])
+        name, layout = f"{channels[0]}->{channels[1]}", "nhwc" if last else "nchw"
+        rows.append([name, str(stride), f"{side}x{side}", layout, *cells])
     facts = {**describe("cpu"), "native uses": instruction_set, "AMX": native.why_no_amx() or "present"}
-    lines = ["# bfloat16: native over PyTorch's grouped convolution", "", *(f"- {k}: {v}" for k, v in facts.items()), "",
+    lines = ["# bfloat16: native over PyTorch's grouped convolution", "",
+             *(f"- {name}: {fact}" for name, fact in facts.items()), "",
              *table(["layer", "stride", "size", "layout", *OPERATIONS], rows)]
     if instruction_set == "amx":
         lines += ["", "```python", *entries(by_class), "```"]

@@ -11,8 +11,7 @@
 namespace hyperconv {
 namespace {
 
-// Measured of Winograd's algorithm: below these, the transforms cost more than the products they save. A tile's side has
-// as many channels.
+// Measured: below these, the transforms cost more than the products they save. Tiles have as many rows as that.
 constexpr int64_t least_channels = 16, least_pixels = 64;
 
 enum class Algorithm { measured, direct, winograd2, winograd4, tiles };

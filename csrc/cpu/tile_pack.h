@@ -35,8 +35,8 @@ struct Channels {
   int64_t sample, first, count;
 };
 
-// visit(row of the source plane, row in the plane's elements, elements of a row) for what lies in the image of each
-// plane of the window, row by row.
+// visit(source, row, position, count) for what lies in the image of every plane of the window: `count` elements of a
+// row of the source, and where they go, counted from the start of a channel.
 template <typename Visit>
 HYPERCONV_INLINE void for_each_row(const Window& window, const Image& image, const Image& mask,
                                    const Channels& channels, int64_t first_row, int64_t rows, const Visit& visit) {
