@@ -5,25 +5,32 @@
 #include <stdexcept>
 #include <string>
 
+#include "instruction_set.h"
 #include "runtime.h"
 
 namespace hyperconv {
 namespace {
 
-// Measured: below these, the transforms cost more than the products they save.
+// Measured: below these, the transforms cost more than the products they save. Tiles have as many rows as that.
 constexpr int64_t least_channels = 16, least_pixels = 64;
 
-constexpr int64_t measured = -1;
+enum class Algorithm { measured, direct, winograd2, winograd4, tiles };
 
-int64_t forced_outputs() {
+Algorithm read_setting() {
   const char* setting = std::getenv("HYPERCONV_CPU_ALGORITHM");
   const std::string name = setting ? setting : "";
-  if (name.empty()) return measured;
-  if (name == "direct") return 0;
-  if (name == "winograd2") return 2;
-  if (name == "winograd4") return 4;
+  if (name.empty()) return Algorithm::measured;
+  if (name == "direct") return Algorithm::direct;
+  if (name == "winograd2") return Algorithm::winograd2;
+  if (name == "winograd4") return Algorithm::winograd4;
+  if (name == "tiles") return Algorithm::tiles;
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + name +
-                           "': set it to direct, winograd2 or winograd4, or unset it");
+                           "': set it to direct, winograd2, winograd4 or tiles, or unset it");
+}
+
+Algorithm forced() {
+  static const Algorithm algorithm = read_setting();
+  return algorithm;
 }
 
 bool three_side_by_side(const AxisTaps& axis) {
@@ -46,11 +53,19 @@ int64_t entries(int64_t outputs) { return (outputs + 2) * (outputs + 2); }
 
 }  // namespace
 
+bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels) {
+  const Algorithm algorithm = forced();
+  if (dtype != Dtype::bfloat16 || !kernels().tiles) return false;
+  if (algorithm == Algorithm::measured) return std::min(in_channels, out_channels) >= least_channels;
+  return algorithm == Algorithm::tiles;
+}
+
 int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                          int64_t out_channels) {
-  static const int64_t forced = forced_outputs();
-  if (!three_side_by_side(rows) || !three_side_by_side(columns)) return 0;
-  if (forced != measured) return forced;
+  const Algorithm algorithm = forced();
+  if (algorithm == Algorithm::direct || !three_side_by_side(rows) || !three_side_by_side(columns)) return 0;
+  if (algorithm == Algorithm::winograd2) return 2;
+  if (algorithm == Algorithm::winograd4) return 4;
   const bool few_channels = std::min(in_channels, out_channels) < least_channels;
   if (few_channels || rows.outputs * columns.outputs < least_pixels) return 0;
   return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);

@@ -91,6 +91,13 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
+// Of bfloat16 alone, over matrix tiles; see tile.h. In `window` of a Correlation, a channel is a pair of them.
+struct TileKernels {
+  void (*correlate)(const Correlation&, const Runtime&);
+  void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*one_product)(const void* rows, const void* pairs, float* sums);  // of one tile each
+};
+
 struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by side, at step 1
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
@@ -98,10 +105,13 @@ struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by s
   void (*accumulate)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
+  const TileKernels* tiles;  // nullptr: this set has none
 };
 
 namespace baseline { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
+namespace amx { extern const TileKernels tiles; }
+namespace amx_emulated { extern const TileKernels tiles; }
 
 }  // namespace hyperconv

@@ -36,6 +36,6 @@ static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPER
 #define HYPERCONV_TEXT(name) HYPERCONV_TEXT_OF(name)
 
 const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_winograd,
-                      run_accumulate, run_accumulate_winograd, run_bias_sum};
+                      run_accumulate, run_accumulate_winograd, run_bias_sum, nullptr};
 
 }  // namespace hyperconv::HYPERCONV_ISA

@@ -22,8 +22,19 @@ int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, i
   return block;
 }
 
+void run_on_tiles(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
+  const int64_t pairs = (work.in_channels + 1) / 2, pair_bytes = 4;
+  const int64_t block = choose_block_rows(rows, columns, pairs, pair_bytes, cache_bytes());
+  work.block_rows = correlation_rows(work, rows.outputs, block, 1);
+  const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
+  work.window = layout.window;
+  work.taps = layout.taps;
+  kernels().tiles->correlate(work, runtime());
+}
+
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight) {
+  if (on_tiles(work.dtype, work.in_channels, work.out_channels)) return run_on_tiles(work, rows, columns, weight);
   const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
   const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
   const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())

@@ -50,7 +50,8 @@ void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& colu
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
 void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
-  const int64_t bytes = sum_bytes(work.dtype);
+  const bool tiles = on_tiles(work.dtype, work.shifted_channels, work.fixed_channels);
+  const int64_t bytes = tiles ? 2 : sum_bytes(work.dtype);
   const int64_t channels = work.fixed_channels + work.shifted_channels;
   const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 1);
   const int64_t limit = std::min(std::max<int64_t>(rows.outputs, 1), wanted);
@@ -64,6 +65,7 @@ void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& 
   const int64_t row_blocks = (rows.outputs + work.block_rows - 1) / work.block_rows;
   const int64_t blocks = work.fixed.size[0] / work.sets * row_blocks;
   work.chunks = chunks_of(work, blocks, work.fixed_channels * work.shifted_channels * work.taps.count);
+  if (tiles) return kernels().tiles->accumulate(work, runtime());
   work.result_is_part = work.chunks == 1 && work.result_shifted_stride < work.result_fixed_stride && in_order;
   kernels().accumulate(work, runtime());
 }
@@ -79,8 +81,10 @@ struct Arguments {
 
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
+  bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
   // M of Winograd's algorithm, 0 for direct sums.
   int64_t tile_outputs() const {
+    if (on_tiles()) return 0;
     return winograd_outputs(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
   }
   AxisTaps axis(int i) const {
@@ -91,7 +95,7 @@ struct Arguments {
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
   bool shift_grad() const {
-    return !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
+    return !on_tiles() && !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
   }
 };
 
@@ -202,7 +206,7 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor&
   const Tensor weight = new_weight(call), bias = new_bias(grad, weight_sets);
   const Trim trim;
   // A shifted grad is packed with overlaps and gaps; but then it is the smaller factor, and read again at little cost.
-  const bool together = !call.empty() && !call.shift_grad() && !call.tile_outputs();
+  const bool together = !call.empty() && !call.shift_grad() && !call.tile_outputs() && !call.on_tiles();
   fill_weight(weight, together ? bias.data_ptr() : nullptr, call);
   if (!together) fill_bias(bias, grad, mask, negative_slope);
   return {weight, bias};

@@ -201,9 +201,10 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
 def cpu_choice(operation: str, args: tuple) -> str:
     """The measured rule where native runs: 'native' or 'reference'.
 
-    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch.
-    It also has faster bfloat16 products on processors with AMX, until the image leaves their cache, and reads float16
-    masks in whole vectors.
+    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch,
+    which also reads float16 masks in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
+    native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
+    `results.FASTEST_ON_AMX` says so.
     """
     dtype = args[0].dtype
     if dtype in _NATIVE_ON_CPU:
@@ -211,6 +212,8 @@ def cpu_choice(operation: str, args: tuple) -> str:
     channels_in, channels_out, size = _call_shape(operation, args)
     wide, small = min(channels_in, channels_out) >= 16, size[0] * size[1] < 96 * 96
     if dtype == torch.bfloat16 and wide and _has_amx():
+        if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
+            return measured
         return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
     if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
         return "reference"
@@ -249,6 +252,12 @@ def _native_by_default() -> bool:
 def _has_amx() -> bool:
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return supported is not None and supported()
+
+
+def _measured_on_amx(operation: str, args: tuple) -> str | None:
+    if native.instruction_set()[0] != "amx":
+        return None
+    return results.FASTEST_ON_AMX.get((operation, str(layer_of("bfloat16", shape_of(operation, args)))))
 
 
 def _call_shape(operation: str, args: tuple) -> tuple[int, int, tuple[int, int]]:

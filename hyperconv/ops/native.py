@@ -149,10 +149,17 @@ def load(library: Path) -> str | None:
 
 def instruction_set() -> tuple[str | None, str | None]:
     """(instruction set the loaded CPU library uses, None), or (None, why it uses none): HYPERCONV_CPU_ISA."""
-    library = ctypes.CDLL(str(library_path("cpu")))
-    answers = []
-    for function in (library.hyperconv_cpu_isa, library.hyperconv_cpu_isa_problem):
-        function.restype = ctypes.c_char_p
-        answer = function()
-        answers.append(answer.decode() if answer else None)
-    return answers[0], answers[1]
+    return _answer("hyperconv_cpu_isa"), _answer("hyperconv_cpu_isa_problem")
+
+
+def why_no_amx() -> str | None:
+    """None where the loaded CPU library may use AMX's matrix tiles in this process, else the reason."""
+    return _answer("hyperconv_cpu_why_no_amx")
+
+
+def _answer(function: str) -> str | None:
+    """What a function of the CPU library says of the machine, if anything."""
+    ask = getattr(ctypes.CDLL(str(library_path("cpu"))), function)
+    ask.restype = ctypes.c_char_p
+    answer = ask()
+    return answer.decode() if answer else None

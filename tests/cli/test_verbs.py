@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from hyperconv.gan import presets
+from hyperconv.ops import native
 from hyperconv.version import __version__
 
 
@@ -163,6 +164,7 @@ def test_demo(hyperconv, tmp_path, monkeypatch):
 def test_info(hyperconv):
     answer = hyperconv("info")
     assert answer.code == 0 and "native" in answer.out
+    assert native.status("cpu") or "AMX for bfloat16" in answer.out
 
 
 def test_version(hyperconv):
