@@ -283,10 +283,11 @@ def _log(operation: str, device_type: str, name: str) -> None:
 
 def implementation(operation: str):
     """The operator as it runs below autograd: the chosen backend's function."""
-    on_cpu = getattr(torch.ops.hyperconv_native, operation).default
+    on_cpu = native.quick(operation)
 
     def run(*args):
-        simple = not _open and args[0].dtype in _NATIVE_ON_CPU and args[0].is_cpu and _native_by_default()
+        first = args[0]
+        simple = not _open and first.is_cpu and first.dtype in _NATIVE_ON_CPU and _native_by_default()
         if simple and _suits_native(operation, args):
             return on_cpu(*args)  # what `choose` would say, at a fraction of the cost of the smallest layers
         try:
