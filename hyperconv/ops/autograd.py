@@ -39,7 +39,7 @@ def direct(name: str):
         if torch.compiler.is_compiling() or not _plain(tensors):
             return op(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*tensors):
-            return _record[name](tensors, args[count:], None)
+            return _record[name](args)
         return implementation(*args)
 
     return call
@@ -157,13 +157,20 @@ def _backward_masked_conv2d(ctx, grad):
 
 def _convolution_gradients(ctx, grad, input, weight, mask):
     """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
+    needs_bias = ctx.needs_input_grad[2]
+    wants_input, wants_weight = _wanted(ctx, 0), _weight_wanted(ctx, 1)
+    if wants_input and wants_weight and needs_bias and not torch.is_grad_enabled() and _plain((grad, mask)):
+        at_once = backends.gradients_at_once(grad, input, weight, mask, *ctx.geometry)
+        if at_once is not None:
+            return at_once
+
     (_, _, *input_size), (weight_sets, _, _, *kernel_size) = ctx.shapes
     by_input = by_weight = by_bias = None
-    if _wanted(ctx, 0):
+    if wants_input:
         by_input = _input_gradient(grad, weight, mask, input_size, *ctx.geometry)
-    if _weight_wanted(ctx, 1):
+    if wants_weight:
         arguments = (grad, input, mask, weight_sets, kernel_size, *ctx.geometry)
-        if ctx.needs_input_grad[2]:  # whoever reads the weight's reads the bias's, which comes with it at little cost
+        if needs_bias:  # whoever reads the weight's reads the bias's, which comes with it at little cost
             by_weight, by_bias = _parameter_gradients(*arguments)
         else:
             by_weight = _weight_gradient(*arguments)
@@ -244,10 +251,9 @@ def _autograd_kernel(name: str, setup, backward):
     """
     op, composite, implementation = operator(name), getattr(reference, name), backends.implementation(name)
     count = _TENSORS[name]
+    nothing = (None,) * (count + 2)
 
-    def compute(args, keyset):
-        if keyset is None:
-            return implementation(*args)
+    def below_autograd(args, keyset):
         remaining = keyset & torch._C._after_autograd_keyset
         with torch._C._AutoDispatchBelowAutograd():
             # With nothing else in between, the call itself, without another trip through the dispatcher.
@@ -255,31 +261,33 @@ def _autograd_kernel(name: str, setup, backward):
 
     class Derivative(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, *tensors_settings_keyset):
-            *tensors, settings, keyset = tensors_settings_keyset
-            output = compute((*tensors, *settings), keyset)
+        def forward(ctx, *tensors_args_keyset):
+            *tensors, args, keyset = tensors_args_keyset
+            output = implementation(*args) if keyset is None else below_autograd(args, keyset)
             ctx.set_materialize_grads(False)
-            setup(ctx, tensors, settings, output)
+            setup(ctx, tensors, args[count:], output)
             return output
 
         @staticmethod
         def backward(ctx, *cotangents):
-            grads = backward(ctx, *cotangents) if any(c is not None for c in cotangents) else ()
-            return (*grads, *(None,) * (count + 2 - len(grads)))
+            if cotangents[0] is None is cotangents[-1]:
+                return nothing
+            grads = backward(ctx, *cotangents)
+            return (*grads, *nothing[len(grads) :])
 
     # `Derivative.apply` without its part in Python, which serves transforms of torch.func; those never come here.
     apply = super(torch.autograd.Function, Derivative).apply
 
-    def record(tensors, settings, keyset):
-        first, second, *others = map(_unwrap, tensors)
-        return apply(_not_a_leaf(first), _not_a_leaf(second), *others, settings, keyset)
+    def record(args, keyset=None):
+        first, second, *others = map(_unwrap, args[:count])
+        return apply(_not_a_leaf(first), _not_a_leaf(second), *others, args, keyset)
 
     def kernel(keyset, *args):
         if forward_ad._current_level >= 0 or _transforms_active():
             return composite(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return record(args[:count], args[count:], keyset)
-        return compute(args, keyset)
+            return record(args, keyset)
+        return below_autograd(args, keyset)
 
     Derivative.__name__ = Derivative.__qualname__ = f"hyperconv_{name}"
     _record[name] = record

@@ -40,6 +40,13 @@ SCHEMAS = {
 }
 OPERATIONS = tuple(SCHEMAS)
 
+AT_ONCE = "gradients_at_once"
+"""The native libraries' (input_gradient, *parameter_gradients) in one call, on a CPU; `native` has it alone."""
+_AT_ONCE_SCHEMA = (
+    f"{AT_ONCE}(Tensor grad, Tensor input, Tensor weight, Tensor? mask, {_GEOMETRY}, float negative_slope) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+
 # needs_exact_strides: a compiler hands the kernels the strides it traced, those of views and expansions too.
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
@@ -48,6 +55,7 @@ native = torch.library.Library("hyperconv_native", "DEF")
 for _name, _schema in SCHEMAS.items():
     public.define(_name + _schema, tags=_TAGS)
     native.define(_name + _schema)
+native.define(_AT_ONCE_SCHEMA)
 
 
 def operator(name: str) -> torch._ops.OpOverload:
