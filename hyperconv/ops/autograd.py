@@ -279,7 +279,7 @@ def _autograd_kernel(name: str, setup, backward):
     apply = super(torch.autograd.Function, Derivative).apply
 
     def record(args, keyset=None):
-        first, second, *others = map(_unwrap, args[:count])
+        first, second, *others = [tensor if tensor is None else _unwrap(tensor) for tensor in args[:count]]
         return apply(_not_a_leaf(first), _not_a_leaf(second), *others, args, keyset)
 
     def kernel(keyset, *args):
