@@ -2,7 +2,8 @@
 
 Two properties keep a gradient penalty cheap. A mask carries no gradient (the sign of an activation is
 constant almost everywhere), so differentiating a backward pass does not run back through the forward one.
-And a gradient nobody will read is not computed: `needs_input_grad` says only that somebody could.
+And a gradient nobody will read is not computed: `needs_input_grad` says only that somebody could. (But a
+bias's is computed with its weight's, at little cost.)
 """
 
 import contextlib
@@ -159,7 +160,8 @@ def _convolution_gradients(ctx, grad, input, weight, mask):
     """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
     needs_bias = ctx.needs_input_grad[2]
     wants_input, wants_weight = _wanted(ctx, 0), _weight_wanted(ctx, 1)
-    if wants_input and wants_weight and needs_bias and not torch.is_grad_enabled() and _plain((grad, mask)):
+    all_read = wants_input and wants_weight and needs_bias
+    if all_read and not torch.is_grad_enabled() and _plain((grad, input, weight, mask)):
         at_once = backends.gradients_at_once(grad, input, weight, mask, *ctx.geometry)
         if at_once is not None:
             return at_once

@@ -301,7 +301,7 @@ def implementation(operation: str):
 
 
 def _simple(tensor: torch.Tensor) -> bool:
-    """Whether only `_suits_native` keeps this call from the native kernels for CPUs: nobody asked for another backend."""
+    """Whether native computes what `_suits_native` says of it: on a CPU, where nobody asked for another backend."""
     return tensor.is_cpu and not _open and tensor.dtype in _NATIVE_ON_CPU and _native_by_default()
 
 

@@ -1,7 +1,7 @@
 """The six operators of per-sample convolution, defined once in two namespaces.
 
 `hyperconv` is the public family, with derivatives, vmap, autocast and fake tensors; `hyperconv_native` has
-the same schemas, and the binaries in csrc/ add kernels to it.
+the same schemas and one more, `AT_ONCE`, and the binaries in csrc/ add kernels to it.
 
 Shapes: input (N, C_in, H, W); weight (B, C_out, C_in/groups, kH, kW), N a multiple of B, and sample n uses
 weight set n // (N // B); bias (B, C_out); grad and mask (N, C_out, H_out, W_out). `mask` is the output y of a
