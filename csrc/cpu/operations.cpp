@@ -154,4 +154,16 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
   return output;
 }
 
+std::tuple<Tensor, Tensor, Tensor> gradients_at_once(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                                     std::optional<Tensor> mask, Ints stride, Ints padding,
+                                                     Ints dilation, int64_t groups, double negative_slope) {
+  image_of("input", input);
+  const Tensor by_input = input_gradient(grad, weight, mask, {input.size(2), input.size(3)}, stride, padding, dilation,
+                                         groups, negative_slope);  // checks the weight
+  const auto [by_weight, by_bias] = parameter_gradients(grad, input, mask, weight.size(0),
+                                                        {weight.size(3), weight.size(4)}, stride, padding, dilation,
+                                                        groups, negative_slope);
+  return {by_input, by_weight, by_bias};
+}
+
 }  // namespace hyperconv

@@ -18,7 +18,7 @@ from hyperconv import kernels
 from hyperconv.kernels.configurations import Layer
 from hyperconv.ops import ledger, native, reference, results, trust
 from hyperconv.ops.classes import layer_of, shape_of
-from hyperconv.ops.schema import OPERATIONS, public
+from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
 from hyperconv.ops.triton_status import triton_status
 
 NAMES = ("native", "triton", "reference")
@@ -228,17 +228,19 @@ _WIDE, _FEW_PIXELS = 32, 64
 def _suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
     layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels."""
-    if operation == "bias_gradient" or args[0].dtype == torch.float64:
+    if operation == "bias_gradient":
         return True
-    stride, _, dilation, groups = args[-6:-2] if operation == "conv2d" else args[-5:-1]
+    groups = args[-3] if operation == "conv2d" else args[-2]
     if operation in _WEIGHT_GRADIENTS:
-        channels, kernel = (args[0].shape[1] // groups, args[1].shape[1] // groups), args[4]
+        channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
     else:
-        shape = args[1].shape
-        channels, kernel = (shape[1] // groups, shape[2]), shape[3:]
-    if min(channels) < _WIDE or kernel[0] * kernel[1] == 1:
+        _, channels_out, channels, *kernel = args[1].shape
+    if channels < _WIDE or channels_out // groups < _WIDE or args[0].dtype == torch.float64:
         return True
-    if tuple(kernel) != (3, 3) or tuple(stride) != (1, 1) or tuple(dilation) != (1, 1):
+    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    if height * width == 1:
+        return True
+    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
         return False
     return operation not in _WEIGHT_GRADIENTS or args[0].shape[2] * args[0].shape[3] >= _FEW_PIXELS
 
@@ -292,11 +294,10 @@ def _log(operation: str, device_type: str, name: str) -> None:
 
 def implementation(operation: str):
     """The operator as it runs below autograd: the chosen backend's function."""
-    on_cpu = getattr(torch.ops.hyperconv_native, operation).default
+    on_cpu = native.quick(operation)
 
     def run(*args):
-        simple = not _open and args[0].dtype in _NATIVE_ON_CPU and args[0].is_cpu and _native_by_default()
-        if simple and _suits_native(operation, args):
+        if _simple(args[0]) and _suits_native(operation, args):
             return on_cpu(*args)  # what `choose` would say, at a fraction of the cost of the smallest layers
         try:
             return getattr(choose(operation, *args), operation)(*args)
@@ -306,6 +307,28 @@ def implementation(operation: str):
         return getattr(choose(operation, *args), operation)(*args)
 
     return run
+
+
+def _simple(tensor: torch.Tensor) -> bool:
+    """Whether native computes what `_suits_native` says of it: on a CPU, where nobody asked for another backend."""
+    return tensor.is_cpu and not _open and tensor.dtype in _NATIVE_ON_CPU and _native_by_default()
+
+
+_on_cpu_at_once = native.quick(AT_ONCE)
+
+
+def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """What `input_gradient` and `parameter_gradients` give, by one call where native's kernels would compute both.
+
+    Half of the time of the smallest layers' backward pass is that of calling. None where it has to be two.
+    """
+    if not _simple(grad):
+        return None
+    by_input = (grad, weight, mask, input.shape[2:], *geometry)
+    by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
+    if _suits_native("input_gradient", by_input) and _suits_native("parameter_gradients", by_weight):
+        return _on_cpu_at_once(grad, input, weight, mask, *geometry)
+    return None
 
 
 for _name in OPERATIONS:

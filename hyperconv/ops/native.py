@@ -32,6 +32,12 @@ def _operator(name: str):
     return run
 
 
+def quick(name: str):
+    """The operator of the native libraries for tensors on a CPU, without Python between the call and the dispatcher."""
+    operator = getattr(torch.ops.hyperconv_native, name).default
+    return getattr(operator, "_op", operator)
+
+
 def _pass_tf32_switch() -> None:
     """Tell the CUDA library, which cannot read it, what torch.backends.cudnn.conv.fp32_precision says now.
 
