@@ -24,6 +24,7 @@ from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config, preset
+from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
 
@@ -59,9 +60,24 @@ def start(
     config: Config,
     *,
     device: str = "auto",
+    ranks: Ranks = ALONE,
 ) -> tuple[Trainer, list[str]]:
-    """A trainer at its first step in a new run folder, and one line for each image with a problem."""
+    """A trainer at its first step in a new run folder, and one line for each image with a problem.
+
+    ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    """
     where = resolve_device(device)
+    created = ranks.first(lambda: _create(images, out, config, ranks))
+    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(), [])
+    try:
+        return Trainer(run, collection, where, ranks=ranks), remarks
+    except InputError:
+        if ranks.leads:
+            shutil.rmtree(run.path)  # was absent or empty
+        raise
+
+
+def _create(images: Sequence, out: str | PathLike, config: Config, ranks: Ranks) -> tuple[Run, Collection, list[str]]:
     photos, problems = _photos(images)
     shape, fitting = config.pyramid(), []
     for photo in photos:
@@ -74,22 +90,28 @@ def start(
         more = f" (and {len(problems) - 1} more that cannot be used)" if len(problems) > 1 else ""
         raise InputError(problems[0] + more)
     collection = Collection(fitting, shape)
+    check_ranks(ranks, config, len(collection))
     remarks = [f"left out: {problem}" for problem in problems] + collection.notes
-    run = Run.create(out, config, collection)
-    try:
-        return Trainer(run, collection, where), remarks
-    except InputError:
-        shutil.rmtree(run.path)  # was absent or empty
-        raise
+    return Run.create(out, config, collection), collection, remarks
 
 
-def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto") -> Trainer:
+def resume(
+    out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto", ranks: Ranks = ALONE
+) -> Trainer:
     """The trainer of an existing run where it stopped.
 
-    wanted: settings by name; only the learning rate may differ from the run's own, else InputError.
+    wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
+    that all call this; they need not be as many as before.
     """
+    where = resolve_device(device)
+    opened = ranks.first(lambda: _reopen(out, wanted or {}, ranks))
+    run, collection = opened or (Run.open(out), Run.open(out).collection())
+    return Trainer(run, collection, where, ranks=ranks)
+
+
+def _reopen(out: str | PathLike, wanted: dict[str, Any], ranks: Ranks) -> tuple[Run, Collection]:
     run = Run.open(out)
-    changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name)}
+    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name)}
     fixed = [
         f"{name} is {getattr(run.config, name)}, not {value}"
         for name, value in changed.items()
@@ -100,14 +122,17 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    return Trainer(run, run.collection(), resolve_device(device))
+    collection = run.collection()
+    check_ranks(ranks, run.config, len(collection))
+    return run, collection
 
 
 def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
-    with _curves(trainer) if tensorboard else nullcontext() as curves:
+    leads = trainer.ranks.leads
+    with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
-            if progress.saved:
+            if progress.saved and leads:
                 write_training_sheet(trainer)
             if curves is not None and progress.losses is not None:
                 for name, value in progress.losses.items():

@@ -18,6 +18,7 @@ from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import on_canvas, white
 from hyperconv.gan.presets import Config
+from hyperconv.gan.ranks import ALONE, Ranks
 
 Template = Generator | GrowingGenerator
 FEW = 4  # heights, and widths, of the canvases of one scale
@@ -41,11 +42,15 @@ class RoundNoise(NamedTuple):
 
 
 class Variants(NamedTuple):
-    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, sizes (V, 2)."""
+    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, sizes (V, 2).
+
+    each (V,): what their errors are multiplied with.
+    """
 
     squares: Tensor
     images: Tensor
     sizes: Tensor
+    each: Tensor
 
 
 class StepInputs(NamedTuple):
@@ -121,23 +126,26 @@ class Draws:
 
     Photos wait as one tensor per kind where the collection is: on the device, or in main memory, from which batches
     are sent. contexts (N, ...): the generators', if they do not change at this scale. awake (N,): 1 for photos that
-    learn, 0 for those that do not, where each has parameters of its own.
+    learn, 0 for those that do not, where each has parameters of its own. ranks: every process draws the same batch
+    and gets its rows of it.
     """
 
     def __init__(self, collection: Collection, config: Config, scale: int, generator: Template, amplitudes: Tensor,
-                 contexts: Tensor | None, awake: Tensor) -> None:
+                 contexts: Tensor | None, awake: Tensor, ranks: Ranks = ALONE) -> None:
         everyone = torch.arange(len(collection))
         self.collection, self.config, self.scale, self.generator = collection, config, scale, generator
-        self.amplitudes, self.contexts, self.awake, self.device = amplitudes, contexts, awake, amplitudes.device
+        self.amplitudes, self.contexts, self.awake, self.ranks = amplitudes, contexts, awake, ranks
+        self.device = amplitudes.device
         self.canvases = Canvases(collection.sizes[:scale + 1])
         self.photos = collection.batch(everyone, scale).images
         self.coarsest = collection.batch(everyone, 0).images
         self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
-        config = self.config
-        indices = self._batch(step)
-        extents, here = self._extents(indices), send(indices, self.device)
+        config, rows = self.config, self.ranks.rows
+        batch = self._batch(step)
+        extents, indices = self._extents(batch), batch[rows]
+        here = send(indices, self.device)
         rate = config.learning_rate * (config.decay if step >= config.decay_at * self.iterations else 1.0)
         return StepInputs(
             photos=self._canvas(self.photos, indices, extents[-1]),
@@ -146,9 +154,9 @@ class Draws:
             contexts=None if self.contexts is None else self.contexts[here],
             sizes=self.sizes[here],
             amplitudes=self.amplitudes[here],
-            noise=tuple(self._noise(step, draw, indices, extents) for draw in range(config.draws)),
+            noise=tuple(self._noise(step, draw, batch, extents).rows(rows) for draw in range(config.draws)),
             variants=self._variants(step) if config.variants and self.scale == 0 else None,
-            each=self.awake if config.alone else torch.full((len(indices),), 1 / len(indices), device=self.device),
+            each=self.awake if config.alone else torch.full((len(indices),), 1 / len(batch), device=self.device),
             rate=torch.full((), rate, device=self.device),
         )
 
@@ -191,10 +199,11 @@ class Draws:
         source = seeded(self.device, self.config.seed, "altered", step)
         choice = seeded("cpu", self.config.seed, "variants", step)
         chosen = torch.randint(len(self.collection), (self.config.variants,), generator=choice)
-        squares = variants(self._squares(chosen), source)
-        size = self.sizes[send(chosen[:1], self.device), 0]
+        squares = variants(self._squares(chosen), source)[self.ranks.rows]
         height, width = self.collection.sizes[0][chosen[0]].tolist()
-        return Variants(squares, resize(squares, (height, width)), size.expand(len(chosen), -1))
+        sizes = self.sizes[send(chosen[:1], self.device), 0].expand(len(squares), -1)
+        each = torch.full((len(squares),), 1 / len(chosen), device=self.device)
+        return Variants(squares, resize(squares, (height, width)), sizes, each)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
