@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -18,7 +18,8 @@ from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
-from hyperconv.data.images import Photo, read_photos
+from hyperconv.data.images import Photo, find_photos
+from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
@@ -60,15 +61,18 @@ def start(
     config: Config,
     *,
     device: str = "auto",
+    on_disk: bool = False,
+    on_photo: Callable[[int, int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> tuple[Trainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each image with a problem.
 
-    ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
-    created = ranks.first(lambda: _create(images, out, config, ranks))
-    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(), [])
+    created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
+    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(on_disk), [])
     try:
         return Trainer(run, collection, where, ranks=ranks), remarks
     except InputError:
@@ -77,39 +81,42 @@ def start(
         raise
 
 
-def _create(images: Sequence, out: str | PathLike, config: Config, ranks: Ranks) -> tuple[Run, Collection, list[str]]:
-    photos, problems = _photos(images)
-    shape, fitting = config.pyramid(), []
-    for photo in photos:
-        try:
-            shape.sizes(*photo.pixels.shape[1:], name=str(photo.path or photo.name))
-            fitting.append(photo)
-        except InputError as error:
-            problems.append(str(error))
-    if not fitting:
-        more = f" (and {len(problems) - 1} more that cannot be used)" if len(problems) > 1 else ""
-        raise InputError(problems[0] + more)
-    collection = Collection(fitting, shape)
-    check_ranks(ranks, config, len(collection))
-    remarks = [f"left out: {problem}" for problem in problems] + collection.notes
-    return Run.create(out, config, collection), collection, remarks
+def _create(
+    images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
+    on_photo: Callable[[int, int], None] | None, ranks: Ranks,
+) -> tuple[Run, Collection, list[str]]:
+    square = None if config.alone else config.embedding_size
+    intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)
+    run = Run.create(out, config, intake)
+    try:
+        collection = run.collection(on_disk)
+        check_ranks(ranks, config, len(collection))
+    except InputError:
+        shutil.rmtree(run.path)
+        raise
+    return run, collection, [f"left out: {problem}" for problem in intake.problems] + collection.notes
 
 
 def resume(
-    out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto", ranks: Ranks = ALONE
+    out: str | PathLike,
+    wanted: dict[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    on_disk: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
-    that all call this; they need not be as many as before.
+    that all call this; they need not be as many as before. on_disk: as in `start`.
     """
     where = resolve_device(device)
-    opened = ranks.first(lambda: _reopen(out, wanted or {}, ranks))
-    run, collection = opened or (Run.open(out), Run.open(out).collection())
+    opened = ranks.first(lambda: _reopen(out, wanted or {}, on_disk, ranks))
+    run, collection = opened or (Run.open(out), Run.open(out).collection(on_disk))
     return Trainer(run, collection, where, ranks=ranks)
 
 
-def _reopen(out: str | PathLike, wanted: dict[str, Any], ranks: Ranks) -> tuple[Run, Collection]:
+def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection]:
     run = Run.open(out)
     changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name)}
     fixed = [
@@ -122,7 +129,7 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], ranks: Ranks) -> tuple[
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    collection = run.collection()
+    collection = run.collection(on_disk)
     check_ranks(ranks, run.config, len(collection))
     return run, collection
 
@@ -172,13 +179,12 @@ def _sheet_samples(trainer: Trainer, model: PhotoModel) -> Tensor:
     return model.images(model.climb(model.begin(altered), lambda shape, scale: white(shape, source)))
 
 
-def _photos(images: Iterable[str | PathLike] | Iterable[Photo]) -> tuple[list[Photo], list[str]]:
+def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list[Photo] | list[Path]:
     images = list(images)
     given = [image for image in images if isinstance(image, Photo)]
-    files = [image for image in images if not isinstance(image, Photo)]
-    if given and files:
+    if len(given) not in (0, len(images)):
         raise TypeError("images mixes photos with paths: give one kind")
-    return (given, []) if given else read_photos(files)
+    return given or find_photos(images)
 
 
 def _overall_step(trainer: Trainer) -> int:

@@ -11,7 +11,7 @@ import typer
 
 from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
-from hyperconv.cli.progress import show
+from hyperconv.cli.progress import counted, show
 from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config
@@ -71,6 +71,14 @@ def train(
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in RUN, with the photos it has.")
+    ] = False,
+    on_disk: Annotated[
+        bool,
+        typer.Option(
+            "--on-disk",
+            help="Leave the photos in RUN/photos.safetensors, shrunk to every scale, and read those of the next steps "
+            "while this one is taken; the result is the same. Happens by itself where memory has no room for them.",
+        ),
     ] = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
@@ -175,10 +183,10 @@ def train(
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
-            trainer = _resumed(out, system, preset, changes, device, ranks)
+            trainer = _resumed(out, system, preset, changes, device, on_disk, ranks)
         else:
             config = named_preset(preset or "tiny", system or "meta", **changes)
-            trainer = _started(images or [], examples, out, config, device, ranks)
+            trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
         _take_all_steps(trainer, tensorboard)
     if ranks.leads:
         print(f"run: {out}\nsheets: {out / 'samples'}\nnext: hyperconv sample {out}")
@@ -201,12 +209,16 @@ def _take_all_steps(trainer: Trainer, tensorboard: bool) -> None:
         print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
 
 
-def _started(images: list[Path], examples: bool, out: Path, config: Config, device: str, ranks: Ranks) -> Trainer:
+def _started(
+    images: list[Path], examples: bool, out: Path, config: Config, device: str, on_disk: bool, ranks: Ranks
+) -> Trainer:
     if examples and images:
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
         raise InputError("no photos given: name image files or folders, or take --examples")
-    trainer, remarks = start(load_examples() if examples else images, out, config, device=device, ranks=ranks)
+    given = load_examples() if examples else images
+    with counted("reading photos") as on_photo:
+        trainer, remarks = start(given, out, config, device=device, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
     if not ranks.leads:
         return trainer
     for remark in remarks:
@@ -220,12 +232,12 @@ def _started(images: list[Path], examples: bool, out: Path, config: Config, devi
 
 
 def _resumed(
-    out: Path, system: str | None, preset: str | None, changes: dict, device: str, ranks: Ranks
+    out: Path, system: str | None, preset: str | None, changes: dict, device: str, on_disk: bool, ranks: Ranks
 ) -> Trainer:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
         wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
-    trainer = continue_run(out, wanted, device=device, ranks=ranks)
+    trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
     if ranks.leads:
         print(f"{out} with {len(trainer.collection)} photos, continued from {where}")

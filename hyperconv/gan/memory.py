@@ -110,9 +110,17 @@ def peak_bytes(device: torch.device) -> int | None:
 
 def fits(collection: Collection, device: torch.device) -> bool:
     """Whether all photos may wait on the device: their pyramids, one scale once more, and what embeddings see."""
+    if collection.on_disk:
+        return False
     areas = [int(sizes.prod(dim=1).sum()) for sizes in collection.sizes]
     free = free_bytes(device)
     return free is None or 4 * collection.channels * (sum(areas) + 2 * areas[-1]) < RESIDENT * free
+
+
+def holds(path: Path) -> bool:
+    """Whether main memory has room for a file of photos, and for as much again that is made of them."""
+    free = free_bytes(torch.device("cpu"))
+    return free is None or path.stat().st_size < RESIDENT * free
 
 
 def gigabytes(count: int) -> str:
