@@ -8,7 +8,7 @@ import typer
 from hyperconv.apps.adapt import write_adaptation
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Count, Device, Force, Out, Run, Seed
+from hyperconv.cli.options import Count, Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 
 
@@ -53,7 +53,7 @@ def interpolate(
       hyperconv interpolate run lake holiday.jpg --steps 12
       hyperconv interpolate run lake mountain --space weights --out walk
     """
-    out = out or run / "interpolations"
+    out = out or beside(run, "interpolations")
     model = Model.open(run, device)
     strip = write_interpolation(model, a, b, out, steps, space=space, seed=seed, force=force)
     print(f"{steps} frames in {out}\nstrip: {strip}")
@@ -70,10 +70,25 @@ def adapt(
         typer.Option(
             min=0,
             metavar="STEPS",
-            help="Training steps per scale on this photo's own weights, started from what "
-            "the hypernetwork gives; 0 is one forward pass.",
+            help="Training steps on this photo alone, started from what the hypernetwork gives; 0 is one forward pass.",
         ),
     ] = 0,
+    tune_what: Annotated[
+        Literal["weights", "embedding"],
+        typer.Option(
+            "--tune",
+            help="What those steps train. weights: the photo's own weights, STEPS per scale. embedding: what the "
+            "hypernetwork makes them from, STEPS of all scales together; it learns less, and forgets less.",
+        ),
+    ] = "weights",
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False,
+            help="Also write the model of this photo alone: a small file, name it .safetensors, that every verb takes "
+            "in place of a run.",
+        ),
+    ] = None,
     count: Count = 6,
     seed: Seed = 0,
     device: Device = "auto",
@@ -89,8 +104,11 @@ def adapt(
     Examples:
       hyperconv adapt run holiday.jpg
       hyperconv adapt run holiday.jpg --tune-steps 200    closer to the photo, takes a while
+      hyperconv adapt run holiday.jpg --tune embedding --tune-steps 100
+      hyperconv adapt run holiday.jpg --export holiday.safetensors
+      hyperconv sample holiday.safetensors --count 20
     """
-    model, out = Model.open(run, device), out or run / "adapted" / photo.stem
+    model, out = Model.open(run, device), out or beside(run, "adapted") / photo.stem
     with counted("tuning") as on_step:
         sheet = write_adaptation(
             model,
@@ -98,8 +116,12 @@ def adapt(
             out,
             count,
             tune_steps=tune_steps,
+            tuning=tune_what,
+            export=export,
             seed=seed,
             force=force,
             on_step=on_step if tune_steps else None,
         )
     print(f"reconstruction and {count} samples in {out}\nsheet: {sheet}")
+    if export is not None:
+        print(f"model: {export}\nnext: hyperconv sample {export}")

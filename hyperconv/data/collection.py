@@ -126,12 +126,27 @@ class Collection:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write every level as one safetensors file, complete or not at all."""
-        tensors = {
+        write_tensors(path, self.tensors(), self.about())
+
+    def select(self, photo: int) -> "Collection":
+        """One photo alone."""
+        levels = [self._store.image(photo, scale) for scale in range(self.shape.scale_count)]
+        alone = Collection.__new__(Collection)
+        alone._fill([self.names[photo]], [self.paths[photo]], [], self.channels, self.shape,
+                    [[level.shape[1:] for level in levels]], InMemory([levels]))
+        return alone
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every level by name, as in a file."""
+        return {
             level_key(photo, scale): self._store.image(photo, scale)
             for photo in range(len(self))
             for scale in range(self.shape.scale_count)
         }
-        write_tensors(path, tensors, about(self.names, self.paths, self.notes, self.shape, self.channels))
+
+    def about(self) -> dict[str, str]:
+        """What a file with these tensors says of them."""
+        return about(self.names, self.paths, self.notes, self.shape, self.channels)
 
     @classmethod
     def load(cls, path: str | os.PathLike, on_disk: bool = False) -> "Collection":
