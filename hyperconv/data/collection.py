@@ -152,12 +152,14 @@ class Collection:
     def load(cls, path: str | os.PathLike, on_disk: bool = False) -> "Collection":
         """What `save` wrote, bit for bit. InputError if the file is absent, truncated or something else.
 
-        on_disk: leave the images there. One that has changed since then raises ValueError when it is read.
+        on_disk: leave the images there. One that has changed since then raises InputError when it is read.
         """
         try:
             return cls.of(TensorFile(path), on_disk)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not a whole collection of photos ({reason}); train again") from None

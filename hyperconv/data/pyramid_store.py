@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperconv.data.images import Photo, read_photo, resize, unique_names, with_channels
 from hyperconv.data.pyramid import PyramidShape, build_pyramid
-from hyperconv.data.tensor_file import TensorFile, TensorWriter, writing
+from hyperconv.data.tensor_file import Damaged, TensorFile, TensorWriter, writing
 from hyperconv.errors import InputError
 
 FORMAT = "hyperconv-collection-1"
@@ -61,7 +61,10 @@ class InMemory:
 
 
 class OnDisk:
-    """A file of pyramids; it may hold squares of one size, others are made of the finest level."""
+    """A file of pyramids; it may hold squares of one size, others are made of the finest level.
+
+    An image that has changed since it was written raises InputError as it is read.
+    """
 
     def __init__(self, file: TensorFile, scales: int, channels: int) -> None:
         self.file, self.scales, self.channels = file, scales, channels
@@ -83,7 +86,10 @@ class OnDisk:
         return resize(self._read(level_key(photo, self.scales - 1)), (size, size))
 
     def _read(self, key: str) -> Tensor:
-        return with_channels(self.file.tensor(key), self.channels)
+        try:
+            return with_channels(self.file.tensor(key), self.channels)
+        except Damaged as error:
+            raise InputError(f"{self.file.path} is damaged ({error}): restore it or train again") from None
 
 
 class PhotoIntake:

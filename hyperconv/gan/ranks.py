@@ -91,12 +91,12 @@ def check_ranks(ranks: Ranks, config: Config, photos: int) -> None:
 
 def rank_from_environment() -> int:
     """The rank that torchrun gave this process; 0 where it did not start it."""
-    return int(os.environ.get("RANK", 0))
+    return int(os.environ.get("RANK", "0"))
 
 
 def was_restarted() -> bool:
     """Whether torchrun starts this process again after one of them died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def local_device(device: str) -> str:

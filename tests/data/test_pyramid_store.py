@@ -68,7 +68,7 @@ def test_an_image_that_changed_on_disk_is_noticed_as_it_is_read(tmp_path, photos
         Collection.load(path)
     collection = Collection.load(path, on_disk=True)
     collection.batch([0, 1, 2], 2)
-    with pytest.raises(ValueError, match="photo3.scale2 has changed"):
+    with pytest.raises(InputError, match="photo3.scale2 has changed"):
         collection.batch([3], 2)
 
 
