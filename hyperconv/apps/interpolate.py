@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -83,7 +84,7 @@ def interpolate_grid(
 
 def smoothness(frames: Sequence[Tensor]) -> list[float]:
     """Patch SWD between each frame and the next: equal numbers are an even walk, a high one is a jump."""
-    return [patch_swd([after], before) for before, after in zip(frames, frames[1:])]
+    return [patch_swd([after], before) for before, after in pairwise(frames)]
 
 
 def _refuse_single(model: Model) -> None:
