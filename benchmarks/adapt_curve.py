@@ -66,27 +66,19 @@ def from_nothing(model: Model, photo: Photo, steps: int) -> dict[str, float]:
     return {"seconds": seconds, **score(alone.photo_model(0), alone.photo(0))}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="a trained meta-GAN: that of `make demo`, for one")
-    parser.add_argument("photos", nargs="*", help="photos it never saw (default: the two that the demo holds out)")
-    parser.add_argument("--steps", type=int, nargs="+", default=[10, 50, 200])
-    parser.add_argument("--consingan", type=int, nargs="+", default=[100, 500], help="its steps per stage")
-    parser.add_argument("--out", type=Path, help="folder for adapt_curve.json, .md and .png")
-    options = parser.parse_args()
-    model = Model.open(options.run)
-    photos = read_photos(options.photos)[0] if options.photos else load_examples(HELD_OUT)
-    runs = [("weights", steps) for steps in [0, *options.steps]] + [("embedding", steps) for steps in options.steps]
-    runs += [("ConSinGAN from nothing", steps) for steps in options.consingan]
+def measure(model: Model, photos: list[Photo], steps: list[int], consingan: list[int], out: Path | None) -> None:
+    """Print a line for each way and number of steps; `out` gets all of them after each."""
+    runs = [("weights", each) for each in [0, *steps]] + [("embedding", each) for each in steps]
+    runs += [("ConSinGAN from nothing", each) for each in consingan]
     rows = []
-    for what, steps in runs:
-        found = [from_nothing(model, photo, steps) if what.startswith("ConSinGAN") else
-                 adapted(model, photo, steps, what) for photo in photos]
+    for what, count in runs:
+        found = [from_nothing(model, photo, count) if what.startswith("ConSinGAN") else adapted(model, photo, count, what)
+                 for photo in photos]
         means = {name: sum(each[name] for each in found) / len(found) for name in found[0]}
-        rows.append({"what": what, "steps": steps, **{name: round(value, 5) for name, value in means.items()}})
+        rows.append({"what": what, "steps": count, **{name: round(value, 5) for name, value in means.items()}})
         print(" ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-        if options.out:
-            write(options.out, {"environment": describe(str(model.device)), "photos": [photo.name for photo in photos]}, rows)
+        if out:
+            write(out, {"environment": describe(str(model.device)), "photos": [photo.name for photo in photos]}, rows)
 
 
 def write(folder: Path, about: dict, rows: list[dict]) -> None:
@@ -110,6 +102,18 @@ def write(folder: Path, about: dict, rows: list[dict]) -> None:
             for point in points:
                 canvas.dot(point, colour, alpha=255)
     canvas.picture().save(folder / "adapt_curve.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a trained meta-GAN: that of `make demo`, for one")
+    parser.add_argument("photos", nargs="*", help="photos it never saw (default: the two that the demo holds out)")
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 50, 200])
+    parser.add_argument("--consingan", type=int, nargs="+", default=[100, 500], help="its steps per stage")
+    parser.add_argument("--out", type=Path, help="folder for adapt_curve.json, .md and .png")
+    options = parser.parse_args()
+    photos = read_photos(options.photos)[0] if options.photos else load_examples(HELD_OUT)
+    measure(Model.open(options.run), photos, options.steps, options.consingan, options.out)
 
 
 if __name__ == "__main__":
