@@ -98,7 +98,8 @@ def write(folder: Path, about: dict, rows: list[dict]) -> None:
             points = [plot.at(row["seconds"], row[name]) for row in rows if row["what"] == what or
                       (row["steps"] == 0 and what == "embedding")]
             points.sort()
-            canvas.line(points, colour, 1.5)
+            if points:
+                canvas.line(points, colour, 1.5)
             for point in points:
                 canvas.dot(point, colour, alpha=255)
     canvas.picture().save(folder / "adapt_curve.png")

@@ -69,19 +69,20 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     began = time.perf_counter()
     run = Run.create(folder / "run", config, PhotoIntake(find_photos(folder / "photos"), config.pyramid(),
                                                          config.embedding_size))
-    found = {"photos": options.photos, "size": config.max_size, "batch": config.batch_size}
-    found["intake_photos_per_second"] = options.photos / (time.perf_counter() - began)
+    found = Found(photos=options.photos, size=config.max_size, batch=config.batch_size)
+    found.note("intake_photos_per_second", options.photos / (time.perf_counter() - began))
     file = run.path / "photos.safetensors"
-    found["file_bytes"] = file.stat().st_size
+    found.note("file_bytes", file.stat().st_size)
     trainer = Trainer(run, run.collection(on_disk=True), options.device)
     go_to_scale(trainer, config.scale_count - 1)
     load, count = trainer.draws._load, min(200, 4 * options.photos // config.batch_size)
     before = peak_bytes(torch.device("cpu")) or 0
     forget_cached(file)
-    found["batches_per_second_first"] = rate(load, count)
-    found["batches_per_second_again"] = rate(load, count)
-    found["batches_per_second_ahead"] = rate(Ahead(load, count), count)
-    found["memory_bytes"] = (peak_bytes(torch.device("cpu")) or 0) - before
+    found.note("batches_per_second_first", rate(load, count))
+    found.note("batches_per_second_again", rate(load, count))
+    found.note("batches_per_second_ahead", rate(Ahead(load, count), count))
+    found.note("memory_bytes", (peak_bytes(torch.device("cpu")) or 0) - before)
+    found.note("canvas_filled", filled(trainer))
     waited = 0.0
 
     def watched(step: int) -> object:
@@ -97,9 +98,17 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     for trainer.step in range(1, 1 + options.steps):
         trainer.take_step()
     seconds = time.perf_counter() - began
-    found |= {"steps_per_second": options.steps / seconds, "share_waiting": waited / seconds}
-    found["canvas_filled"] = filled(trainer)
+    found.note("steps_per_second", options.steps / seconds)
+    found.note("share_waiting", waited / seconds)
     return found
+
+
+class Found(dict):
+    """Figures, each printed as it is found."""
+
+    def note(self, name: str, value: object) -> None:
+        self[name] = value
+        print(name, value, flush=True)
 
 
 def filled(trainer: Trainer, batches: int = 300) -> dict[str, float]:
@@ -127,7 +136,6 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         found = {"environment": describe(options.device), **measure(Path(folder), options)}
-    print(json.dumps({name: value for name, value in found.items() if name != "environment"}, indent=1))
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
 

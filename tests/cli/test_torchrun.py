@@ -24,6 +24,6 @@ def test_two_processes_and_how_they_refuse(photos, tmp_path):
 
     refused = torchrun("train", photos, "--out", tmp_path / "single", "--system", "consingan", *QUICK)
     assert refused.returncode == 1
-    said = [line for line in refused.stderr.splitlines() if line.startswith("hyperconv")]
+    said = [line for line in refused.stderr.splitlines() if line.startswith(("hyperconv:", "hyperconv, process"))]
     assert len(said) == 1 and "2 processes cannot share a run of --system consingan" in said[0]
     assert not (tmp_path / "single").exists()
