@@ -65,8 +65,8 @@ def interpolate(
     Examples:
       hyperconv interpolate run lake mountain
       hyperconv interpolate run lake holiday.jpg --steps 12
-      hyperconv interpolate run lake mountain --scales 2-     the lake with the mountain's texture
-      hyperconv interpolate run lake mountain city sea        a grid between four
+      hyperconv interpolate run lake mountain --scales 2-   texture alone
+      hyperconv interpolate run lake mountain city sea      between four
       hyperconv interpolate run lake mountain --space weights --out walk
     """
     out = out or beside(run, "interpolations")
