@@ -5,7 +5,7 @@ from hyperconv.apps.animate import animate
 from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
 from hyperconv.apps.evaluate import evaluate
-from hyperconv.apps.interpolate import interpolate
+from hyperconv.apps.interpolate import interpolate, interpolate_grid
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import paint, style
 from hyperconv.apps.reconstruction import reconstructions
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "harmonize",
     "interpolate",
+    "interpolate_grid",
     "paint",
     "reconstructions",
     "retarget",

@@ -27,14 +27,14 @@ class Grid(NamedTuple):
         return torch.where(inside(self.sizes.to(images.device), *self.extent), images, 0)
 
 
-def stack(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Images (C, h, w) -> canvas (B, C, H, W) of the largest height and width, sizes (B, 2)."""
+def stack(images: Sequence[Tensor], extent: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    """Images (C, h, w) -> canvas (B, C, *extent), sizes (B, 2); extent None: the largest height and width."""
     if not images:
         raise ValueError("images is empty: a canvas needs at least one image")
     channels = {image.shape[0] if image.dim() == 3 else None for image in images}
     if len(channels) != 1 or None in channels:
         raise ValueError(f"images must all be (C, H, W) with one C, got {[tuple(i.shape) for i in images]}")
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    height, width = extent or (max(image.shape[axis] for image in images) for axis in (1, 2))
     canvas = images[0].new_zeros(len(images), channels.pop(), height, width)
     for place, image in zip(canvas, images):
         place[:, : image.shape[1], : image.shape[2]] = image

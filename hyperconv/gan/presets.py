@@ -14,7 +14,7 @@ from hyperconv.gan.precision import PRECISIONS
 class Config:
     """The defaults are the published settings of Meta Internal Learning on LSUN-50 (`--preset paper`)."""
 
-    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo
+    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
     max_size: int = 250  # long side of the finest scale, pixels
     min_size: int = 25  # side of the coarsest scale, pixels
     coarsest: str = "long side"  # or 'short side', and no photo is enlarged: what min_size is of
@@ -119,7 +119,7 @@ MOST_HIDDEN = 128  # that SinGAN's nets grow to
 KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": (int, type(None)),
          "float": (int, float), "float | None": (int, float, type(None)),
          "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
-CHOICES = {"system": ("meta", "consingan", "singan"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
+CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
