@@ -90,6 +90,7 @@ def _extended(photo_model: PhotoModel, factor: float) -> PhotoModel:
         sizes=photo_model.sizes + sizes,
         fixed=photo_model.fixed + [None] * steps,
         extents=None,
+        trained=photo_model.sizes + photo_model.sizes[-1:] * steps,
     )
 
 

@@ -1,0 +1,164 @@
+"""One picture of every application of single-image GANs, on bundled photos.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.gallery [--runs build/gallery] [--out benchmarks/results/gallery]
+
+Trains four small runs in RUNS, or goes on where they stopped: ConSinGANs of three photos side by side, one that
+harmonises, one that edits, and a SinGAN. Then writes OUT/sample.jpg, OUT/retarget.jpg, ... from the first seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from hyperconv import apps
+from hyperconv.apps.train import follow, resume, start
+from hyperconv.data.examples import load_examples
+from hyperconv.data.images import resize, to_uint8
+from hyperconv.gan.presets import Config, preset
+
+EDITED = {"max_size": 72, "iterations": (160,)}
+RUNS: dict[str, tuple[Config, list[str]]] = {
+    "consingan": (preset("tiny", "consingan", iterations=(200,)), ["hubble_deep_field", "ihc", "rocket"]),
+    "harmonize": (preset("tiny-harmonize", "consingan", **EDITED), ["rocket"]),
+    "edit": (preset("tiny-edit", "consingan", **EDITED), ["rocket"]),
+    "singan": (preset("tiny", "singan", iterations=(200,)), ["china"]),
+}
+FINE_TUNE = 60  # steps on a composite
+QUALITY = 85  # of the JPEGs
+
+Row = list[tuple[str, Tensor]]  # captions and images
+
+
+def trained(folder: Path, config: Config, names: list[str]) -> apps.Model:
+    """The run in a folder, trained to its end."""
+    trainer = resume(folder) if (folder / "config.json").is_file() else start(load_examples(names), folder, config)[0]
+    for progress in follow(trainer):
+        if progress.saved:
+            print(f"{folder.name}: scale {progress.scale + 1} of {config.scale_count}, step {progress.step}", flush=True)
+    return apps.Model.open(folder)
+
+
+def sample(models: dict[str, apps.Model]) -> Row:
+    model = models["consingan"]
+    return [("photo", model.photo("hubble")), *(("sample", image) for image in apps.sample(model, "hubble", 4))]
+
+
+def animate(models: dict[str, apps.Model]) -> Row:
+    model = models["consingan"]
+    frames = apps.animate(model, "rocket", 31)[::10]
+    return [("photo", model.photo("rocket")), *((f"frame {10 * i}", frame) for i, frame in enumerate(frames))]
+
+
+def retarget(models: dict[str, apps.Model]) -> Row:
+    model = models["consingan"]
+    photo = model.photo("ihc")
+    height, width = photo.shape[1:]
+    row = [("photo", photo)]
+    for size in ((height, 2 * width), (2 * height, width)):
+        row += [("resized", resize(photo, size)), ("retargeted", apps.retarget(model, "ihc", size)[0])]
+    return row
+
+
+def style(models: dict[str, apps.Model]) -> Row:
+    model = models["consingan"]
+    (china,) = load_examples(["china"])
+    result = apps.style(model, "ihc", china.pixels)
+    return [("style", model.photo("ihc")), ("structure", resize(china.pixels, result.shape[1:])), ("result", result)]
+
+
+def superres(models: dict[str, apps.Model]) -> Row:
+    model = models["singan"]
+    photo, result = model.photo("china"), apps.superres(model, "china", 4)
+    return [("photo", photo), ("bicubic", resize(photo, result.shape[1:])), ("4 times the size", result)]
+
+
+def paint(models: dict[str, apps.Model]) -> Row:
+    model, painting = models["singan"], temple()
+    result = apps.paint(model, "china", painting)
+    return [("photo", model.photo("china")), ("painting", resize(painting, result.shape[1:])), ("painted", result)]
+
+
+def harmonize(models: dict[str, apps.Model]) -> Row:
+    return blended(models["harmonize"], apps.harmonize, *moonrise())
+
+
+def edit(models: dict[str, apps.Model]) -> Row:
+    return blended(models["edit"], apps.edit, *two_rockets())
+
+
+def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
+    plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps) for steps in (0, FINE_TUNE))
+    return [("photo", plain.photo), ("by hand", plain.picture), ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
+            ("result", plain.result), ("fine-tuned", tuned.result)]
+
+
+def temple() -> Tensor:
+    """Clip art: a red tower of three storeys on a green shore, under a light sky."""
+    picture = Image.new("RGB", (240, 160), (205, 220, 235))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 100, 240, 160), fill=(150, 165, 170))
+    draw.ellipse((-40, 105, 120, 190), fill=(60, 75, 45))
+    draw.ellipse((90, 120, 280, 200), fill=(75, 90, 55))
+    for top, half in ((25, 24), (60, 32), (95, 40)):
+        draw.rectangle((160 - half + 8, top, 160 + half - 8, top + 35), fill=(125, 60, 50))
+        draw.polygon([(160 - half, top + 8), (160, top - 12), (160 + half, top + 8)], fill=(70, 60, 50))
+    return as_tensor(picture)
+
+
+def moonrise() -> tuple[Tensor, Tensor]:
+    """The rocket's evening sky with an eye's retina for a moon, and its mask (H, W)."""
+    rocket, retina = load_examples(["rocket", "retina"])
+    picture, height = rocket.pixels.clone(), rocket.pixels.shape[1]
+    side, top, left = height // 3, height // 8, height // 4
+    across = torch.linspace(-1, 1, side)
+    disc = across[:, None].square() + across.square() < 0.9
+    place = (slice(top, top + side), slice(left, left + side))
+    picture[:, *place] = torch.where(disc, resize(retina.pixels, (side, side)), picture[:, *place])
+    mask = torch.zeros(picture.shape[1:])
+    mask[place] = disc.float()
+    return picture, mask
+
+
+def two_rockets() -> tuple[Tensor, Tensor]:
+    """The rocket with a second one copied beside it, and the mask (H, W) of the copy."""
+    (rocket,) = load_examples(["rocket"])
+    picture, (height, width) = rocket.pixels.clone(), rocket.pixels.shape[1:]
+    rows, there, here = slice(height // 4, height), int(0.46 * width), int(0.35 * width)
+    columns = width // 12
+    picture[:, rows, here:here + columns] = rocket.pixels[:, rows, there:there + columns]
+    mask = torch.zeros(height, width)
+    mask[rows, here:here + columns] = 1
+    return picture, mask
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def save_jpeg(image: Tensor, path: Path) -> None:
+    Image.fromarray(to_uint8(image).permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("build/gallery"), help="where the runs are, or will be")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gallery"), help="folder of the pictures")
+    options = parser.parse_args()
+    models = {name: trained(options.runs / name, *settings) for name, settings in RUNS.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    for row in (sample, animate, retarget, style, superres, paint, harmonize, edit):
+        captions, images = zip(*row(models))
+        path = options.out / f"{row.__name__}.jpg"
+        save_jpeg(apps.strip(images, captions), path)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
