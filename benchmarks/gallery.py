@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.gallery [--runs build/gallery] [--out benchmarks/results/gallery]
 
-Trains four small runs in RUNS, or goes on where they stopped: ConSinGANs of three photos side by side, one that
+Trains four small runs in RUNS, or goes on where they stopped: ConSinGANs of two photos side by side, one that
 harmonises, one that edits, and a SinGAN. Then writes OUT/sample.jpg, OUT/retarget.jpg, ... from the first seed.
 """
 
@@ -23,12 +23,12 @@ from hyperconv.data.examples import load_examples
 from hyperconv.data.images import resize, to_uint8
 from hyperconv.gan.presets import Config, preset
 
-EDITED = {"max_size": 72, "iterations": (160,)}
+STEPS = {"iterations": (160,)}
 RUNS: dict[str, tuple[Config, list[str]]] = {
-    "consingan": (preset("tiny", "consingan", iterations=(200,)), ["hubble_deep_field", "ihc", "rocket"]),
-    "harmonize": (preset("tiny-harmonize", "consingan", **EDITED), ["rocket"]),
-    "edit": (preset("tiny-edit", "consingan", **EDITED), ["rocket"]),
-    "singan": (preset("tiny", "singan", iterations=(200,)), ["china"]),
+    "consingan": (preset("tiny", "consingan", **STEPS), ["ihc", "rocket"]),
+    "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
+    "edit": (preset("tiny-edit", "consingan", **STEPS), ["rocket"]),
+    "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
 }
 FINE_TUNE = 60  # steps on a composite
 QUALITY = 85  # of the JPEGs
@@ -41,13 +41,14 @@ def trained(folder: Path, config: Config, names: list[str]) -> apps.Model:
     trainer = resume(folder) if (folder / "config.json").is_file() else start(load_examples(names), folder, config)[0]
     for progress in follow(trainer):
         if progress.saved:
-            print(f"{folder.name}: scale {progress.scale + 1} of {config.scale_count}, step {progress.step}", flush=True)
+            where = f"scale {progress.scale + 1} of {config.scale_count}, step {progress.step}"
+            print(f"{folder.name}: {where}", flush=True)
     return apps.Model.open(folder)
 
 
 def sample(models: dict[str, apps.Model]) -> Row:
     model = models["consingan"]
-    return [("photo", model.photo("hubble")), *(("sample", image) for image in apps.sample(model, "hubble", 4))]
+    return [("photo", model.photo("ihc")), *(("sample", image) for image in apps.sample(model, "ihc", 4))]
 
 
 def animate(models: dict[str, apps.Model]) -> Row:
@@ -115,26 +116,25 @@ def temple() -> Tensor:
 def moonrise() -> tuple[Tensor, Tensor]:
     """The rocket's evening sky with an eye's retina for a moon, and its mask (H, W)."""
     rocket, retina = load_examples(["rocket", "retina"])
-    picture, height = rocket.pixels.clone(), rocket.pixels.shape[1]
+    picture, height = rocket.pixels, rocket.pixels.shape[1]
     side, top, left = height // 3, height // 8, height // 4
     across = torch.linspace(-1, 1, side)
     disc = across[:, None].square() + across.square() < 0.9
-    place = (slice(top, top + side), slice(left, left + side))
-    picture[:, *place] = torch.where(disc, resize(retina.pixels, (side, side)), picture[:, *place])
     mask = torch.zeros(picture.shape[1:])
-    mask[place] = disc.float()
-    return picture, mask
+    mask[top:top + side, left:left + side] = disc.float()
+    moon = torch.zeros_like(picture)
+    moon[:, top:top + side, left:left + side] = resize(retina.pixels, (side, side))
+    return torch.where(mask > 0, moon, picture), mask
 
 
 def two_rockets() -> tuple[Tensor, Tensor]:
     """The rocket with a second one copied beside it, and the mask (H, W) of the copy."""
     (rocket,) = load_examples(["rocket"])
     picture, (height, width) = rocket.pixels.clone(), rocket.pixels.shape[1:]
-    rows, there, here = slice(height // 4, height), int(0.46 * width), int(0.35 * width)
-    columns = width // 12
-    picture[:, rows, here:here + columns] = rocket.pixels[:, rows, there:there + columns]
+    top, there, here, columns = height // 4, int(0.46 * width), int(0.35 * width), width // 12
+    picture[:, top:, here:here + columns] = rocket.pixels[:, top:, there:there + columns]
     mask = torch.zeros(height, width)
-    mask[rows, here:here + columns] = 1
+    mask[top:, here:here + columns] = 1
     return picture, mask
 
 

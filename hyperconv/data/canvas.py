@@ -89,10 +89,11 @@ def inside(sizes: Tensor, height: int, width: int) -> Tensor:
 
 
 def shares(sizes: Tensor, like: Tensor, border: int, height: int, width: int) -> Tensor:
-    """Float (N, 1, height, width), zero beyond each image: what its pixels count for in a mean over an image of size `like`.
+    """What pixels count for, so that a mean over images of these sizes is one over images of sizes `like`, both (N, 2).
 
-    A row or column within `border` pixels of an edge counts as one, as it does there; those between share what lies
-    between there. In images without anything between, all count alike.
+    Float (N, 1, height, width), zero beyond each image; all 1 in one of its own size. A row or column within `border`
+    pixels of an edge counts as one, as it does there; those between share what lies between there. In images without
+    anything between, all count alike.
     """
     rows, columns = (
         _shares(sizes[:, axis, None], like[:, axis, None], border, length)

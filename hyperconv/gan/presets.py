@@ -170,6 +170,7 @@ PRESETS = {
         "paper-superres": replace(SINGAN, min_size=18, reconstruction_weight=100.0),
         "small": replace(SINGAN, scale_count=8, **SMALL),
         "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
+        "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
 }
 
