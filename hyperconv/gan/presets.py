@@ -159,7 +159,7 @@ PRESETS = {
                                    first_input="harmonize", **EDITABLE),
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
-        "tiny": replace(CONSINGAN, **{**TINY, "scale_count": 4}),
+        "tiny": replace(CONSINGAN, **TINY, scale_count=4, norm="generator"),  # without, few steps learn colours alone
         "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY, "min_size": 30}, scale_count=3, steps="geometric",
                                   negative_slope=0.3, first_input="harmonize"),
         "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY}, scale_count=4, first_input="edit"),
