@@ -27,7 +27,7 @@ STEPS = {"iterations": (160,)}
 RUNS: dict[str, tuple[Config, list[str]]] = {
     "consingan": (preset("tiny", "consingan", **STEPS), ["ihc", "rocket"]),
     "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
-    "edit": (preset("tiny-edit", "consingan", **STEPS), ["rocket"]),
+    "edit": (preset("tiny-edit", "consingan", iterations=(120,)), ["ihc"]),
     "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
 }
 FINE_TUNE = 60  # steps on a composite
@@ -91,7 +91,7 @@ def harmonize(models: dict[str, apps.Model]) -> Row:
 
 
 def edit(models: dict[str, apps.Model]) -> Row:
-    return blended(models["edit"], apps.edit, *two_rockets())
+    return blended(models["edit"], apps.edit, *another_gland())
 
 
 def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
@@ -127,14 +127,14 @@ def moonrise() -> tuple[Tensor, Tensor]:
     return torch.where(mask > 0, moon, picture), mask
 
 
-def two_rockets() -> tuple[Tensor, Tensor]:
-    """The rocket with a second one copied beside it, and the mask (H, W) of the copy."""
-    (rocket,) = load_examples(["rocket"])
-    picture, (height, width) = rocket.pixels.clone(), rocket.pixels.shape[1:]
-    top, there, here, columns = height // 4, int(0.46 * width), int(0.35 * width), width // 12
-    picture[:, top:, here:here + columns] = rocket.pixels[:, top:, there:there + columns]
-    mask = torch.zeros(height, width)
-    mask[top:, here:here + columns] = 1
+def another_gland() -> tuple[Tensor, Tensor]:
+    """The stained tissue with its small gland copied to the left, and the mask (H, W) of the copy."""
+    (tissue,) = load_examples(["ihc"])
+    picture, side = tissue.pixels.clone(), tissue.pixels.shape[1]
+    top, bottom, left, columns, shift = (int(part * side) for part in (0.58, 0.92, 0.47, 0.26, 0.28))
+    picture[:, top:bottom, left - shift:left - shift + columns] = tissue.pixels[:, top:bottom, left:left + columns]
+    mask = torch.zeros(side, side)
+    mask[top:bottom, left - shift:left - shift + columns] = 1
     return picture, mask
 
 
