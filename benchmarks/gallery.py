@@ -1,9 +1,10 @@
 """One picture of every application of single-image GANs, on bundled photos.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.gallery [--runs build/gallery] [--out benchmarks/results/gallery]
+    OMP_NUM_THREADS=1 python -m benchmarks.gallery [--only sample retarget ...] [--runs build/gallery]
+                                                   [--out benchmarks/results/gallery]
 
-Trains four small runs in RUNS, or goes on where they stopped: ConSinGANs of two photos side by side, one that
-harmonises, one that edits, and a SinGAN. Then writes OUT/sample.jpg, OUT/retarget.jpg, ... from the first seed.
+Trains the small runs that the pictures need in RUNS, or goes on where they stopped: a ConSinGAN, one that harmonises,
+one that edits, and a SinGAN. Writes OUT/sample.jpg, OUT/retarget.jpg, ..., each from the first seed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hyperconv.gan.presets import Config, preset
 
 STEPS = {"iterations": (160,)}
 RUNS: dict[str, tuple[Config, list[str]]] = {
-    "consingan": (preset("tiny", "consingan", **STEPS), ["ihc", "rocket"]),
+    "consingan": (preset("tiny", "consingan", **STEPS), ["ihc"]),
     "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
     "edit": (preset("tiny-edit", "consingan", iterations=(120,)), ["ihc"]),
     "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
@@ -46,19 +47,16 @@ def trained(folder: Path, config: Config, names: list[str]) -> apps.Model:
     return apps.Model.open(folder)
 
 
-def sample(models: dict[str, apps.Model]) -> Row:
-    model = models["consingan"]
+def sample(model: apps.Model) -> Row:
     return [("photo", model.photo("ihc")), *(("sample", image) for image in apps.sample(model, "ihc", 4))]
 
 
-def animate(models: dict[str, apps.Model]) -> Row:
-    model = models["consingan"]
-    frames = apps.animate(model, "rocket", 31)[::10]
-    return [("photo", model.photo("rocket")), *((f"frame {10 * i}", frame) for i, frame in enumerate(frames))]
+def animate(model: apps.Model) -> Row:
+    frames = apps.animate(model, "ihc", 31)[::10]
+    return [("photo", model.photo("ihc")), *((f"frame {10 * i}", frame) for i, frame in enumerate(frames))]
 
 
-def retarget(models: dict[str, apps.Model]) -> Row:
-    model = models["consingan"]
+def retarget(model: apps.Model) -> Row:
     photo = model.photo("ihc")
     height, width = photo.shape[1:]
     row = [("photo", photo)]
@@ -67,37 +65,39 @@ def retarget(models: dict[str, apps.Model]) -> Row:
     return row
 
 
-def style(models: dict[str, apps.Model]) -> Row:
-    model = models["consingan"]
+def style(model: apps.Model) -> Row:
     (china,) = load_examples(["china"])
     result = apps.style(model, "ihc", china.pixels)
     return [("style", model.photo("ihc")), ("structure", resize(china.pixels, result.shape[1:])), ("result", result)]
 
 
-def superres(models: dict[str, apps.Model]) -> Row:
-    model = models["singan"]
+def superres(model: apps.Model) -> Row:
     photo, result = model.photo("china"), apps.superres(model, "china", 4)
     return [("photo", photo), ("bicubic", resize(photo, result.shape[1:])), ("4 times the size", result)]
 
 
-def paint(models: dict[str, apps.Model]) -> Row:
-    model, painting = models["singan"], temple()
+def paint(model: apps.Model) -> Row:
+    painting = temple()
     result = apps.paint(model, "china", painting)
     return [("photo", model.photo("china")), ("painting", resize(painting, result.shape[1:])), ("painted", result)]
 
 
-def harmonize(models: dict[str, apps.Model]) -> Row:
-    return blended(models["harmonize"], apps.harmonize, *moonrise())
+def harmonize(model: apps.Model) -> Row:
+    return blended(model, apps.harmonize, *moonrise())
 
 
-def edit(models: dict[str, apps.Model]) -> Row:
-    return blended(models["edit"], apps.edit, *another_gland())
+def edit(model: apps.Model) -> Row:
+    return blended(model, apps.edit, *another_gland())
 
 
 def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
     plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps) for steps in (0, FINE_TUNE))
     return [("photo", plain.photo), ("by hand", plain.picture), ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
             ("result", plain.result), ("fine-tuned", tuned.result)]
+
+
+ROWS = {sample: "consingan", retarget: "consingan", animate: "consingan", style: "consingan", superres: "singan",
+        paint: "singan", harmonize: "harmonize", edit: "edit"}  # and the run each is drawn from
 
 
 def temple() -> Tensor:
@@ -147,17 +147,19 @@ def save_jpeg(image: Tensor, path: Path) -> None:
 
 
 def main() -> None:
+    rows = {row.__name__: row for row in ROWS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=rows, default=list(rows), help="which pictures (default: all)")
     parser.add_argument("--runs", type=Path, default=Path("build/gallery"), help="where the runs are, or will be")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gallery"), help="folder of the pictures")
     options = parser.parse_args()
-    models = {name: trained(options.runs / name, *settings) for name, settings in RUNS.items()}
     options.out.mkdir(parents=True, exist_ok=True)
-    for row in (sample, animate, retarget, style, superres, paint, harmonize, edit):
-        captions, images = zip(*row(models))
-        path = options.out / f"{row.__name__}.jpg"
+    for name in options.only:
+        row, run = rows[name], ROWS[rows[name]]
+        captions, images = zip(*row(trained(options.runs / run, *RUNS[run])))
+        path = options.out / f"{name}.jpg"
         save_jpeg(apps.strip(images, captions), path)
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":
