@@ -52,8 +52,8 @@ def sample(model: apps.Model) -> Row:
 
 
 def animate(model: apps.Model) -> Row:
-    frames = apps.animate(model, "ihc", 31)[::10]
-    return [("photo", model.photo("ihc")), *((f"frame {10 * i}", frame) for i, frame in enumerate(frames))]
+    frames = apps.animate(model, "ihc", 10)[::3]
+    return [("photo", model.photo("ihc")), *((f"frame {3 * i}", frame) for i, frame in enumerate(frames))]
 
 
 def retarget(model: apps.Model) -> Row:
@@ -66,9 +66,9 @@ def retarget(model: apps.Model) -> Row:
 
 
 def style(model: apps.Model) -> Row:
-    (china,) = load_examples(["china"])
-    result = apps.style(model, "ihc", china.pixels)
-    return [("style", model.photo("ihc")), ("structure", resize(china.pixels, result.shape[1:])), ("result", result)]
+    (coffee,) = load_examples(["coffee"])
+    result = apps.style(model, "china", coffee.pixels)
+    return [("style", model.photo("china")), ("structure", resize(coffee.pixels, result.shape[1:])), ("result", result)]
 
 
 def superres(model: apps.Model) -> Row:
@@ -96,7 +96,7 @@ def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor
             ("result", plain.result), ("fine-tuned", tuned.result)]
 
 
-ROWS = {sample: "consingan", retarget: "consingan", animate: "consingan", style: "consingan", superres: "singan",
+ROWS = {sample: "consingan", retarget: "consingan", animate: "consingan", style: "singan", superres: "singan",
         paint: "singan", harmonize: "harmonize", edit: "edit"}  # and the run each is drawn from
 
 
