@@ -113,8 +113,9 @@ def superres(
 
     The finest generator works on its own enlarged result, again and again
     (a ConSinGAN's scales all on the large photo). It invents detail like
-    the photo's. Writes a PNG for each photo, and a sheet that shows it
-    beside plain enlargement.
+    the photo's, only finer: shrunk, the result is the photo. Best with a run
+    of --system singan --preset tiny-superres or paper-superres. Writes a PNG
+    for each photo, and a sheet that shows it beside plain enlargement.
 
     \b
     Examples:

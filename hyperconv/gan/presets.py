@@ -159,7 +159,7 @@ PRESETS = {
                                    first_input="harmonize", **EDITABLE),
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
-        "tiny": replace(CONSINGAN, **{**TINY, "scale_count": 4}),
+        "tiny": replace(CONSINGAN, **TINY, scale_count=4, norm="generator"),  # without, few steps learn colours alone
         "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY, "min_size": 30}, scale_count=3, steps="geometric",
                                   negative_slope=0.3, first_input="harmonize"),
         "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY}, scale_count=4, first_input="edit"),
@@ -170,6 +170,7 @@ PRESETS = {
         "paper-superres": replace(SINGAN, min_size=18, reconstruction_weight=100.0),
         "small": replace(SINGAN, scale_count=8, **SMALL),
         "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
+        "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
 }
 
