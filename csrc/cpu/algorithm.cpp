@@ -15,22 +15,28 @@ constexpr int64_t least_channels = 16, least_pixels = 64;
 
 constexpr int64_t measured = -1;
 
-int64_t forced_outputs() {
+std::string forced_algorithm() {
   const char* setting = std::getenv("HYPERCONV_CPU_ALGORITHM");
-  const std::string name = setting ? setting : "";
+  return setting ? setting : "";
+}
+
+int64_t forced_outputs() {
+  const std::string name = forced_algorithm();
   if (name.empty()) return measured;
-  if (name == "direct") return 0;
+  if (name == "direct" || name == "row_pairs") return 0;
   if (name == "winograd2") return 2;
   if (name == "winograd4") return 4;
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + name +
-                           "': set it to direct, winograd2 or winograd4, or unset it");
+                           "': set it to direct, row_pairs, winograd2 or winograd4, or unset it");
 }
 
-bool three_side_by_side(const AxisTaps& axis) {
-  const auto& displacement = axis.displacement;
-  return axis.step == 1 && displacement.size() == 3 && displacement[1] == displacement[0] + 1 &&
-         displacement[2] == displacement[0] + 2;
+bool side_by_side(const AxisTaps& axis) {
+  for (size_t tap = 1; tap < axis.displacement.size(); ++tap)
+    if (axis.displacement[tap] != axis.displacement[tap - 1] + 1) return false;
+  return axis.step == 1;
 }
+
+bool three_side_by_side(const AxisTaps& axis) { return axis.displacement.size() == 3 && side_by_side(axis); }
 
 // The errors of PyTorch's sums grow with their length, over channels or pixels, and those of F(4 x 4, 3 x 3) do not;
 // nor do those of its input gradient, which F(2 x 2, 3 x 3) alone keeps up with.
@@ -54,6 +60,12 @@ int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& 
   const bool few_channels = std::min(in_channels, out_channels) < least_channels;
   if (few_channels || rows.outputs * columns.outputs < least_pixels) return 0;
   return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);
+}
+
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t channels) {
+  static const std::string forced = forced_algorithm();
+  if (!three_side_by_side(rows) || !side_by_side(columns) || forced == "direct") return false;
+  return forced == "row_pairs" || (rows.outputs > 1 && channels >= 8);
 }
 
 int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {

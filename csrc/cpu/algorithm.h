@@ -9,6 +9,10 @@ namespace hyperconv {
 // What is computed: PyTorch's own input gradient is more accurate than its convolution, and so must this one be.
 enum class Product { convolution, input_gradient, weight_gradient };
 
+// Whether two rows are computed at a time, by row_pairs.h, where winograd_outputs() is 0: `channels` are the outputs of
+// a correlation, or the fixed ones of an accumulation, which share the transformed rows.
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t channels);
+
 // M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2 or 4; or 0, where direct sums are
 // faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, winograd2 or winograd4 decides for every call that has a
 // choice, for tests and measurements.

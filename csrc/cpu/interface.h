@@ -91,11 +91,13 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
-struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by side, at step 1
+struct Kernels {  // those of Winograd's algorithm and of pairs of rows only for 3 x 3, or 3 rows of, taps side by side at step 1
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
+  void (*correlate_pairs)(const Correlation&, const Runtime&);
   void (*correlate_winograd)(const Correlation&, const Runtime&);
   void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*accumulate_pairs)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
 };

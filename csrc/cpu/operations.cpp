@@ -26,14 +26,16 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
                      const Tensor& weight) {
   const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
   const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
+  const bool pairs = !outputs && pairs_rows(rows, columns, out);
   const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
-                                : choose_block_rows(rows, columns, in, bytes, cache_bytes());
-  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
+                  : pairs ? winograd_rows(2, rows, columns, 3 * in, bytes, cache_bytes())
+                          : choose_block_rows(rows, columns, in, bytes, cache_bytes());
+  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, pairs ? 2 : 1));
   work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
   work.taps = layout.taps;
-  (outputs ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
+  (outputs ? kernels().correlate_winograd : pairs ? kernels().correlate_pairs : kernels().correlate)(work, runtime());
 }
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,

@@ -59,6 +59,18 @@ struct Target {
 
   bool masked() const { return mask_data != nullptr; }
 
+  // Whether results can go where they belong, and their mask be read, in whole vectors: nothing is converted, and both
+  // sides are rows.
+  bool takes_rows() const {
+    return sizeof(S) == sizeof(Sum<S>) && output.stride[3] == 1 && (!masked() || mask.stride[3] == 1);
+  }
+  S* output_at(int64_t channel, int64_t row) const {
+    return data + channel * output.stride[1] + row * output.stride[2];
+  }
+  const S* mask_at(int64_t channel, int64_t row) const {
+    return mask_data + channel * mask.stride[1] + row * mask.stride[2];
+  }
+
   // Whether results can be masked as they are stored: nothing is converted, and both sides are rows.
   bool masks_rows() const {
     return masked() && sizeof(S) == sizeof(Sum<S>) && output.stride[3] == 1 && mask.stride[3] == 1;
