@@ -1,7 +1,7 @@
 // The weight gradient of thin layers by row_pairs.h, and the bias gradient beside it: a kernel of three rows, its columns
 // side by side, few channels of `shifted`. For each of the four products
 //     products[i][f][s, column] = sum over pairs p of fixed[i][f][p] * shifted[i][s][column + p].
-// The channels of `fixed` go by panels, packed as they are needed and used while they are in the cache.
+// The channels of `fixed` go a few panels at a time, packed as they are needed and used while they are in the cache.
 #pragma once
 
 #include "accumulate.h"
@@ -14,7 +14,7 @@ namespace hyperconv::HYPERCONV_ISA {
 struct PairUnits {
   explicit PairUnits(const Accumulation& problem)
       : panels(cut_into_panels(problem.fixed_channels, fixed_limit)),
-        parts(smaller(panels.count, 4)),
+        parts((panels.count + 3) / 4),
         chunks(problem.chunks),
         row_blocks((problem.fixed.size[2] + problem.block_rows - 1) / problem.block_rows),
         blocks(problem.fixed.size[0] / problem.sets * row_blocks),
@@ -67,15 +67,14 @@ void accumulate_pair_unit(const Accumulation& problem, const Runtime& runtime, c
   const PairWindow fixed_rows(0, 0, block_pairs, pitch, lanes<T>);
   const Window shifted_window = shifted_rows.window(), fixed_window = fixed_rows.window();
   const int64_t stride = channels * shifted_window.channel_stride, fixed_stride = fixed_window.channel_stride;
-  const int64_t fixed_elements = fixed_limit * fixed_stride;
-  T* shifted = static_cast<T*>(
-      runtime.scratch(scratch_block, ((pair_products + 1) * stride + 2 * fixed_elements) * sizeof(T)));
+  const int64_t first = panel_start(units.panels, first_panel), last = panel_start(units.panels, last_panel);
+  T* shifted = static_cast<T*>(runtime.scratch(
+      scratch_block, ((pair_products + 1) * stride + (last - first + fixed_limit) * fixed_stride) * sizeof(T)));
   T* packed = shifted + pair_products * stride;
-  T* fixed = packed + stride;
-  T* combined = fixed + fixed_elements;
+  T* combined = packed + stride;
+  T* fixed = combined + fixed_limit * fixed_stride;
   const T slope = T(problem.negative_slope);
 
-  const int64_t first = panel_start(units.panels, first_panel), last = panel_start(units.panels, last_panel);
   for (int64_t f = first; result.sums && f < last; ++f) result.sums[f] = 0;
   const int64_t begin = units.blocks * chunk / units.chunks, end = units.blocks * (chunk + 1) / units.chunks;
   for (int64_t i = begin; i < end; ++i) {
@@ -90,17 +89,18 @@ void accumulate_pair_unit(const Accumulation& problem, const Runtime& runtime, c
       transform_input_rows(shifted + s * shifted_window.channel_stride, stride, even, even + shifted_rows.plane(),
                            pitch, pixels + pitch - problem.fixed.size[3]);
     }
+    pack_window<S>(fixed, fixed_window, problem.fixed, problem.fixed_mask, sample,
+                   group * problem.fixed_channels + first, last - first, first_row / 2, pairs, slope);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t f = panel_start(units.panels, panel), width = panel_width(units.panels, panel);
-      pack_window<S>(fixed, fixed_window, problem.fixed, problem.fixed_mask, sample,
-                     group * problem.fixed_channels + f, width, first_row / 2, pairs, slope);
+      const T *even = fixed + (f - first) * fixed_stride, *odd = even + fixed_rows.plane();
       for (int64_t m = 0; m < width; ++m) {
-        T* even = fixed + m * fixed_stride;
         T* sums = combined + m * fixed_stride;
-        const T total = transform_gradient_rows(sums, sums + fixed_rows.plane(), even, even + fixed_rows.plane(), pixels);
+        const T total = transform_gradient_rows(sums, sums + fixed_rows.plane(), even + m * fixed_stride,
+                                                odd + m * fixed_stride, pixels);
         if (result.sums) result.sums[f + m] += total;
       }
-      const T* factors[pair_products] = {fixed, combined, combined + fixed_rows.plane(), fixed + fixed_rows.plane()};
+      const T* factors[pair_products] = {even, combined, combined + fixed_rows.plane(), odd};
       accumulate_pair_panel<T>(problem, {shifted, stride, shifted_window.channel_stride, pixels}, factors, fixed_stride,
                                width, result.products + f * units.columns, units, i > begin);
     }

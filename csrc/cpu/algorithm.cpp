@@ -12,6 +12,7 @@ namespace {
 
 // Measured: below these, the transforms cost more than the products they save.
 constexpr int64_t least_channels = 16, least_pixels = 64;
+constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, most_plane_channels = 4;
 
 constexpr int64_t measured = -1;
 
@@ -23,11 +24,11 @@ std::string forced_algorithm() {
 int64_t forced_outputs() {
   const std::string name = forced_algorithm();
   if (name.empty()) return measured;
-  if (name == "direct" || name == "row_pairs") return 0;
+  if (name == "direct" || name == "row_pairs" || name == "tap_planes") return 0;
   if (name == "winograd2") return 2;
   if (name == "winograd4") return 4;
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + name +
-                           "': set it to direct, row_pairs, winograd2 or winograd4, or unset it");
+                           "': set it to direct, row_pairs, tap_planes, winograd2 or winograd4, or unset it");
 }
 
 bool side_by_side(const AxisTaps& axis) {
@@ -62,10 +63,23 @@ int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& 
   return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);
 }
 
-bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t channels) {
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t out_channels) {
   static const std::string forced = forced_algorithm();
-  if (!three_side_by_side(rows) || !side_by_side(columns) || forced == "direct") return false;
-  return forced == "row_pairs" || (rows.outputs > 1 && channels >= 8);
+  if (!three_side_by_side(rows) || !side_by_side(columns)) return false;
+  return forced.empty() ? rows.outputs > 1 && out_channels >= least_pair_channels : forced == "row_pairs";
+}
+
+bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t fixed_channels) {
+  const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
+  return pairs_rows(rows, columns, fixed_channels) && (!few_pixels || !forced_algorithm().empty());
+}
+
+bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {
+  static const std::string forced = forced_algorithm();
+  const int64_t taps = rows.displacement.size() * columns.displacement.size();
+  if (!side_by_side(rows) || !side_by_side(columns) || taps > most_plane_taps) return false;
+  return forced.empty() ? out_channels <= most_plane_channels && in_channels >= 2 * most_plane_channels
+                        : forced == "tap_planes";
 }
 
 int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {

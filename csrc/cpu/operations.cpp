@@ -22,20 +22,33 @@ int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, i
   return block;
 }
 
+// Input rows of one strip of correlate_planes: its planes, and its pixels where they are copied, stay in the cache.
+int64_t plane_strip_rows(const Correlation& work, int64_t taps) {
+  const int64_t channels = taps * work.out_channels + (work.input_mask.data ? work.in_channels : 0);
+  const int64_t row_bytes = channels * work.input.size[3] * sum_bytes(work.dtype);
+  return std::clamp<int64_t>(2 * cache_bytes() / std::max<int64_t>(row_bytes, 1), 2, 64);
+}
+
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight) {
   const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
-  const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
-  const bool pairs = !outputs && pairs_rows(rows, columns, out);
-  const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
-                  : pairs ? winograd_rows(2, rows, columns, 3 * in, bytes, cache_bytes())
-                          : choose_block_rows(rows, columns, in, bytes, cache_bytes());
+  const bool planes = takes_planes(rows, columns, in, out);
+  const int64_t outputs = work.tile_outputs = planes ? 0 : winograd_outputs(product, rows, columns, in, out);
+  const bool pairs = !planes && !outputs && pairs_rows(rows, columns, out);
+  const int64_t block = planes    ? rows.outputs
+                        : outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
+                        : pairs   ? winograd_rows(2, rows, columns, 3 * in, bytes, cache_bytes())
+                                  : choose_block_rows(rows, columns, in, bytes, cache_bytes());
   work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, pairs ? 2 : 1));
+  work.strip_rows = plane_strip_rows(work, rows.displacement.size() * columns.displacement.size());
   work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
   work.taps = layout.taps;
-  (outputs ? kernels().correlate_winograd : pairs ? kernels().correlate_pairs : kernels().correlate)(work, runtime());
+  (planes    ? kernels().correlate_planes
+   : outputs ? kernels().correlate_winograd
+   : pairs   ? kernels().correlate_pairs
+             : kernels().correlate)(work, runtime());
 }
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
