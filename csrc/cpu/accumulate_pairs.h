@@ -1,5 +1,5 @@
-// The weight gradient of thin layers by row_pairs.h, and the bias gradient beside it: a kernel of three rows, its columns
-// side by side, few channels of `shifted`. For each of the four products
+// The weight gradient of thin layers by row_pairs.h, and the bias gradient beside it: a kernel of three rows, its
+// columns side by side, few channels of `shifted`. For each of the four products
 //     products[i][f][s, column] = sum over pairs p of fixed[i][f][p] * shifted[i][s][column + p].
 // The channels of `fixed` go a few panels at a time, packed as they are needed and used while they are in the cache.
 #pragma once
@@ -109,8 +109,8 @@ void accumulate_pair_unit(const Accumulation& problem, const Runtime& runtime, c
 
 // The sums of all chunks, in order, for one row of the result.
 template <typename S>
-void store_pair_row(const Accumulation& problem, const Sum<S>* parts, const PairUnits& units, int64_t set, int64_t group,
-                    int64_t f) {
+void store_pair_row(const Accumulation& problem, const Sum<S>* parts, const PairUnits& units, int64_t set,
+                    int64_t group, int64_t f) {
   const int64_t taps = problem.taps.count / 3;
   S* result = static_cast<S*>(problem.result) + set * problem.result_set_stride +
               group * problem.result_group_stride + f * problem.result_fixed_stride;

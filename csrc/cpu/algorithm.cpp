@@ -63,15 +63,16 @@ int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& 
   return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);
 }
 
-bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t out_channels) {
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
   static const std::string forced = forced_algorithm();
   if (!three_side_by_side(rows) || !side_by_side(columns)) return false;
-  return forced.empty() ? rows.outputs > 1 && out_channels >= least_pair_channels : forced == "row_pairs";
+  if (!forced.empty()) return forced == "row_pairs";
+  return rows.outputs > 1 && few < least_channels && many >= least_pair_channels;
 }
 
-bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t fixed_channels) {
+bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
   const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
-  return pairs_rows(rows, columns, fixed_channels) && (!few_pixels || !forced_algorithm().empty());
+  return pairs_rows(rows, columns, few, many) && (!few_pixels || !forced_algorithm().empty());
 }
 
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {

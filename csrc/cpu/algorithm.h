@@ -9,17 +9,17 @@ namespace hyperconv {
 // What is computed: PyTorch's own input gradient is more accurate than its convolution, and so must this one be.
 enum class Product { convolution, input_gradient, weight_gradient };
 
-// Whether two rows are computed at a time, by row_pairs.h, where winograd_outputs() is 0: by a correlation with this
-// many output channels, which share the transformed rows; by an accumulation with this many fixed channels.
-bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t out_channels);
-bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t fixed_channels);
+// Whether two rows are computed at a time, by row_pairs.h, where winograd_outputs() is 0: rows of `few` channels,
+// transformed once for `many`. Input and output channels of a correlation, shifted and fixed ones of an accumulation.
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many);
+bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many);
 
 // Whether a correlation takes its few output channels tap by tap, by correlate_planes.h; goes before all others.
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels);
 
 // M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2 or 4; or 0, where direct sums are
-// faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, row_pairs, tap_planes, winograd2 or winograd4 decides for every
-// call that has a choice, for tests and measurements.
+// faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, row_pairs, tap_planes, winograd2 or winograd4 decides for
+// every call that has a choice, for tests and measurements.
 int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                          int64_t out_channels);
 

@@ -210,7 +210,8 @@ void correlate_pair_block(const Correlation& problem, const PairFactors<Sum<S>>&
       const int64_t full = tile_vectors(static_cast<int>(width)), half = half_tile(static_cast<int>(width));
       const T* panel = weights + channel * per_channel;
       for (int64_t p = 0, length; p < columns; p += length) {
-        const int64_t left = (columns - p + lanes<T> - 1) / lanes<T>, vectors = left > half ? full : left > 1 ? half : 1;
+        const int64_t left = (columns - p + lanes<T> - 1) / lanes<T>;
+        const int64_t vectors = left > half ? full : left > 1 ? half : 1;
         length = vectors * lanes<T>;
         const int64_t column = larger(smaller(p, columns - length), 0);  // the last tile overlaps the one before
         const PairPart part{row, smaller(2, rows - row), column, smaller(length, columns)};

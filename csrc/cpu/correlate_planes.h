@@ -1,8 +1,8 @@
 // Correlation with few output channels, for dense kernels at step 1: one product of matrices gives every output channel
 // and tap a plane of its own,
 //     planes[o, t][pixel] = sum over channels c of weight[o, c, t] * input[c][pixel],
-// and an output is the sum of its shifted planes ("kn2row", Vasudevan, Anderson and Gregg 2017). The many channels of the
-// input are read where they are, each pixel from memory once, without a padded copy.
+// and an output is the sum of its shifted planes ("kn2row", Vasudevan, Anderson and Gregg 2017). The many channels of
+// the input are read where they are, each pixel from memory once, without a padded copy.
 #pragma once
 
 #include "correlate.h"
@@ -12,7 +12,7 @@ namespace hyperconv::HYPERCONV_ISA {
 constexpr int planes_per_panel = 3;
 constexpr int plane_tile = tile_vectors(planes_per_panel);
 
-// How a problem is laid out: `planes` of [rows above, strip_rows][columns] elements, `plane_stride` apart.
+// How a problem is laid out: planes of [span + strip_rows][columns] elements, and a tile more that is computed beyond.
 struct PlaneShape {
   explicit PlaneShape(const Correlation& problem)
       : taps(problem.taps.count),
@@ -24,11 +24,11 @@ struct PlaneShape {
         panel_elements(planes_per_panel * (1 + problem.in_channels)) {}
   int64_t taps, panels, columns, strip_rows, span, first_row, panel_elements;
 
-  int64_t pixels() const { return (span + strip_rows) * columns; }
+  int64_t plane_stride() const { return (span + strip_rows) * columns + plane_tile * lanes<float>; }
 };
 
-// One panel of planes, in the order (output channel, tap): no bias, then [input channel][plane] weights, zero beyond the
-// last plane.
+// One panel of planes, in the order (output channel, tap): no bias, then [input channel][plane] weights, zero beyond
+// the last plane.
 template <typename S>
 void pack_plane_panel(Sum<S>* target, const Correlation& problem, int64_t set, int64_t group, int64_t panel) {
   fill_zero(target, planes_per_panel);
@@ -56,29 +56,29 @@ void compute_planes(T* planes, const PlaneShape& shape, const TileInput<T>& inpu
     for (int64_t c = 0; c < input.channels; ++c)
       for (int64_t ahead = tile; ahead < 2 * tile; ahead += 64 / sizeof(T))
         __builtin_prefetch(here.pixels + c * input.channel_stride + ahead);
+    T* target = planes + begin;
     for (int64_t panel = 0; panel < shape.panels; ++panel) {
       correlate_tile<T, planes_per_panel, plane_tile>(here, weights + panel * shape.panel_elements, values);
-      for (int64_t i = 0; i < planes_per_panel; ++i)
-        copy_elements(planes + (panel * planes_per_panel + i) * (shape.pixels() + tile) + begin, values + i * tile, tile);
+      for (int64_t i = 0; i < planes_per_panel; ++i, target += shape.plane_stride())
+        copy_elements(target, values + i * tile, tile);
     }
   }
 }
 
-// The taps of one output row and channel whose input row lies in the image: where their planes hold output column 0, and
-// how many columns of the input away that is.
+// The taps of one output row and channel whose input row lies in the image: where their planes hold output column 0,
+// and how many columns of the input away that is.
 template <typename T>
 struct RowTaps {
   const T* source[most_plane_taps];
   int64_t shift[most_plane_taps], count;
 };
 
-// `planes` are those of the channel, `stride` apart, at the first pixel of input row `first`.
+// `planes` are those of the channel, at the first pixel of input row `first`.
 template <typename T>
-RowTaps<T> row_taps(const Correlation& problem, const PlaneShape& shape, const T* planes, int64_t stride, int64_t first,
-                    int64_t row) {
+RowTaps<T> row_taps(const Correlation& problem, const PlaneShape& shape, const T* planes, int64_t first, int64_t row) {
   RowTaps<T> result;
   result.count = 0;
-  for (int64_t tap = 0; tap < shape.taps; ++tap, planes += stride) {
+  for (int64_t tap = 0; tap < shape.taps; ++tap, planes += shape.plane_stride()) {
     const int64_t input_row = row + shape.first_row + problem.taps.offset[tap] / problem.window.pitch;
     if (input_row < 0 || input_row >= problem.input.size[2]) continue;
     const int64_t shift = problem.window.column_base[0] + problem.taps.offset[tap] % problem.window.pitch;
@@ -126,7 +126,7 @@ void correlate_plane_block(const Correlation& problem, const PlaneShape& shape, 
   using T = Sum<S>;
   constexpr int64_t tile = plane_tile * lanes<T>;
   const int64_t in = problem.in_channels, out = problem.out_channels, outputs = problem.output.size[3], zero = 0;
-  const int64_t plane_stride = shape.pixels() + tile, planes_size = shape.panels * planes_per_panel * plane_stride;
+  const int64_t plane_stride = shape.plane_stride(), planes_size = shape.panels * planes_per_panel * plane_stride;
   const int64_t pitch = (outputs + lanes<T> - 1) / lanes<T> * lanes<T>;
   Window plain{1, 1, &zero, &zero, 1, 1, 0, shape.strip_rows, shape.columns, 0};
   plain.channel_stride = ((shape.strip_rows * shape.columns + tile + 15) / 16 | 1) * 16;
@@ -158,10 +158,10 @@ void correlate_plane_block(const Correlation& problem, const PlaneShape& shape, 
     }
     compute_planes(planes + shape.span * shape.columns, shape, source, weights, pixels);
     for (; row < end && (row + shape.first_row + shape.span < next || next >= high); ++row) {
-      for (int64_t o = 0; o < out; ++o)
-        sum_planes(values + o * pitch, problem, shape,
-                   row_taps(problem, shape, planes + o * shape.taps * plane_stride, plane_stride, first - shape.span, row),
-                   bias[o]);
+      for (int64_t o = 0; o < out; ++o) {
+        const T* own = planes + o * shape.taps * plane_stride;
+        sum_planes(values + o * pitch, problem, shape, row_taps(problem, shape, own, first - shape.span, row), bias[o]);
+      }
       finish<S>(values, mask, pitch, 0, out, problem, target,
                 [&](const auto& visit) { visit(0, row, 0, outputs); });
     }

@@ -34,7 +34,7 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
   const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
   const bool planes = takes_planes(rows, columns, in, out);
   const int64_t outputs = work.tile_outputs = planes ? 0 : winograd_outputs(product, rows, columns, in, out);
-  const bool pairs = !planes && !outputs && pairs_rows(rows, columns, out);
+  const bool pairs = !planes && !outputs && pairs_rows(rows, columns, in, out);
   const int64_t block = planes    ? rows.outputs
                         : outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
                         : pairs   ? winograd_rows(2, rows, columns, 3 * in, bytes, cache_bytes())

@@ -12,7 +12,7 @@ namespace hyperconv::HYPERCONV_ISA {
 
 constexpr int pair_products = 4;
 
-// The window of `pairs` pairs of rows, whose even and odd rows lie in planes of their own: then a pair is one step along
+// The window of `pairs` pairs of rows, whose even and odd rows lie in planes of their own: a pair is one step along
 // both, and the transforms see no rows at all. At least `margin` zeros follow each plane.
 struct PairWindow {
   PairWindow(int64_t row_base, int64_t column_base, int64_t pairs, int64_t pitch, int64_t margin)
