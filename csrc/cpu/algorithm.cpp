@@ -71,8 +71,8 @@ bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int6
 }
 
 bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
-  const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
-  return pairs_rows(rows, columns, few, many) && (!few_pixels || !forced_algorithm().empty());
+  const bool enough = few > 1 && rows.outputs * columns.outputs >= least_pair_pixels;
+  return pairs_rows(rows, columns, few, many) && (enough || !forced_algorithm().empty());
 }
 
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {

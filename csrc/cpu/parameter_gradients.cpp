@@ -167,7 +167,8 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
   work.tile_outputs = call.tile_outputs();
-  const bool pairs = pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
+  const bool pairs = work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
+                     pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
   (work.tile_outputs ? run_winograd : pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], weight.stride(3),
                                                                             weight.stride(4));
 }
