@@ -50,6 +50,7 @@ struct Correlation {
   Window window;
   Taps taps;
   int64_t block_rows;
+  int64_t strip_rows;                   // of the input, that correlate_planes takes at a time
   int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 or 4
   Activation activation;
   double negative_slope;
@@ -91,6 +92,8 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
+constexpr int most_plane_taps = 32;  // of a kernel that correlate_planes takes
+
 // Of bfloat16 alone, over matrix tiles; see tile.h. In `window` of a Correlation, a channel is a pair of them.
 struct TileKernels {
   void (*correlate)(const Correlation&, const Runtime&);
@@ -98,11 +101,16 @@ struct TileKernels {
   void (*one_product)(const void* rows, const void* pairs, float* sums);  // of one tile each
 };
 
-struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by side, at step 1
+// At step 1 and for taps side by side only: those of Winograd's algorithm for kernels of 3 x 3, those of pairs of rows
+// for kernels of 3 rows, those of planes for kernels of most_plane_taps.
+struct Kernels {
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
+  void (*correlate_pairs)(const Correlation&, const Runtime&);
+  void (*correlate_planes)(const Correlation&, const Runtime&);
   void (*correlate_winograd)(const Correlation&, const Runtime&);
   void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*accumulate_pairs)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
   const TileKernels* tiles;  // nullptr: this set has none

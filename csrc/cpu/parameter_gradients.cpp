@@ -47,6 +47,19 @@ void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& colu
   kernels().accumulate_winograd(work, runtime());
 }
 
+// Two rows at a time, by row_pairs.h.
+void run_pairs(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
+               int64_t column_stride) {
+  const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 2);
+  work.block_rows = (balanced(rows.outputs, std::min(wanted, rows.outputs)) + 1) / 2 * 2;
+  const Layout layout(rows, columns, work.block_rows, row_stride, column_stride);
+  work.window = layout.window;
+  work.taps = layout.taps;
+  const int64_t blocks = work.fixed.size[0] / work.sets * ((rows.outputs + work.block_rows - 1) / work.block_rows);
+  work.chunks = chunks_of(work, blocks, work.fixed_channels * work.shifted_channels * 4 * columns.index.size());
+  kernels().accumulate_pairs(work, runtime());
+}
+
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
 void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
@@ -158,7 +171,10 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
   work.tile_outputs = call.tile_outputs();
-  (work.tile_outputs ? run_winograd : run_accumulation)(work, axes[0], axes[1], weight.stride(3), weight.stride(4));
+  const bool pairs = work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
+                     pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
+  (work.tile_outputs ? run_winograd : pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], weight.stride(3),
+                                                                            weight.stride(4));
 }
 
 void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {

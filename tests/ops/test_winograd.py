@@ -17,7 +17,7 @@ from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, 
 
 from hyperconv.ops import native
 
-ALGORITHMS = ("direct", "winograd2", "winograd4")
+ALGORITHMS = ("direct", "row_pairs", "tap_planes", "winograd2", "winograd4")
 SAME = ((1, 1), (1, 1), (1, 1), 1)
 
 
@@ -100,7 +100,7 @@ def test_edges_of_tiles_on_every_instruction_set(native_backend, instruction_set
 def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend, instruction_sets):
     finished = run_script(instruction_sets[0], "imaginary")
     assert finished.returncode != 0
-    assert "HYPERCONV_CPU_ALGORITHM is 'imaginary': set it to direct, winograd2, winograd4 or tiles, or unset" in (
+    assert "HYPERCONV_CPU_ALGORITHM is 'imaginary': set it to direct, tiles, tap_planes, winograd2, winograd3" in (
         finished.stderr
     )
 
