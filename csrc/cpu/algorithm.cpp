@@ -21,9 +21,10 @@ int64_t forced_outputs() {
   if (name.empty()) return measured;
   if (name == "direct") return 0;
   if (name == "winograd2") return 2;
+  if (name == "winograd3") return 3;
   if (name == "winograd4") return 4;
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + name +
-                           "': set it to direct, winograd2 or winograd4, or unset it");
+                           "': set it to direct, winograd2, winograd3 or winograd4, or unset it");
 }
 
 bool three_side_by_side(const AxisTaps& axis) {
@@ -32,13 +33,15 @@ bool three_side_by_side(const AxisTaps& axis) {
          displacement[2] == displacement[0] + 2;
 }
 
-// The errors of PyTorch's sums grow with their length, over channels or pixels, and those of F(4 x 4, 3 x 3) do not;
-// nor do those of its input gradient, which F(2 x 2, 3 x 3) alone keeps up with.
-int64_t accurate_outputs(Product product, int64_t in_channels, int64_t pixels) {
+// The errors of PyTorch's sums grow with their length, over channels or pixels, and with the size of the image, and
+// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it.
+int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
+  const bool long_sums = (channels >= 64 && pixels >= 512) || (channels >= 32 && pixels >= 1024);
+  const bool large = long_sums || pixels >= 2048;
   switch (product) {
-    case Product::convolution: return in_channels >= 64 && pixels >= 512 ? 4 : 2;
-    case Product::weight_gradient: return pixels >= 1024 ? 4 : 2;
-    default: return 2;
+    case Product::convolution: return long_sums ? 4 : 3;
+    case Product::weight_gradient: return large ? 4 : 3;
+    default: return large ? 3 : 2;
   }
 }
 
@@ -51,9 +54,9 @@ int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& 
   static const int64_t forced = forced_outputs();
   if (!three_side_by_side(rows) || !three_side_by_side(columns)) return 0;
   if (forced != measured) return forced;
-  const bool few_channels = std::min(in_channels, out_channels) < least_channels;
-  if (few_channels || rows.outputs * columns.outputs < least_pixels) return 0;
-  return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);
+  const int64_t channels = std::min(in_channels, out_channels), pixels = rows.outputs * columns.outputs;
+  if (channels < least_channels || pixels < least_pixels) return 0;
+  return accurate_outputs(product, channels, pixels);
 }
 
 int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {

@@ -50,7 +50,8 @@ struct Correlation {
   Window window;
   Taps taps;
   int64_t block_rows;
-  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 or 4
+  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
+  bool whole_sets;  // there, all of the work of a weight set and group is one thread's, and its weights stay in its cache
   Activation activation;
   double negative_slope;
 };
@@ -69,6 +70,7 @@ struct Accumulation {
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
   int64_t tile_outputs, tiles_at_once;  // as in Correlation
+  int64_t part_channels;  // of Winograd's algorithm: channels of `fixed` in one unit of work
   bool result_is_part;   // one chunk, and the result is laid out as [set][group][f][s][t]
   double negative_slope;
 };

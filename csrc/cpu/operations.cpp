@@ -22,13 +22,22 @@ int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, i
   return block;
 }
 
+// Whether units of one size leave no thread idle for long.
+bool evenly_spread(int64_t units) {
+  const int64_t threads = thread_count();
+  return units % threads == 0 || units >= 8 * threads;
+}
+
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight) {
   const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
   const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
   const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
                                 : choose_block_rows(rows, columns, in, bytes, cache_bytes());
-  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
+  const int64_t sets = work.weight_set_stride == 0 && work.bias_set_stride == 0 ? 1 : work.sets;
+  work.whole_sets = outputs && evenly_spread(sets * work.groups);
+  work.block_rows =
+      work.whole_sets ? block : correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
   work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
   work.window = layout.window;
