@@ -9,8 +9,8 @@ namespace hyperconv {
 // What is computed: PyTorch's own input gradient is more accurate than its convolution, and so must this one be.
 enum class Product { convolution, input_gradient, weight_gradient };
 
-// M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2, 3 or 4; or 0, where direct sums
-// are faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, winograd2, winograd3 or winograd4 decides for every call
+// M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2, 3 or 4; or 0, where direct sums are
+// faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, winograd2, winograd3 or winograd4 decides for every call
 // that has a choice, for tests and measurements.
 int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                          int64_t out_channels);

@@ -51,7 +51,7 @@ struct Correlation {
   Taps taps;
   int64_t block_rows;
   int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
-  bool whole_sets;  // there, all of the work of a weight set and group is one thread's, and its weights stay in its cache
+  bool whole_sets;  // there, a unit of work is all that a weight set and group has to do, not one block of it
   Activation activation;
   double negative_slope;
 };

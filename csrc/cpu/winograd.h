@@ -24,16 +24,16 @@ struct BlockMemory {
       : window(memory),
         lines(window + tiling.input_elements()),
         products(lines + tiling.line_elements()),
-        pixels(products + (tile_products(M) + 1) * tiling.slot()),
+        pixels(products + product_elements(tiling)),
         values(pixels + vector_elements(tiling)),
         mask(values + vector_elements(tiling)) {}
   T *window, *lines, *products, *pixels, *values, *mask;
 
   static int64_t pitch(int64_t tiles) { return round_up(M * tiles, 4); }
+  static int64_t product_elements(const Tiling<T, M>& tiling) { return (tile_products(M) + 1) * tiling.slot(); }
   static int64_t vector_elements(const Tiling<T, M>& tiling) { return M * pitch(tiling.tiles) * lanes<T>; }
   static int64_t elements(const Tiling<T, M>& tiling) {
-    const BlockMemory from_zero(nullptr, tiling);
-    return from_zero.mask - from_zero.window + vector_elements(tiling);
+    return tiling.input_elements() + tiling.line_elements() + product_elements(tiling) + 3 * vector_elements(tiling);
   }
 };
 
@@ -160,7 +160,7 @@ void correlate_tiles(const Correlation& problem, const Runtime& runtime) {
     correlate_block_of<S, M>(problem, tiling, weights, memory, pair / groups * samples_per_set, pair % groups, index);
   };
 
-  if (problem.whole_sets) {
+  if (problem.whole_sets) {  // transformed weights stay in the cache of the core that uses them
     parallel(runtime, pairs, [&](int64_t pair) {
       T* weights = static_cast<T*>(runtime.scratch(scratch_block, (set_elements + block_elements) * sizeof(T)));
       for (int64_t channel = 0; channel < tiling.in; ++channel) transform_channel(weights, pair, channel);

@@ -20,13 +20,12 @@ struct GradientMemory {
       : grad(memory),
         input(grad + tiling.output_elements()),
         lines(input + tiling.input_elements()),
-        factors(lines + tiling.line_elements()),
-        end(factors + 2 * tile_inputs(M) * tiling.slot()) {}
-  T *grad, *input, *lines, *factors, *end;
+        factors(lines + tiling.line_elements()) {}
+  T *grad, *input, *lines, *factors;
 
   static int64_t elements(const Tiling<T, M>& tiling) {
-    const GradientMemory from_zero(nullptr, tiling);
-    return from_zero.end - from_zero.grad;
+    return tiling.output_elements() + tiling.input_elements() + tiling.line_elements() +
+           2 * tile_inputs(M) * tiling.slot();
   }
 };
 
@@ -157,11 +156,12 @@ Accumulation part_of(const Accumulation& problem, int64_t set, int64_t group, in
 }
 
 // A unit of work is one chunk of the pixels, by one part of the output channels of a set and group. Parts do not touch
-// each other, so their number may follow the threads'; that of the chunks, whose sums are added up at the end, must not.
+// each other, so their number may follow that of the threads; that of the chunks, whose sums are added up, must not.
 template <typename S, int M>
 void accumulate_tiles(const Accumulation& problem, const Runtime& runtime) {
   using T = Sum<S>;
-  const Panels panels = cut_into_panels(vectors_for<T>(problem.fixed_channels), vectors_for<T>(problem.part_channels));
+  const Panels panels =
+      cut_into_panels(vectors_for<T>(problem.fixed_channels), vectors_for<T>(problem.part_channels));
   const int64_t parts = problem.sets * problem.groups * panels.count, chunks = problem.chunks;
   const auto part_at = [&](int64_t index) {
     const int64_t pair = index / panels.count, panel = index % panels.count;
