@@ -51,7 +51,8 @@ struct Correlation {
   Taps taps;
   int64_t block_rows;
   int64_t strip_rows;                   // of the input, that correlate_planes takes at a time
-  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 or 4
+  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
+  bool whole_sets;  // there, a unit of work is all that a weight set and group has to do, not one block of it
   Activation activation;
   double negative_slope;
 };
@@ -70,6 +71,7 @@ struct Accumulation {
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
   int64_t tile_outputs, tiles_at_once;  // as in Correlation
+  int64_t part_channels;  // of Winograd's algorithm: channels of `fixed` in one unit of work
   bool result_is_part;   // one chunk, and the result is laid out as [set][group][f][s][t]
   double negative_slope;
 };

@@ -24,11 +24,21 @@ constexpr int64_t accumulation_units = 32;
 constexpr int64_t accumulation_bytes = int64_t(64) << 20;
 
 constexpr int64_t chunk_tiles = 256;  // enough to pay for a set of sums over transformed tiles
+constexpr int64_t least_part_channels = 16;  // enough to pay for transforming the input once more
 
 // The number of independent partial sums, of `part` elements each; `blocks` is what there is to share out.
 int64_t chunks_of(const Accumulation& work, int64_t blocks, int64_t part) {
   const int64_t pairs = work.sets * work.groups, bytes = part * sum_bytes(work.dtype) * pairs;
   return std::max<int64_t>(std::min({blocks, accumulation_units / pairs, accumulation_bytes / bytes}), 1);
+}
+
+// Channels of the parts that `out` channels of each of `units` are cut into, so that all threads have as much to do:
+// every part transforms the input for itself.
+int64_t channels_of_part(int64_t out, int64_t units) {
+  const int64_t threads = thread_count(), most = out / least_part_channels;
+  int64_t parts = 1;
+  while (parts < most && units * parts % threads != 0 && units * parts < 4 * threads) ++parts;
+  return (out + parts - 1) / parts;
 }
 
 void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
@@ -44,6 +54,7 @@ void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& colu
   const int64_t blocks = samples * ((rows.outputs + work.block_rows - 1) / work.block_rows);
   const int64_t worth = std::max<int64_t>(samples * pixels / (outputs * outputs * chunk_tiles), 1);
   work.chunks = chunks_of(work, std::min(blocks, worth), in * out * (outputs + 2) * (outputs + 2));
+  work.part_channels = channels_of_part(out, work.sets * work.groups * work.chunks);
   kernels().accumulate_winograd(work, runtime());
 }
 
@@ -222,7 +233,7 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor&
   const Tensor weight = new_weight(call), bias = new_bias(grad, weight_sets);
   const Trim trim;
   // A shifted grad is packed with overlaps and gaps; but then it is the smaller factor, and read again at little cost.
-  const bool together = !call.empty() && !call.shift_grad() && !call.tile_outputs() && !call.on_tiles();
+  const bool together = !call.empty() && !call.shift_grad() && !call.on_tiles();
   fill_weight(weight, together ? bias.data_ptr() : nullptr, call);
   if (!together) fill_bias(bias, grad, mask, negative_slope);
   return {weight, bias};

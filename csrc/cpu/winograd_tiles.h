@@ -4,10 +4,44 @@
 
 #include "pack.h"
 #include "winograd_lines.h"
+#include "winograd_products.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
 HYPERCONV_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+template <typename T>
+HYPERCONV_INLINE int64_t vectors_for(int64_t channels) {
+  return (channels + lanes<T> - 1) / lanes<T>;
+}
+
+// Sizes of one problem: its images in blocks of tile rows, its channels padded to whole vectors.
+template <typename T, int M>
+struct Tiling {
+  Tiling(int64_t in_channels, int64_t out_channels, int64_t columns, int64_t block_rows, int64_t tiles_at_once)
+      : in(round_up(in_channels, lanes<T>)),
+        out(round_up(out_channels, lanes<T>)),
+        tile_columns((columns + M - 1) / M),
+        tile_rows((block_rows + M - 1) / M),
+        input_columns(round_up(tile_columns * M + 2, 4)),
+        output_columns(round_up(tile_columns * M, 4)),
+        tiles(smaller(tiles_at_once, tile_rows * tile_columns)) {}
+  int64_t in, out, tile_columns, tile_rows, input_columns, output_columns, tiles;
+
+  // Elements of a block of inputs and of outputs, the channels innermost, and of what pack_block needs.
+  int64_t input_elements() const { return (tile_rows * M + 2) * input_columns * in; }
+  int64_t output_elements() const { return tile_rows * M * output_columns * out; }
+  int64_t line_elements() const { return 4 * input_columns; }
+
+  // From one entry to the next of transformed kernels, of transformed tiles: one cache line more than there are
+  // elements, so that entries do not meet in one set of the cache.
+  int64_t matrix() const { return in * out + cache_line; }
+  int64_t slot() const { return tiles * larger(in, out) + cache_line; }
+  int64_t matrices() const { return tile_products(M) * matrix(); }
+
+ private:
+  static constexpr int64_t cache_line = 64 / sizeof(T);
+};
 
 // Rows and columns [first, first + size) of some channels of one sample, as [row][column][padded channels].
 struct Block {
