@@ -14,16 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperconv.apps.imitate import start_domains, write_domain_sheet
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
+from hyperconv.data.domains import Domains
 from hyperconv.data.images import Photo, read_photos
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config, preset
+from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
 
@@ -32,22 +35,29 @@ MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 
 
 def train(
-    images: Sequence[str | PathLike] | Sequence[Photo],
+    images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
     out: str | PathLike,
     preset_name: str = "tiny",
     *,
     system: str = "meta",
     device: str = "auto",
     tensorboard: bool = False,
+    hold_out: Sequence[str] = (),
     **changes: Any,
 ) -> Run:
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
+    system 'reptile' takes domains instead, or one folder of them, or None for scikit-learn's digits; hold_out names
+    those to leave out (`start_domains`).
     changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
     for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
     (`start` tells which, and why).
     """
-    trainer, _ = start(images, out, preset(preset_name, system, **changes), device=device)
+    config = preset(preset_name, system, **changes)
+    if system == "reptile":
+        trainer, _ = start_domains(images, out, config, hold_out=hold_out, device=device)
+    else:
+        trainer, _ = start(images, out, config, device=device)
     for _ in follow(trainer, tensorboard=tensorboard):
         pass
     return trainer.run
@@ -83,15 +93,16 @@ def start(
         raise
 
 
-def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto") -> Trainer:
+def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto"
+           ) -> Trainer | ReptileTrainer:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError.
     """
     run = Run.open(out)
-    changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name)}
+    changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name, None)}
     fixed = [
-        f"{name} is {getattr(run.config, name)}, not {value}"
+        f"{name} is {getattr(run.config, name, None)}, not {value}"
         for name, value in changed.items()
         if name not in MAY_CHANGE
     ]
@@ -100,15 +111,19 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    return Trainer(run, run.collection(), resolve_device(device))
+    where = resolve_device(device)
+    if run.config.system == "reptile":
+        return ReptileTrainer(run, run.domains(), where)
+    return Trainer(run, run.collection(), where)
 
 
-def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+def follow(trainer: Trainer | ReptileTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
+    write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
     with _curves(trainer) if tensorboard else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved:
-                write_training_sheet(trainer)
+                write_sheet(trainer)
             if curves is not None and progress.losses is not None:
                 for name, value in progress.losses.items():
                     curves.add_scalar(name, value, _overall_step(trainer))
@@ -156,7 +171,7 @@ def _photos(images: Iterable[str | PathLike] | Iterable[Photo]) -> tuple[list[Ph
     return (given, []) if given else read_photos(files)
 
 
-def _overall_step(trainer: Trainer) -> int:
+def _overall_step(trainer: Trainer | ReptileTrainer) -> int:
     return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
 
 
@@ -166,7 +181,7 @@ def check_tensorboard() -> None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
 
 
-def _curves(trainer: Trainer):
+def _curves(trainer: Trainer | ReptileTrainer):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
+from hyperconv.data.domains import Domains
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
 from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.presets import Config
+from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.single import SingleGANs
 from hyperconv.gan.system import System
 
@@ -28,12 +30,12 @@ class Run:
     is a checkpoint by itself; `model` is what the applications load. Nothing in a run is unpickled.
     """
 
-    def __init__(self, path: str | Path, config: Config) -> None:
+    def __init__(self, path: str | Path, config: Config | ReptileConfig) -> None:
         self.path = Path(path)
         self.config = config
 
     @classmethod
-    def create(cls, path: str | Path, config: Config, collection: Collection) -> Run:
+    def create(cls, path: str | Path, config: Config | ReptileConfig, collection: Collection | Domains) -> Run:
         """A new run in an absent or empty folder; raises InputError where files would be overwritten.
 
         The folder is filled under another name and then renamed, so it appears whole or not at all.
@@ -65,14 +67,24 @@ class Run:
             raise InputError(f"{path} is not a run: it has no config.json (a run is what `hyperconv train` writes)")
         try:
             values = json.loads(file.read_text())
-            config = Config.from_json(values)
+            config = (ReptileConfig if values.get("system") == "reptile" else Config).from_json(values)
         except (InputError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
             raise InputError(f"{file} cannot be used: {error}") from error
         return cls(path, config)
 
     def collection(self) -> Collection:
-        """The photos the run was trained on, as they were then."""
+        """The photos the run was trained on, as they were then. InputError for a Reptile-GAN's, which has domains."""
+        if self.config.system == "reptile":
+            raise InputError(f"{self.path} is a run of --system reptile, which knows domains, not single photos: use "
+                             f"`hyperconv adapt {self.path} --shots FOLDER`, or a run of another system here")
         return Collection.load(self.path / "photos.safetensors")
+
+    def domains(self) -> Domains:
+        """The domains that a Reptile-GAN was trained on. InputError for a run of another system."""
+        if self.config.system != "reptile":
+            raise InputError(f"{self.path} is a run of --system {self.config.system}, which knows single photos, not "
+                             f"domains: use `hyperconv adapt {self.path} PHOTO`, or a run of --system reptile here")
+        return Domains.load(self.path / "photos.safetensors")
 
     def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
         """Write `name`.safetensors; `where` (scale, step) goes into its header."""
