@@ -72,6 +72,8 @@ WGAN = replace(PAPER, objective="wgan-gp", critic_steps=5, iterations=(20000,), 
 TINY = replace(PAPER, image_size=16, latent=32, hidden=16, tasks=8, batch_size=16, anti_batch_size=16, inner_steps=5,
                iterations=(1500,), learning_rate=1e-3, meta_rate=0.3)
 
+TINY_WGAN = replace(TINY, objective="wgan-gp", critic_steps=2, betas=(0.0, 0.9))
+
 REPTILE = {
     "paper": PAPER,
     "paper-2mlp": replace(PAPER, mlps=2),
@@ -80,5 +82,6 @@ REPTILE = {
     "paper-wgan-2mlp": replace(WGAN, mlps=2),
     "tiny": TINY,
     "tiny-2mlp": replace(TINY, mlps=2),
-    "tiny-wgan": replace(TINY, objective="wgan-gp", critic_steps=2, betas=(0.0, 0.9)),
+    "tiny-wgan": TINY_WGAN,
+    "tiny-wgan-2mlp": replace(TINY_WGAN, mlps=2),
 }
