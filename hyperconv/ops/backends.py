@@ -219,7 +219,7 @@ def cpu_choice(operation: str, args: tuple) -> str:
 
 # The dtypes that `cpu_choice` leaves to native, but for wide layers.
 _NATIVE_ON_CPU = frozenset({torch.float32, torch.float64})
-_WIDE, _FEW_PIXELS = 32, 64
+_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 
 
 def _suits_native(operation: str, args: tuple) -> bool:
@@ -233,11 +233,12 @@ def _suits_native(operation: str, args: tuple) -> bool:
     else:
         shape = args[1].shape
         channels, kernel = (shape[1] // groups, shape[2]), shape[3:]
-    if min(channels) < _WIDE or kernel[0] * kernel[1] == 1:
+    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
+    winograd = tuple(kernel) == (3, 3) and tuple(stride) == (1, 1) and tuple(dilation) == (1, 1)
+    least = _WIDE_OVER_FEW_PIXELS if few_pixels and not winograd else _WIDE
+    if min(channels) < least or kernel[0] * kernel[1] == 1:
         return True
-    if tuple(kernel) != (3, 3) or tuple(stride) != (1, 1) or tuple(dilation) != (1, 1):
-        return False
-    return operation not in _WEIGHT_GRADIENTS or args[0].shape[2] * args[0].shape[3] >= _FEW_PIXELS
+    return winograd and not few_pixels
 
 
 @functools.cache
