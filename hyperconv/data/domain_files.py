@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,9 +113,9 @@ def _read_mnist(images: Path, size: int) -> Domains:
 def _read_idx(path: Path, magic: int) -> Tensor:
     """An idx file of bytes: big-endian 32-bit magic number and sizes, then the data."""
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path) as file:
-            content = file.read()
-    except (OSError, EOFError) as error:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     dims = magic & 0xFF
     header = np.frombuffer(content[: 4 * (1 + dims)], ">u4")

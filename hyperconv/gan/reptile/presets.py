@@ -69,9 +69,8 @@ class ReptileConfig(Settings):
 
 PAPER = ReptileConfig()
 WGAN = replace(PAPER, objective="wgan-gp", critic_steps=5, iterations=(20000,), learning_rate=1e-4, betas=(0.0, 0.9))
-TINY = replace(PAPER, image_size=16, latent=32, hidden=16, tasks=8, batch_size=16, anti_batch_size=16, inner_steps=5,
-               iterations=(1500,), learning_rate=1e-3, meta_rate=0.3)
-
+TINY = replace(PAPER, image_size=8, latent=32, hidden=32, tasks=16, batch_size=16, anti_batch_size=16, inner_steps=5,
+               iterations=(1000,), learning_rate=3e-3, meta_rate=0.3)
 TINY_WGAN = replace(TINY, objective="wgan-gp", critic_steps=2, betas=(0.0, 0.9))
 
 REPTILE = {
@@ -80,6 +79,8 @@ REPTILE = {
     "paper-omniglot": replace(PAPER, anti_batch_size=128),
     "paper-wgan": WGAN,
     "paper-wgan-2mlp": replace(WGAN, mlps=2),
+    "small": replace(PAPER, hidden=32, tasks=8, batch_size=32, anti_batch_size=32, inner_steps=10, iterations=(5000,),
+                     learning_rate=1e-3, meta_rate=0.1),
     "tiny": TINY,
     "tiny-2mlp": replace(TINY, mlps=2),
     "tiny-wgan": TINY_WGAN,
