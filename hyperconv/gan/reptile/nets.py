@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,7 @@ class Generator:
         inputs = config.latent * config.mlps
         widths = [inputs, *(config.top // 2**level for level in range(self.levels)), channels]
         shapes = {}
-        for layer, (narrow, wide) in enumerate(zip(widths, widths[1:])):
+        for layer, (narrow, wide) in enumerate(pairwise(widths)):
             shapes[f"conv{layer}.weight"] = (narrow, wide, 4, 4)
             if layer < self.levels:
                 shapes |= {f"norm{layer}.weight": (wide,), f"norm{layer}.bias": (wide,)}
@@ -86,7 +87,7 @@ class Critic:
         self.levels, self.by_batch = config.levels, config.objective == "dcgan"
         widths = [channels, *(config.hidden * 2**level for level in range(self.levels))]
         shapes = {}
-        for layer, (narrow, wide) in enumerate(zip(widths, widths[1:])):
+        for layer, (narrow, wide) in enumerate(pairwise(widths)):
             shapes[f"conv{layer}.weight"] = (wide, narrow, 4, 4)
             if layer:
                 shapes |= {f"norm{layer}.weight": (wide,), f"norm{layer}.bias": (wide,)}
