@@ -1,6 +1,6 @@
 """How well a Reptile-GAN imitates digits it has seen and digits it has not, beside a class-conditional DCGAN.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.reptile_quality [--preset tiny] [--iterations 1000] [--shots 16]
+    OMP_NUM_THREADS=1 python -m benchmarks.reptile_quality [--preset tiny] [--iterations 1000] [--tasks 8] [--shots 16]
                                                            [--out quality.json] [--sheet quality.png]
 
 Both are trained on scikit-learn's digits 0 to 7 for the same processor time. To imitate a digit, the Reptile-GAN adapts to
@@ -140,12 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--iterations", type=int)
+    parser.add_argument("--tasks", type=int)
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
     iterations = (options.iterations,) if options.iterations else None
-    config = preset(options.preset, "reptile", iterations=iterations)
+    config = preset(options.preset, "reptile", iterations=iterations, tasks=options.tasks)
     digits = load_digits(config.image_size)
     classifier = Classifier.trained(digits)
     seen, _ = digits.without(list(DIGITS_HELD_OUT))
