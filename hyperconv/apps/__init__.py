@@ -5,6 +5,7 @@ from hyperconv.apps.animate import animate
 from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
 from hyperconv.apps.evaluate import evaluate
+from hyperconv.apps.imitate import DomainModel, imitate
 from hyperconv.apps.interpolate import interpolate, interpolate_grid
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import paint, style
@@ -16,6 +17,7 @@ from hyperconv.apps.superres import superres
 from hyperconv.apps.train import train
 
 __all__ = [
+    "DomainModel",
     "Model",
     "adapt",
     "animate",
@@ -24,6 +26,7 @@ __all__ = [
     "edit",
     "evaluate",
     "harmonize",
+    "imitate",
     "interpolate",
     "interpolate_grid",
     "paint",

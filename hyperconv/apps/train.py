@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperconv.apps.imitate import start_domains, write_domain_sheet
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
+from hyperconv.data.domains import Domains
 from hyperconv.data.images import Photo, find_photos
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
@@ -26,6 +28,7 @@ from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
+from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
 
@@ -34,22 +37,29 @@ MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 
 
 def train(
-    images: Sequence[str | PathLike] | Sequence[Photo],
+    images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
     out: str | PathLike,
     preset_name: str = "tiny",
     *,
     system: str = "meta",
     device: str = "auto",
     tensorboard: bool = False,
+    hold_out: Sequence[str] = (),
     **changes: Any,
 ) -> Run:
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
+    system 'reptile' takes domains instead, or one folder of them, or None for scikit-learn's digits; hold_out names
+    those to leave out (`start_domains`).
     changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
     for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
     (`start` tells which, and why).
     """
-    trainer, _ = start(images, out, preset(preset_name, system, **changes), device=device)
+    config = preset(preset_name, system, **changes)
+    if system == "reptile":
+        trainer, _ = start_domains(images, out, config, hold_out=hold_out, device=device)
+    else:
+        trainer, _ = start(images, out, config, device=device)
     for _ in follow(trainer, tensorboard=tensorboard):
         pass
     return trainer.run
@@ -68,7 +78,8 @@ def start(
     """A trainer at its first step in a new run folder, and one line for each image with a problem.
 
     Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
-    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one
+    reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
@@ -104,7 +115,7 @@ def resume(
     device: str = "auto",
     on_disk: bool = False,
     ranks: Ranks = ALONE,
-) -> Trainer:
+) -> Trainer | ReptileTrainer:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
@@ -112,15 +123,16 @@ def resume(
     """
     where = resolve_device(device)
     opened = ranks.first(lambda: _reopen(out, wanted or {}, on_disk, ranks))
-    run, collection = opened or (Run.open(out), Run.open(out).collection(on_disk))
-    return Trainer(run, collection, where, ranks=ranks)
+    run, data = opened or (Run.open(out), Run.open(out).collection(on_disk))
+    return ReptileTrainer(run, data, where) if isinstance(data, Domains) else Trainer(run, data, where, ranks=ranks)
 
 
-def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection]:
+def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks
+            ) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
-    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name)}
+    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
-        f"{name} is {getattr(run.config, name)}, not {value}"
+        f"{name} is {getattr(run.config, name, None)}, not {value}"
         for name, value in changed.items()
         if name not in MAY_CHANGE
     ]
@@ -129,18 +141,19 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    collection = run.collection(on_disk)
-    check_ranks(ranks, run.config, len(collection))
-    return run, collection
+    data = run.domains() if run.config.system == "reptile" else run.collection(on_disk)
+    check_ranks(ranks, run.config, len(data))
+    return run, data
 
 
-def follow(trainer: Trainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+def follow(trainer: Trainer | ReptileTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
+    write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
     leads = trainer.ranks.leads
     with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved and leads:
-                write_training_sheet(trainer)
+                write_sheet(trainer)
             if curves is not None and progress.losses is not None:
                 for name, value in progress.losses.items():
                     curves.add_scalar(name, value, _overall_step(trainer))
@@ -187,7 +200,7 @@ def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list
     return given or find_photos(images)
 
 
-def _overall_step(trainer: Trainer) -> int:
+def _overall_step(trainer: Trainer | ReptileTrainer) -> int:
     return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
 
 
@@ -197,7 +210,7 @@ def check_tensorboard() -> None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
 
 
-def _curves(trainer: Trainer):
+def _curves(trainer: Trainer | ReptileTrainer):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 

@@ -1,4 +1,4 @@
-"""What only a meta-GAN can do: interpolate between photos, adapt to one it never saw."""
+"""What meta-learning gives: interpolate between photos, adapt to a photo or a domain never seen."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from hyperconv.apps.adapt import write_adaptation
+from hyperconv.apps.imitate import DomainModel, write_imitation
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Count, Device, Force, Out, Run, Seed, beside
+from hyperconv.cli.options import Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
 
@@ -96,17 +97,30 @@ def _parse_scales(text: str | None, count: int) -> range | None:
 def adapt(
     run: Run,
     photo: Annotated[
-        Path,
-        typer.Argument(metavar="PHOTO", help="An image file the run has never seen.", show_default=False),
-    ],
+        Path | None,
+        typer.Argument(metavar="[PHOTO]", help="An image file the run has never seen.", show_default=False),
+    ] = None,
+    shots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="With a run of --system reptile, in place of PHOTO: images of a domain it has never seen.",
+        ),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", min=1, metavar="NUMBER", help="How many of the SHOTS it may see: the first ones, by name.")
+    ] = 16,
     tune_steps: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             metavar="STEPS",
-            help="Training steps on this photo alone, started from what the hypernetwork gives; 0 is one forward pass.",
+            show_default=False,
+            help="Training steps: on this photo alone, started from what the hypernetwork gives (default: 0, one forward "
+            "pass), or on the SHOTS (default: as in training).",
         ),
-    ] = 0,
+    ] = None,
     tune_what: Annotated[
         Literal["weights", "embedding"],
         typer.Option(
@@ -123,16 +137,22 @@ def adapt(
             "in place of a run.",
         ),
     ] = None,
-    count: Count = 6,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count", "-n", min=1, metavar="NUMBER", show_default=False,
+            help="How many samples (default: 6 of a photo, 16 of a domain).",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
     force: Force = False,
 ) -> None:
-    """Model a photo the run never saw, in one forward pass.
+    """Model a photo the run never saw, in one forward pass, or imitate a domain from a few images.
 
-    Writes reconstruction.png, the samples, and sheet.png with all of them
-    beside the photo.
+    Writes reconstruction.png (of a photo), the samples, and sheet.png with
+    all of them beside the photo or the shots. The run itself stays as it is.
 
     \b
     Examples:
@@ -141,7 +161,16 @@ def adapt(
       hyperconv adapt run holiday.jpg --tune embedding --tune-steps 100
       hyperconv adapt run holiday.jpg --export holiday.safetensors
       hyperconv sample holiday.safetensors --count 20
+      hyperconv adapt digits --shots digits/held_out/8 -k 16
     """
+    if (photo is None) == (shots is None):
+        raise InputError("name either a PHOTO or, for a run of --system reptile, --shots FOLDER")
+    if shots is not None:
+        model, out, count = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name, count or 16
+        sheet = write_imitation(model, shots, k, out, count, steps=tune_steps, seed=seed, force=force)
+        print(f"{count} samples in {out}, from {k} images\nsheet: {sheet}")
+        return
+    tune_steps, count = tune_steps or 0, count or 6
     model, out = Model.open(run, device), out or beside(run, "adapted") / photo.stem
     with counted("tuning") as on_step:
         sheet = write_adaptation(

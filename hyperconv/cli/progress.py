@@ -14,14 +14,17 @@ from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextCol
 from rich.text import Text
 
 from hyperconv.gan.memory import gigabytes, peak_bytes
+from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
+
+AnyTrainer = Trainer | ReptileTrainer
 
 
 class Clock:
     """Time left, from the speed at the current scale and what finer scales cost more."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: AnyTrainer) -> None:
         self.trainer = trainer
         self._begin()
 
@@ -40,26 +43,26 @@ class Clock:
         return here, spent / (trainer.progress - self.done) * (1 - trainer.progress)
 
 
-def show(trainer: Trainer, steps: Iterator[Taken]) -> None:
+def show(trainer: AnyTrainer, steps: Iterator[Taken]) -> None:
     """Take every step of training, showing how it goes and when it will end."""
     clock = Clock(trainer)
     console = Console()
     (_show_bars if console.is_terminal else _show_lines)(console, trainer, clock, steps)
 
 
-def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
+def _show_bars(console: Console, trainer: AnyTrainer, clock: Clock, steps: Iterator[Taken]) -> None:
     with bars(console) as progress:
-        here = progress.add_task(_scale_title(trainer, trainer.scale), total=1)
+        here = progress.add_task(trainer.title(trainer.scale), total=1)
         overall = progress.add_task("overall", total=1)
         error = ""
         for taken in steps:
             for remark in taken.remarks:
                 console.print(f"[yellow]{escape(remark)}")
-            error = _reconstruction(taken) or error
+            error = _headline(trainer, taken) or error
             seconds_here, seconds = clock.tick()
             progress.update(
                 here,
-                description=_scale_title(trainer, taken.scale) + error + _memory(trainer),
+                description=trainer.title(taken.scale) + error + _memory(trainer),
                 left=_left(seconds_here),
                 total=trainer.iterations,
                 completed=taken.step,
@@ -67,19 +70,19 @@ def _show_bars(console: Console, trainer: Trainer, clock: Clock, steps: Iterator
             progress.update(overall, completed=trainer.progress, left=_left(seconds))
 
 
-def _show_lines(console: Console, trainer: Trainer, clock: Clock, steps: Iterator[Taken]) -> None:
+def _show_lines(console: Console, trainer: AnyTrainer, clock: Clock, steps: Iterator[Taken]) -> None:
     for taken in steps:
         _, seconds = clock.tick()
         for remark in taken.remarks:
             print(remark, file=sys.stderr)
         if taken.saved:
             print(
-                f"{_scale_title(trainer, taken.scale)}  step {taken.step}/{trainer.iterations}"
-                f"{_reconstruction(taken)}  {_left(seconds)}",
+                f"{trainer.title(taken.scale)}  step {taken.step}/{trainer.iterations}"
+                f"{_headline(trainer, taken)}  {_left(seconds)}",
                 flush=True,
             )
         if taken.step == trainer.iterations:
-            print(f"{_scale_title(trainer, taken.scale)}  memory{_memory(trainer)}", flush=True)
+            print(f"{trainer.title(taken.scale)}  memory{_memory(trainer)}", flush=True)
 
 
 @contextmanager
@@ -113,19 +116,14 @@ class LeftColumn(TextColumn):
         return Text(task.fields.get("left", ""))
 
 
-def _reconstruction(taken: Taken) -> str:
-    return f"  reconstruction {taken.losses['reconstruction']:.4f}" if taken.losses else ""
+def _headline(trainer: AnyTrainer, taken: Taken) -> str:
+    return f"  {trainer.headline} {taken.losses[trainer.headline]:.4f}" if taken.losses else ""
 
 
-def _memory(trainer: Trainer) -> str:
+def _memory(trainer: AnyTrainer) -> str:
     """The most that this scale took of a GPU, or what the process has on a CPU."""
     peak = peak_bytes(trainer.device)
     return "  unknown" if peak is None else f"  {gigabytes(peak)}"
-
-
-def _scale_title(trainer: Trainer, scale: int) -> str:
-    height, width = trainer.collection.sizes[scale].amax(dim=0).tolist()
-    return f"scale {scale + 1}/{trainer.config.scale_count} ({max(height, width)} px)"
 
 
 def _left(seconds: float) -> str:

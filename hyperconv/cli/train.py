@@ -3,12 +3,14 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from hyperconv.apps.imitate import start_domains
 from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
@@ -16,7 +18,9 @@ from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config
 from hyperconv.gan.presets import preset as named_preset
-from hyperconv.gan.ranks import Ranks, joined, local_device, was_restarted
+from hyperconv.gan.ranks import Ranks, check_ranks, joined, local_device, was_restarted
+from hyperconv.gan.reptile.presets import ReptileConfig
+from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
 
@@ -26,8 +30,10 @@ def _list_presets() -> str:
 
 
 PRESET = "Preset's settings, where you want others"
+DOMAINS = "With --system reptile"
 OURS = "(default: the preset's)"
 setting = partial(typer.Option, show_default=False, rich_help_panel=PRESET)
+of_domains = partial(typer.Option, show_default=False, rich_help_panel=DOMAINS)
 
 
 class Interrupted(Exception):
@@ -41,7 +47,8 @@ def train(
             metavar="IMAGES...",
             show_default=False,
             help="Image files and folders of images: anything Pillow opens. "
-            "Grey photos alone train a grey model.",
+            "Grey photos alone train a grey model. With --system reptile one folder: of sub-folders of images, "
+            "or MNIST's or CIFAR-10's files (binary version).",
         ),
     ] = None,
     out: Annotated[
@@ -50,14 +57,15 @@ def train(
             "--out", "-o", metavar="RUN", show_default=False, help="Folder of the run, new or empty."
         ),
     ] = None,
-    examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos.")] = False,
+    examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos, or digits.")] = False,
     system: Annotated[
-        Literal["meta", "consingan", "singan"] | None,
+        Literal["meta", "consingan", "singan", "reptile"] | None,
         typer.Option(
             show_default=False,
             help="What is trained. meta (default): one hypernetwork that makes a pyramid GAN of every photo. "
             "consingan, singan: a GAN of its own for every photo, all of them side by side; each becomes what "
-            "it would become alone.",
+            "it would become alone. reptile: a GAN that learns to imitate a whole domain, such as the images of one "
+            "sub-folder, from a few of its images.",
         ),
     ] = None,
     preset: Annotated[
@@ -95,7 +103,7 @@ def train(
         setting(
             metavar="STEPS",
             help=f"Training steps of each scale from the coarsest on, as 600 or 600,300,200 {OURS}; "
-            "the last number serves all scales that follow.",
+            "the last number serves all scales that follow. Of a Reptile-GAN: of the outer loop.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -140,6 +148,26 @@ def train(
             "a .pth or .safetensors file (default: random).",
         ),
     ] = None,
+    hold_out: Annotated[
+        list[str] | None,
+        of_domains(
+            metavar="NAME",
+            help="A domain not to learn from; may be repeated. Some of its images go to RUN/held_out/NAME, to try "
+            "`hyperconv adapt` with (default with --examples: 8 and 9).",
+        ),
+    ] = None,
+    tasks: Annotated[
+        int | None,
+        of_domains(min=1, metavar="NUMBER", help=f"Domains that adapt side by side in a step {OURS}."),
+    ] = None,
+    inner_steps: Annotated[
+        int | None,
+        of_domains(min=1, metavar="STEPS", help=f"Steps of each domain's own training within a step {OURS}."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        of_domains(min=8, metavar="PIXELS", help=f"Side of the square images: 8, 16, 32, ... {OURS}."),
+    ] = None,
 ) -> None:
     """Train a model of photos.
 
@@ -154,6 +182,7 @@ def train(
       hyperconv train --examples --out run --preset small --device cuda
       hyperconv train photos/*.jpg --out run --system consingan
       hyperconv train a.jpg -o run --system consingan --preset paper-harmonize
+      hyperconv train --examples --out digits --system reptile
       hyperconv train --resume --out run
 
     \b
@@ -178,21 +207,29 @@ def train(
         "scale_count": scale_count,
         "learning_rate": learning_rate,
         "backbone_weights": None if backbone_weights is None else str(backbone_weights),
+        "tasks": tasks,
+        "inner_steps": inner_steps,
+        "image_size": image_size,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
+    if hold_out and (resume or system != "reptile"):
+        raise InputError("--hold-out is for new runs of --system reptile: leave it out")
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
             trainer = _resumed(out, system, preset, changes, device, on_disk, ranks)
         else:
             config = named_preset(preset or "tiny", system or "meta", **changes)
-            trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
+            if system == "reptile":
+                trainer = _started_domains(images or [], examples, out, config, hold_out or (), device, ranks)
+            else:
+                trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
         _take_all_steps(trainer, tensorboard)
     if ranks.leads:
-        print(f"run: {out}\nsheets: {out / 'samples'}\nnext: hyperconv sample {out}")
+        print(f"run: {out}\nsheets: {out / 'samples'}\nnext: {_next(trainer, out)}")
 
 
-def _take_all_steps(trainer: Trainer, tensorboard: bool) -> None:
+def _take_all_steps(trainer: Trainer | ReptileTrainer, tensorboard: bool) -> None:
     begun, began = trainer.progress, time.monotonic()
     try:
         steps = follow(trainer, tensorboard=tensorboard)
@@ -204,7 +241,7 @@ def _take_all_steps(trainer: Trainer, tensorboard: bool) -> None:
         raise Interrupted(
             f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
         ) from None
-    if trainer.config.alone and trainer.progress > begun:
+    if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
         hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
         print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
 
@@ -231,16 +268,40 @@ def _started(
     return trainer
 
 
+def _started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig, hold_out: Sequence[str],
+                     device: str, ranks: Ranks) -> ReptileTrainer:
+    if examples == bool(images):
+        raise InputError("choose between a folder of domains and --examples")
+    if len(images) > 1:
+        raise InputError(f"a Reptile-GAN learns from one folder of domains, {len(images)} are named")
+    check_ranks(ranks, config, config.tasks)
+    trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    domains = trainer.domains
+    print(f"{len(domains)} domains, {len(domains.pixels)} images of {domains.size} px, {trainer.iterations} steps of "
+          f"{config.tasks} domains side by side, on {trainer.device}")
+    return trainer
+
+
+def _next(trainer: Trainer | ReptileTrainer, out: Path) -> str:
+    if isinstance(trainer, Trainer):
+        return f"hyperconv sample {out}"
+    held_out = min((out / "held_out").rglob("*.png"), default=None)
+    return f"hyperconv adapt {out} --shots {held_out.parent if held_out else 'FOLDER'} -k 16"
+
+
 def _resumed(
     out: Path, system: str | None, preset: str | None, changes: dict, device: str, on_disk: bool, ranks: Ranks
-) -> Trainer:
+) -> Trainer | ReptileTrainer:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
         wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
     trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
+    known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
     if ranks.leads:
-        print(f"{out} with {len(trainer.collection)} photos, continued from {where}")
+        print(f"{out} with {known}, continued from {where}")
     return trainer
 
 

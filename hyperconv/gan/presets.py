@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
 from hyperconv.errors import InputError
 from hyperconv.gan.precision import PRECISIONS
+from hyperconv.gan.reptile.presets import REPTILE, ReptileConfig
+from hyperconv.gan.settings import Settings
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The defaults are the published settings of Meta Internal Learning on LSUN-50 (`--preset paper`)."""
 
     system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
@@ -57,11 +59,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kinds = getattr(self, field.name), KINDS[field.type]
-            parts = value if isinstance(value, tuple) else (value,)
-            if not all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts):
-                raise InputError(f"{field.name} is {value!r}: it must be {field.type}")
+        super().__post_init__()
         for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
                      "train_depth", "critic_steps", "generator_steps", "draws"):
             if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
@@ -70,9 +68,7 @@ class Config:
             raise InputError(f"variants is {self.variants}: it must be at least 0")
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        self.check_choices(CHOICES)
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
         for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):
@@ -103,22 +99,8 @@ class Config:
     def iterations_at(self, scale: int) -> int:
         return self.iterations[min(scale, len(self.iterations) - 1)]
 
-    def to_json(self) -> dict:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict) -> Config:
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "
-                             "was it written by another version?")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-
 
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
-KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": (int, type(None)),
-         "float": (int, float), "float | None": (int, float, type(None)),
-         "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
 CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
            "penalty_norm": ("pixel", "sample"),
@@ -172,13 +154,18 @@ PRESETS = {
         "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
         "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
+    "reptile": REPTILE,
 }
 
 
-def preset(name: str, system: str = "meta", **changes) -> Config:
+def preset(name: str, system: str = "meta", **changes) -> Config | ReptileConfig:
     """A system's preset with some settings changed; None leaves a setting as it is."""
     if system not in PRESETS:
         raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")
     if name not in PRESETS[system]:
         raise InputError(f"no preset of {system} is called {name!r}: choose one of {', '.join(PRESETS[system])}")
-    return replace(PRESETS[system][name], **{key: value for key, value in changes.items() if value is not None})
+    config, changes = PRESETS[system][name], {key: value for key, value in changes.items() if value is not None}
+    foreign = sorted(set(changes) - {field.name for field in fields(config)})
+    if foreign:
+        raise InputError(f"{system} has no setting {', '.join(foreign)}: leave that out")
+    return replace(config, **changes)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
+from hyperconv.data.domains import Domains
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.data.tensor_file import TensorFile, write_tensors
 from hyperconv.errors import InputError
@@ -18,6 +19,7 @@ from hyperconv.files import replacing
 from hyperconv.gan import memory
 from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.presets import Config
+from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.single import SingleGANs
 from hyperconv.gan.system import System
 
@@ -29,12 +31,12 @@ class Run:
     is a checkpoint by itself; `model` is what the applications load. Nothing in a run is unpickled.
     """
 
-    def __init__(self, path: str | Path, config: Config) -> None:
+    def __init__(self, path: str | Path, config: Config | ReptileConfig) -> None:
         self.path = Path(path)
         self.config = config
 
     @classmethod
-    def create(cls, path: str | Path, config: Config, photos: Collection | PhotoIntake) -> Run:
+    def create(cls, path: str | Path, config: Config | ReptileConfig, photos: Collection | PhotoIntake | Domains) -> Run:
         """A new run in an absent or empty folder; raises InputError where files would be overwritten.
 
         The folder is filled under another name and then renamed, so it appears whole or not at all.
@@ -66,7 +68,7 @@ class Run:
             raise InputError(f"{path} is not a run: it has no config.json (a run is what `hyperconv train` writes)")
         try:
             values = json.loads(file.read_text())
-            config = Config.from_json(values)
+            config = (ReptileConfig if values.get("system") == "reptile" else Config).from_json(values)
         except (InputError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
             raise InputError(f"{file} cannot be used: {error}") from error
         return cls(path, config)
@@ -75,11 +77,21 @@ class Run:
         """The photos the run was trained on, as they were then; left on disk where memory has no room for them.
 
         on_disk: left there in any case. Where every photo has parameters of its own, all are in every batch: they are
-        in memory.
+        in memory. InputError for a Reptile-GAN's run, which has domains.
         """
+        if self.config.system == "reptile":
+            raise InputError(f"{self.path} is a run of --system reptile, which knows domains, not single photos: use "
+                             f"`hyperconv adapt {self.path} --shots FOLDER`, or a run of another system here")
         path = self.path / "photos.safetensors"
         on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.holds(path)))
         return Collection.load(path, on_disk)
+
+    def domains(self) -> Domains:
+        """The domains that a Reptile-GAN was trained on. InputError for a run of another system."""
+        if self.config.system != "reptile":
+            raise InputError(f"{self.path} is a run of --system {self.config.system}, which knows single photos, not "
+                             f"domains: use `hyperconv adapt {self.path} PHOTO`, or a run of --system reptile here")
+        return Domains.load(self.path / "photos.safetensors")
 
     def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
         """Write `name`.safetensors; `where` (scale, step) goes into its header."""

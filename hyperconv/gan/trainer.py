@@ -50,6 +50,8 @@ class Trainer:
     with the same arguments but for the device; all of them see the run's folder, rank 0 writes there.
     """
 
+    headline = "reconstruction"  # the loss that says most
+
     def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None, ranks: Ranks = ALONE) -> None:
         self.run, self.config, self.device, self.ranks = run, run.config, torch.device(device), ranks
@@ -87,6 +89,11 @@ class Trainer:
         """Share of the work that is done, 0 to 1; a step costs as its pixels, and a little beside them."""
         work = [cost * self.config.iterations_at(scale) for scale, cost in enumerate(self.costs)]
         return (sum(work[:self.scale]) + self.costs[self.scale] * self.step) / sum(work)
+
+    def title(self, scale: int) -> str:
+        """What is in training at a scale, in a few words."""
+        height, width = self.collection.sizes[scale].amax(dim=0).tolist()
+        return f"scale {scale + 1}/{self.config.scale_count} ({max(height, width)} px)"
 
     @property
     def finished(self) -> bool:

@@ -222,7 +222,7 @@ def cpu_choice(operation: str, args: tuple) -> str:
 
 # The dtypes that `cpu_choice` leaves to native, but for wide layers.
 _NATIVE_ON_CPU = frozenset({torch.float32, torch.float64})
-_WIDE, _FEW_PIXELS = 32, 64
+_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 
 
 def _suits_native(operation: str, args: tuple) -> bool:
@@ -235,14 +235,15 @@ def _suits_native(operation: str, args: tuple) -> bool:
         channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
     else:
         _, channels_out, channels, *kernel = args[1].shape
-    if channels < _WIDE or channels_out // groups < _WIDE or args[0].dtype == torch.float64:
+    narrowest = min(channels, channels_out // groups)
+    if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
         return True
     (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
-    if height * width == 1:
+    winograd = height == width == 3 and stride[0] == stride[1] == dilation[0] == dilation[1] == 1
+    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
+    if narrowest < (_WIDE_OVER_FEW_PIXELS if few_pixels and not winograd else _WIDE) or height * width == 1:
         return True
-    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
-        return False
-    return operation not in _WEIGHT_GRADIENTS or args[0].shape[2] * args[0].shape[3] >= _FEW_PIXELS
+    return winograd and not few_pixels
 
 
 @functools.cache

@@ -36,7 +36,7 @@ def test_the_paper_preset_has_the_published_parameter_counts():
 @pytest.mark.parametrize("system, name", [(system, name) for system, named in PRESETS.items() for name in named])
 def test_a_configuration_survives_json(system, name):
     config = preset(name, system, seed=3)
-    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},

@@ -1,0 +1,52 @@
+"""A Reptile-GAN at rest: what every domain starts from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hyperconv.errors import InputError
+from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.reptile.nets import MLP, Critic, Generator
+from hyperconv.gan.reptile.presets import ReptileConfig
+
+
+class ReptileGAN:
+    """One flat vector of weights (P,) for each net, and the generator's statistics of batch normalisation.
+
+    nets: {'generator', 'critic', 'mlp' and, with two MLPs, 'second_mlp'}, templates; weights: theirs.
+    adapts: the nets whose weights are a task's own in the inner loop, and move towards it afterwards.
+    """
+
+    def __init__(self, config: ReptileConfig, channels: int, device: torch.device | str = "cpu") -> None:
+        self.config, self.channels = config, channels
+        self.nets = {"generator": Generator(config, channels), "critic": Critic(config, channels),
+                     "mlp": MLP(config.latent, config.latent)}
+        if config.mlps == 2:
+            self.nets["second_mlp"] = MLP(config.top, config.latent)
+        self.weights = {name: net.initial(seeded(device, config.seed, name)) for name, net in self.nets.items()}
+        self.statistics = {name: value.to(device) for name, value in self.nets["generator"].initial_statistics().items()}
+
+    @property
+    def device(self) -> torch.device:
+        return self.weights["generator"].device
+
+    @property
+    def adapts(self) -> list[str]:
+        resting = {"generator"} if self.config.generator == "outer step" else set()
+        if self.config.second_mlp == "frozen":
+            resting.add("second_mlp")
+        return [name for name in self.nets if name not in resting]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything, by name, for a checkpoint."""
+        weights = {f"weights.{name}": value for name, value in self.weights.items()}
+        return {**weights, **{f"statistics.{name}": value for name, value in self.statistics.items()}}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take what `tensors` returned; InputError where something is absent or of another size."""
+        for name, own in self.tensors().items():
+            if name not in tensors or tensors[name].shape != own.shape:
+                raise InputError(f"{name} should have shape {tuple(own.shape)}, it "
+                                 f"{'is absent' if name not in tensors else f'has {tuple(tensors[name].shape)}'}")
+            own.copy_(tensors[name])
