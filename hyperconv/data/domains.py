@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperconv.data.images import to_uint8
+from hyperconv.data.tensor_file import TensorFile, write_tensors
 from hyperconv.errors import InputError
-from hyperconv.files import replacing
 
 FORMAT = "hyperconv-domains-1"
 
@@ -98,27 +95,23 @@ class Domains:
         return Domains(kept, self.inverted), {name: _unpacked(own[name]) for name in names}
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything as one safetensors file, complete or not at all."""
-        about = {"names": self.names, "inverted": self.inverted}
-        with replacing(path) as temporary:
-            save_file({"pixels": self.pixels.cpu(), "counts": self.counts.cpu()}, temporary,
-                      {"format": FORMAT, "about": json.dumps(about)})
+        """Write everything as one safetensors file with checksums, complete or not at all."""
+        about = {"format": FORMAT, "about": json.dumps({"names": self.names, "inverted": self.inverted})}
+        write_tensors(path, {"pixels": self.pixels.cpu(), "counts": self.counts.cpu()}, about)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Domains:
-        """What `save` wrote. InputError if the file is absent, truncated or something else."""
-        path = Path(path)
+        """What `save` wrote. InputError if the file is absent, or not what was written."""
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ValueError("written by something else")
-                about = json.loads(metadata["about"])
-                parts = file.get_tensor("pixels").split(file.get_tensor("counts").tolist())
-                return cls(dict(zip(about["names"], parts, strict=True)), about["inverted"])
+            file = TensorFile(path)
+            if file.about.get("format") != FORMAT:
+                raise ValueError("written by something else")
+            about = json.loads(file.about["about"])
+            parts = file.tensor("pixels").split(file.tensor("counts").tolist())
+            return cls(dict(zip(about["names"], parts, strict=True)), about["inverted"])
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not a whole collection of domains ({reason}); train again") from None
 
