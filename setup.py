@@ -1,6 +1,7 @@
 """Builds hyperconv and, with ninja, its native libraries; without a compiler the installation still succeeds.
 
-    hyperconv/_native/hyperconv_cpu.so    csrc/cpu, its kernels once per instruction set of the processor
+    hyperconv/_native/hyperconv_cpu.so    csrc/cpu, its kernels once per instruction set of the processor (AMX where the compiler
+                                       knows it)
     hyperconv/_native/hyperconv_cuda.so   csrc/cuda, where nvcc is found
     hyperconv/_native/build_info.*.so     csrc/bindings.cpp: what was built, and how (pybind11)
     hyperconv/_native/build.json          what the loader checks, and why a library was not built
@@ -40,6 +41,7 @@ INSTRUCTION_SETS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mfma", "-mf16c", *AVX512_FLAGS],
 }
+AMX_FLAGS = [*INSTRUCTION_SETS["avx512"], "-mamx-tile", "-mamx-bf16"]
 CUDA_ARCHITECTURES = ("8.0", "9.0", "10.0")
 NAMED_ARCHITECTURES = {
     "Volta": ["7.0"],
@@ -60,6 +62,18 @@ def instruction_sets():
     if platform.machine().lower() in ("x86_64", "amd64"):
         return INSTRUCTION_SETS
     return {"baseline": []}
+
+
+def tile_sets(command):
+    """Name and compiler flags of every build of the kernels over matrix tiles: AMX only where `command` knows it."""
+    sets = {"amx_emulated": instruction_sets()["baseline"]}
+    if "avx512" in instruction_sets():
+        code = 'void f() { __asm__("tdpbf16ps %tmm2, %tmm1, %tmm0"); }'
+        probe = [*command, *AMX_FLAGS, "-x", "c++", "-", "-c", "-o", WORK / "amx_probe.o"]
+        WORK.mkdir(parents=True, exist_ok=True)
+        if subprocess.run(probe, input=code, check=False, capture_output=True, text=True).returncode == 0:
+            sets["amx"] = AMX_FLAGS
+    return sets
 
 
 def cuda_architectures(requested, supported):
@@ -187,14 +201,14 @@ def build_cpu(record):
     torch, compiler = find_torch(), find_compiler()
     more = shlex.split(os.environ.get("CXXFLAGS", ""))
     command = [*compiler, *CODE_FLAGS, *CPU_FLAGS, *more, *torch_headers(torch)]
+    builds = {"kernels.cpp": instruction_sets(), "tiles.cpp": tile_sets(compiler)}
+    amx = ["-DHYPERCONV_AMX"] if "amx" in builds["tiles.cpp"] else []
+    record["instruction_sets"] = [*instruction_sets(), *(["amx"] if amx else [])]
     objects = {}
     for source in sorted(Path("csrc/cpu").glob("*.cpp")):
-        if source.name != "kernels.cpp":
-            objects[WORK / "cpu" / f"{source.stem}.o"] = (source, command)
-            continue
-        for isa, flags in instruction_sets().items():
-            kernels = WORK / "cpu" / f"kernels_{isa}.o"
-            objects[kernels] = (source, [*command, f"-DHYPERCONV_ISA={isa}", *flags])
+        for isa, flags in builds.get(source.name, {"": []}).items():
+            own = [f"-DHYPERCONV_ISA={isa}", *flags] if isa else amx
+            objects[WORK / "cpu" / f"{source.stem}{isa and '_'}{isa}.o"] = (source, [*command, *own])
     target = WORK / "hyperconv_cpu.so"
     run_ninja("cpu", objects, target, [*compiler, "-shared", *torch_libraries(torch)])
     return target
@@ -235,7 +249,7 @@ def build_information(record):
         "VERSION": record["version"],
         "COMPILER": output_of(*compiler, "--version").partition("\n")[0],
         "FLAGS": " ".join(CODE_FLAGS + CPU_FLAGS),
-        "INSTRUCTION_SETS": " ".join(instruction_sets()),
+        "INSTRUCTION_SETS": " ".join(record["instruction_sets"]),
         "CUDA_ARCHITECTURES": " ".join(record["cuda_architectures"]),
         "CUDA_VERSION": record["cuda_version"],
         "TORCH_TARGET": TORCH_TARGET,
@@ -259,6 +273,7 @@ class BuildNative(build_ext):
         record = {
             "version": self.distribution.get_version(),
             "torch_target": TORCH_TARGET,
+            "instruction_sets": [],
             "cuda_architectures": [],
             "cuda_version": "",
             "failures": {},

@@ -69,6 +69,12 @@ def layer(t: dict[str, Tensor]) -> Tensor:
     )
 
 
+def recorded(forward: Callable[[dict], Tensor], t: dict[str, Tensor]) -> Callable[[], Tensor]:
+    """A call whose derivative is remembered and not taken."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in t.items()}
+    return partial(forward, leaves)
+
+
 def with_backward(forward: Callable[[dict], Tensor], t: dict[str, Tensor]) -> object:
     inputs = [t[name].detach().requires_grad_() for name in ("input", "weight", "bias")]
     output = forward({**t, **dict(zip(("input", "weight", "bias"), inputs, strict=True))})
@@ -109,9 +115,14 @@ def measure(device: str, calls: int) -> list[dict]:
     t = tensors(device)
     one = torch.zeros(1, device=device)
     layers = {"one addition": partial(one.add_, 1), "grouped conv2d": partial(grouped, t)}
+    layers["grouped conv2d, recorded"] = recorded(grouped, t)
     layers["grouped conv2d, forward and backward"] = partial(with_backward, grouped, t)
     rows = [{"call": name, "by": "PyTorch", "us": microseconds(call, device, calls)} for name, call in layers.items()]
-    ours = {"hyper_conv2d": partial(layer, t), "hyper_conv2d, forward and backward": partial(with_backward, layer, t)}
+    ours = {
+        "hyper_conv2d": partial(layer, t),
+        "hyper_conv2d, recorded": recorded(layer, t),
+        "hyper_conv2d, forward and backward": partial(with_backward, layer, t),
+    }
     for backend, reasons in {"auto": {device: None}, **hyperconv.backends()}.items():
         if reasons[device] is None and not (device == "cpu" and backend == "triton"):  # interpreted
             with hyperconv.use_backend(backend):
@@ -120,6 +131,11 @@ def measure(device: str, calls: int) -> list[dict]:
                     {"call": name, "by": backend, "us": microseconds(call, device, calls)}
                     for name, call in {**ours, **public}.items()
                 ]
+    if device == "cpu" and hyperconv.backends()["native"]["cpu"] is None:
+        rows += [
+            {"call": name, "by": "native's kernel", "us": microseconds(call, device, calls)}
+            for name, call in operators(torch.ops.hyperconv_native, t).items()
+        ]
     with triton_operators(device) as module:
         for name, call in operators(module, t).items() if module else ():
             rows.append({"call": name, "by": "kernels alone", "us": microseconds(call, device, calls)})

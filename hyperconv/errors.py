@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class TrainingDiverged(RuntimeError):
     """A loss or a parameter is no longer finite; the last good checkpoint is kept."""
+
+
+class RankLost(RuntimeError):
+    """Another process of the same training is gone; the last checkpoint is kept."""

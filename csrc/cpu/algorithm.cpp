@@ -4,41 +4,59 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
+#include "instruction_set.h"
 #include "runtime.h"
 
 namespace hyperconv {
 namespace {
 
-// Measured: below these, the transforms cost more than the products they save.
+// Measured: below these, the transforms cost more than the products they save. Matrix tiles have as many rows.
 constexpr int64_t least_channels = 16, least_pixels = 64;
+constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, most_plane_channels = 4;
 
-constexpr int64_t measured = -1;
+enum class Algorithm { measured, direct, tiles, tap_planes, winograd2, winograd3, winograd4, row_pairs };
 
-int64_t forced_outputs() {
+constexpr std::pair<const char*, Algorithm> names[] = {
+    {"", Algorithm::measured},           {"direct", Algorithm::direct},       {"tiles", Algorithm::tiles},
+    {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2}, {"winograd3", Algorithm::winograd3},
+    {"winograd4", Algorithm::winograd4}, {"row_pairs", Algorithm::row_pairs},
+};
+
+Algorithm read_setting() {
   const char* setting = std::getenv("HYPERCONV_CPU_ALGORITHM");
-  const std::string name = setting ? setting : "";
-  if (name.empty()) return measured;
-  if (name == "direct") return 0;
-  if (name == "winograd2") return 2;
-  if (name == "winograd4") return 4;
-  throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + name +
-                           "': set it to direct, winograd2 or winograd4, or unset it");
+  const std::string wanted = setting ? setting : "";
+  for (const auto& [name, algorithm] : names) {
+    if (wanted == name) return algorithm;
+  }
+  throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + wanted +
+                           "': set it to direct, tiles, tap_planes, winograd2, winograd3, winograd4 or row_pairs, or "
+                           "unset it");
 }
 
-bool three_side_by_side(const AxisTaps& axis) {
-  const auto& displacement = axis.displacement;
-  return axis.step == 1 && displacement.size() == 3 && displacement[1] == displacement[0] + 1 &&
-         displacement[2] == displacement[0] + 2;
+Algorithm forced() {
+  static const Algorithm algorithm = read_setting();
+  return algorithm;
 }
 
-// The errors of PyTorch's sums grow with their length, over channels or pixels, and those of F(4 x 4, 3 x 3) do not;
-// nor do those of its input gradient, which F(2 x 2, 3 x 3) alone keeps up with.
-int64_t accurate_outputs(Product product, int64_t in_channels, int64_t pixels) {
+bool side_by_side(const AxisTaps& axis) {
+  for (size_t tap = 1; tap < axis.displacement.size(); ++tap)
+    if (axis.displacement[tap] != axis.displacement[tap - 1] + 1) return false;
+  return axis.step == 1;
+}
+
+bool three_side_by_side(const AxisTaps& axis) { return axis.displacement.size() == 3 && side_by_side(axis); }
+
+// The errors of PyTorch's sums grow with their length, over channels or pixels, and with the size of the image, and
+// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it.
+int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
+  const bool long_sums = (channels >= 64 && pixels >= 512) || (channels >= 32 && pixels >= 1024);
+  const bool large = long_sums || pixels >= 2048;
   switch (product) {
-    case Product::convolution: return in_channels >= 64 && pixels >= 512 ? 4 : 2;
-    case Product::weight_gradient: return pixels >= 1024 ? 4 : 2;
-    default: return 2;
+    case Product::convolution: return long_sums ? 4 : 3;
+    case Product::weight_gradient: return large ? 4 : 3;
+    default: return large ? 3 : 2;
   }
 }
 
@@ -46,14 +64,46 @@ int64_t entries(int64_t outputs) { return (outputs + 2) * (outputs + 2); }
 
 }  // namespace
 
+bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels) {
+  const Algorithm algorithm = forced();
+  if (dtype != Dtype::bfloat16 || !kernels().tiles) return false;
+  if (algorithm == Algorithm::measured) return std::min(in_channels, out_channels) >= least_channels;
+  return algorithm == Algorithm::tiles;
+}
+
+bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {
+  const Algorithm algorithm = forced();
+  const int64_t taps = rows.displacement.size() * columns.displacement.size();
+  if (!side_by_side(rows) || !side_by_side(columns) || taps > most_plane_taps) return false;
+  if (algorithm != Algorithm::measured) return algorithm == Algorithm::tap_planes;
+  return out_channels <= most_plane_channels && in_channels >= 2 * most_plane_channels;
+}
+
 int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                          int64_t out_channels) {
-  static const int64_t forced = forced_outputs();
   if (!three_side_by_side(rows) || !three_side_by_side(columns)) return 0;
-  if (forced != measured) return forced;
-  const bool few_channels = std::min(in_channels, out_channels) < least_channels;
-  if (few_channels || rows.outputs * columns.outputs < least_pixels) return 0;
-  return accurate_outputs(product, in_channels, rows.outputs * columns.outputs);
+  switch (forced()) {
+    case Algorithm::measured: break;
+    case Algorithm::winograd2: return 2;
+    case Algorithm::winograd3: return 3;
+    case Algorithm::winograd4: return 4;
+    default: return 0;
+  }
+  const int64_t channels = std::min(in_channels, out_channels), pixels = rows.outputs * columns.outputs;
+  if (channels < least_channels || pixels < least_pixels) return 0;
+  return accurate_outputs(product, channels, pixels);
+}
+
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
+  const Algorithm algorithm = forced();
+  if (!three_side_by_side(rows) || !side_by_side(columns)) return false;
+  if (algorithm != Algorithm::measured) return algorithm == Algorithm::row_pairs;
+  return rows.outputs > 1 && few < least_channels && many >= least_pair_channels;
+}
+
+bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
+  const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
+  return pairs_rows(rows, columns, few, many) && (!few_pixels || forced() != Algorithm::measured);
 }
 
 int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {

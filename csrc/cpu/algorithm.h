@@ -1,4 +1,4 @@
-// Which algorithm computes a call: direct sums, or Winograd's for dense 3 x 3 kernels between many channels.
+// Which algorithm computes a call.
 #pragma once
 
 #include "geometry.h"
@@ -9,11 +9,24 @@ namespace hyperconv {
 // What is computed: PyTorch's own input gradient is more accurate than its convolution, and so must this one be.
 enum class Product { convolution, input_gradient, weight_gradient };
 
-// M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2 or 4; or 0, where direct sums are
-// faster or alone possible. HYPERCONV_CPU_ALGORITHM=direct, winograd2 or winograd4 decides for every call that has a
-// choice, for tests and measurements.
+// The questions go in this order; where the answer to all is no, sums are direct. HYPERCONV_CPU_ALGORITHM=direct, tiles,
+// tap_planes, winograd2, winograd3, winograd4 or row_pairs decides for every call that has a choice, for tests and
+// measurements.
+
+// Whether matrix tiles compute it: wide bfloat16 layers, where the processor has them.
+bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels);
+
+// Whether a correlation takes its few output channels tap by tap, by correlate_planes.h.
+bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels);
+
+// M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2, 3 or 4; or 0.
 int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                          int64_t out_channels);
+
+// Whether two rows are computed at a time, by row_pairs.h: rows of `few` channels, transformed once for `many`. Input and
+// output channels of a correlation, shifted and fixed ones of an accumulation.
+bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many);
+bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many);
 
 // Tiles that are transformed together, so that they stay in the cache of one core: by a correlation, all of their
 // entries at a time; by a weight gradient, one row of their entries.

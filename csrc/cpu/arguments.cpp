@@ -1,7 +1,6 @@
 #include "arguments.h"
 
-#include <torch/csrc/stable/ops.h>
-
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <string>
@@ -14,7 +13,6 @@
 namespace hyperconv {
 namespace {
 
-using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 
 std::string text(const Ints& shape) {
@@ -54,10 +52,15 @@ void ask_for_huge_pages([[maybe_unused]] const Tensor& tensor, [[maybe_unused]] 
 #endif
 }
 
-Tensor new_tensor(const Tensor& like, const Ints& shape, MemoryFormat format) {
-  const Tensor tensor =
-      torch::stable::empty(shape, like.scalar_type(), std::nullopt,
-                           torch::stable::Device(torch::headeronly::DeviceType::CPU), std::nullopt, format);
+// Uninitialised, with these strides. Through the shim itself: `torch::stable::empty` looks its operator up by name at
+// every call, which takes longer than the smallest layers compute.
+Tensor new_tensor(const Tensor& like, const Ints& shape, const Ints& strides) {
+  int32_t dtype;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
+  AtenTensorHandle handle;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.size(), shape.data(), strides.data(), dtype,
+                                                  aoti_torch_device_type_cpu(), 0, &handle));
+  const Tensor tensor(handle);
   ask_for_huge_pages(tensor, tensor.numel() * tensor.element_size());
   return tensor;
 }
@@ -150,11 +153,15 @@ void check_mask(const std::optional<Tensor>& mask, const Tensor& grad) {
 }
 
 Tensor new_image(const Tensor& like, const Ints& shape) {
-  return new_tensor(like, shape, is_channels_last(like) ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  if (!is_channels_last(like)) return new_contiguous(like, shape);
+  const int64_t row = shape[3] * shape[1];
+  return new_tensor(like, shape, {shape[2] * row, 1, row, shape[1]});
 }
 
 Tensor new_contiguous(const Tensor& like, const Ints& shape) {
-  return new_tensor(like, shape, MemoryFormat::Contiguous);
+  Ints strides(shape.size(), 1);
+  for (size_t i = shape.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * std::max<int64_t>(shape[i], 1);
+  return new_tensor(like, shape, strides);
 }
 
 void zero(const Tensor& tensor) {

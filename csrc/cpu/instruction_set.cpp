@@ -3,27 +3,58 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <vector>
+
+#include "amx.h"
 
 namespace hyperconv {
+
+#if defined(__x86_64__)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
+
 namespace {
 
+bool always() { return true; }
+
+// Best first. The emulation is for tests: it is only ever chosen by name.
+#if defined(__x86_64__)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+const Kernels& widest() {
+  return has_avx512() ? avx512::kernels : has_avx2() ? avx2::kernels : baseline::kernels;
+}
+#else
+const Kernels& widest() { return baseline::kernels; }
+#endif
+
 struct Candidate {
-  const Kernels* kernels;
-  bool supported;
+  Kernels kernels;
+  bool (*supported)();
 };
 
-// Best first.
-#if defined(__x86_64__)
-const Candidate candidates[] = {
-    {&avx512::kernels, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                           __builtin_cpu_supports("fma")},
-    {&avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-    {&baseline::kernels, true},
-};
-#else
-const Candidate candidates[] = {{&baseline::kernels, true}};
+Kernels with_tiles(const char* name, Kernels kernels, const TileKernels& tiles) {
+  kernels.name = name;
+  kernels.tiles = &tiles;
+  return kernels;
+}
+
+const std::vector<Candidate>& candidates() {
+  static const std::vector<Candidate> all{
+#if defined(HYPERCONV_AMX)
+      {with_tiles("amx", avx512::kernels, amx::tiles), [] { return !why_no_amx(); }},
 #endif
+#if defined(__x86_64__)
+      {avx512::kernels, has_avx512},
+      {avx2::kernels, has_avx2},
+#endif
+      {baseline::kernels, always},
+      {with_tiles("amx-emulated", widest(), amx_emulated::tiles), always},
+  };
+  return all;
+}
 
 struct Choice {
   const Kernels* kernels = nullptr;
@@ -34,11 +65,12 @@ Choice choose() {
   const char* setting = std::getenv("HYPERCONV_CPU_ISA");
   const std::string forced = setting ? setting : "";
   std::string usable;
-  for (const Candidate& candidate : candidates) {
-    if (!candidate.supported) continue;
-    if (forced.empty() || forced == candidate.kernels->name) return {candidate.kernels, ""};
-    usable += (usable.empty() ? "" : ", ") + std::string(candidate.kernels->name);
+  for (const Candidate& candidate : candidates()) {
+    const bool wanted = forced.empty() || forced == candidate.kernels.name;
+    if (wanted && candidate.supported()) return {&candidate.kernels, ""};
   }
+  for (const Candidate& candidate : candidates())
+    if (candidate.supported()) usable += (usable.empty() ? "" : ", ") + std::string(candidate.kernels.name);
   return {nullptr, "HYPERCONV_CPU_ISA=" + forced + " cannot run on this machine: set it to one of " + usable +
                        ", or unset it"};
 }
@@ -66,3 +98,5 @@ const char* hyperconv_cpu_isa_problem() {
   const auto& choice = hyperconv::choice();
   return choice.kernels ? nullptr : choice.problem.c_str();
 }
+
+const char* hyperconv_cpu_why_no_amx() { return hyperconv::why_no_amx(); }

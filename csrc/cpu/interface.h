@@ -50,7 +50,9 @@ struct Correlation {
   Window window;
   Taps taps;
   int64_t block_rows;
-  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 or 4
+  int64_t strip_rows;                   // of the input, that correlate_planes takes at a time
+  int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
+  bool whole_sets;  // there, a unit of work is all that a weight set and group has to do, not one block of it
   Activation activation;
   double negative_slope;
 };
@@ -69,6 +71,7 @@ struct Accumulation {
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
   int64_t tile_outputs, tiles_at_once;  // as in Correlation
+  int64_t part_channels;  // of Winograd's algorithm: channels of `fixed` in one unit of work
   bool result_is_part;   // one chunk, and the result is laid out as [set][group][f][s][t]
   double negative_slope;
 };
@@ -91,17 +94,34 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
-struct Kernels {  // those of Winograd's algorithm only for 3 x 3 taps side by side, at step 1
+constexpr int most_plane_taps = 32;  // of a kernel that correlate_planes takes
+
+// Of bfloat16 alone, over matrix tiles; see tile.h. In `window` of a Correlation, a channel is a pair of them.
+struct TileKernels {
+  void (*correlate)(const Correlation&, const Runtime&);
+  void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*one_product)(const void* rows, const void* pairs, float* sums);  // of one tile each
+};
+
+// At step 1 and for taps side by side only: those of Winograd's algorithm for kernels of 3 x 3, those of pairs of rows
+// for kernels of 3 rows, those of planes for kernels of most_plane_taps.
+struct Kernels {
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
+  void (*correlate_pairs)(const Correlation&, const Runtime&);
+  void (*correlate_planes)(const Correlation&, const Runtime&);
   void (*correlate_winograd)(const Correlation&, const Runtime&);
   void (*accumulate)(const Accumulation&, const Runtime&);
+  void (*accumulate_pairs)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
+  const TileKernels* tiles;  // nullptr: this set has none
 };
 
 namespace baseline { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
+namespace amx { extern const TileKernels tiles; }
+namespace amx_emulated { extern const TileKernels tiles; }
 
 }  // namespace hyperconv

@@ -6,9 +6,10 @@
 #define HYPERCONV_ISA baseline
 #endif
 
-#include "accumulate.h"
+#include "accumulate_pairs.h"
 #include "bias.h"
-#include "correlate.h"
+#include "correlate_pairs.h"
+#include "correlate_planes.h"
 #include "winograd.h"
 #include "winograd_gradient.h"
 
@@ -23,10 +24,19 @@ namespace hyperconv::HYPERCONV_ISA {
   }
 
 static void run_correlate(const Correlation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(correlate) }
+static void run_correlate_pairs(const Correlation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(correlate_pairs)
+}
+static void run_correlate_planes(const Correlation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(correlate_planes)
+}
 static void run_correlate_winograd(const Correlation& problem, const Runtime& runtime) {
   HYPERCONV_FOR_DTYPE(correlate_winograd)
 }
 static void run_accumulate(const Accumulation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(accumulate) }
+static void run_accumulate_pairs(const Accumulation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(accumulate_pairs)
+}
 static void run_accumulate_winograd(const Accumulation& problem, const Runtime& runtime) {
   HYPERCONV_FOR_DTYPE(accumulate_winograd)
 }
@@ -35,7 +45,8 @@ static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPER
 #define HYPERCONV_TEXT_OF(name) #name
 #define HYPERCONV_TEXT(name) HYPERCONV_TEXT_OF(name)
 
-const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_winograd,
-                      run_accumulate, run_accumulate_winograd, run_bias_sum};
+const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_pairs, run_correlate_planes,
+                      run_correlate_winograd, run_accumulate, run_accumulate_pairs, run_accumulate_winograd,
+                      run_bias_sum, nullptr};
 
 }  // namespace hyperconv::HYPERCONV_ISA

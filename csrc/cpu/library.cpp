@@ -10,4 +10,5 @@ STABLE_TORCH_LIBRARY_IMPL(hyperconv_native, CPU, library) {
   library.impl("weight_gradient", TORCH_BOX(&hyperconv::weight_gradient));
   library.impl("bias_gradient", TORCH_BOX(&hyperconv::bias_gradient));
   library.impl("parameter_gradients", TORCH_BOX(&hyperconv::parameter_gradients));
+  library.impl("gradients_at_once", TORCH_BOX(&hyperconv::gradients_at_once));
 }

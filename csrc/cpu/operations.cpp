@@ -4,37 +4,13 @@
 
 #include <algorithm>
 
-#include "algorithm.h"
 #include "arguments.h"
 #include "geometry.h"
-#include "instruction_set.h"
-#include "runtime.h"
+#include "run_correlation.h"
 #include "scratch.h"
 
 namespace hyperconv {
 namespace {
-
-// Rows per block that fit the cache, fewer, a multiple of `step`, where the threads would otherwise stand idle.
-int64_t correlation_rows(const Correlation& work, int64_t rows, int64_t block, int64_t step) {
-  const int64_t units = 2 * thread_count(), parts = work.output.size[0] * work.groups;
-  const auto idle = [&] { return parts * ((rows + block - 1) / block) < units; };
-  while (thread_count() > 1 && block > 4 && idle()) block = ((block + 1) / 2 + step - 1) / step * step;
-  return block;
-}
-
-void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
-                     const Tensor& weight) {
-  const int64_t bytes = sum_bytes(work.dtype), in = work.in_channels, out = work.out_channels;
-  const int64_t outputs = work.tile_outputs = winograd_outputs(product, rows, columns, in, out);
-  const int64_t block = outputs ? winograd_rows(outputs, rows, columns, in, bytes, 2 * cache_bytes())
-                                : choose_block_rows(rows, columns, in, bytes, cache_bytes());
-  work.block_rows = correlation_rows(work, rows.outputs, block, std::max<int64_t>(outputs, 1));
-  work.tiles_at_once = correlation_tiles(outputs, in, out, bytes);
-  const Layout layout(rows, columns, work.block_rows, weight.stride(3), weight.stride(4));
-  work.window = layout.window;
-  work.taps = layout.taps;
-  (outputs ? kernels().correlate_winograd : kernels().correlate)(work, runtime());
-}
 
 Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                 const std::optional<Tensor>& mask, const Geometry& geometry, Activation activation, double slope) {
@@ -141,6 +117,18 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
     }
   }
   return output;
+}
+
+std::tuple<Tensor, Tensor, Tensor> gradients_at_once(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                                     std::optional<Tensor> mask, Ints stride, Ints padding,
+                                                     Ints dilation, int64_t groups, double negative_slope) {
+  image_of("input", input);
+  const Tensor by_input = input_gradient(grad, weight, mask, {input.size(2), input.size(3)}, stride, padding, dilation,
+                                         groups, negative_slope);  // checks the weight
+  const auto [by_weight, by_bias] = parameter_gradients(grad, input, mask, weight.size(0),
+                                                        {weight.size(3), weight.size(4)}, stride, padding, dilation,
+                                                        groups, negative_slope);
+  return {by_input, by_weight, by_bias};
 }
 
 }  // namespace hyperconv

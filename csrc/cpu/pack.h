@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "interface.h"
+#include "transpose.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
@@ -141,16 +142,49 @@ void pack_plane(Sum<S>* line, const Window& window, const PlaneSource<S>& source
   fill_zero(line + count, end - line - count);
 }
 
+// One row of `channels` channels that lie side by side, each into a line of its own, `stride` elements apart.
+template <typename S>
+void pack_interleaved_row(Sum<S>* target, int64_t stride, SourceRow<S> row, int64_t channels, int64_t count,
+                          Sum<S> slope) {
+  using T = Sum<S>;
+  constexpr int group = channel_group<T>;
+  const int64_t whole_channels = channels / group * group, whole = count / 4 * 4;
+  alignas(64) T pixels[4 * group];
+  for (int64_t i = 0; i < whole; i += 4) {
+    for (int64_t channel = 0; channel < whole_channels; channel += group) {
+      for (int64_t j = 0; j < 4; ++j) {
+        SourceRow<S> pixel{row.data + (i + j) * row.stride + channel, 1, nullptr, 1};
+        if (row.mask) pixel.mask = row.mask + (i + j) * row.mask_stride + channel;
+        for (int64_t k = 0; k < group; ++k)
+          pixels[j * group + k] =
+              pixel.mask ? masked<S>(widen(pixel.data[k]), pixel.mask[k], slope) : widen(pixel.data[k]);
+      }
+      transpose<T, 4, group>(target + channel * stride + i, stride, pixels, group);
+    }
+  }
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    const int64_t done = channel < whole_channels ? whole : 0;
+    SourceRow<S> rest{row.data + done * row.stride + channel, row.stride, nullptr, row.mask_stride};
+    if (row.mask) rest.mask = row.mask + done * row.mask_stride + channel;
+    copy_row<S>(target + channel * stride + done, rest, slope, count - done);
+  }
+}
+
 // One plane, cleared before, of all channels of a channels_last image: a row is finished in all channels while it is
 // in the cache.
 template <typename S>
 void pack_interleaved_plane(Sum<S>* target, const Window& window, const PlaneSource<S>& source, int64_t channels,
                             Sum<S> slope) {
   const int64_t count = source.x.end - source.x.begin;
+  const bool side_by_side = source.channel_stride == 1 && (!source.first.mask || source.mask_channel_stride == 1);
   for (int64_t row = 0; row < source.y.end - source.y.begin; ++row) {
     Sum<S>* line = target + (source.y.begin + row) * window.pitch + source.x.begin;
-    for (int64_t channel = 0; channel < channels; ++channel, line += window.channel_stride)
-      copy_row<S>(line, source.row(channel, row), slope, count);
+    if (side_by_side) {
+      pack_interleaved_row<S>(line, window.channel_stride, source.row(0, row), channels, count, slope);
+    } else {
+      for (int64_t channel = 0; channel < channels; ++channel, line += window.channel_stride)
+        copy_row<S>(line, source.row(channel, row), slope, count);
+    }
   }
 }
 

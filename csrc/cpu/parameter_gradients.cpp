@@ -24,11 +24,21 @@ constexpr int64_t accumulation_units = 32;
 constexpr int64_t accumulation_bytes = int64_t(64) << 20;
 
 constexpr int64_t chunk_tiles = 256;  // enough to pay for a set of sums over transformed tiles
+constexpr int64_t least_part_channels = 16;  // enough to pay for transforming the input once more
 
 // The number of independent partial sums, of `part` elements each; `blocks` is what there is to share out.
 int64_t chunks_of(const Accumulation& work, int64_t blocks, int64_t part) {
   const int64_t pairs = work.sets * work.groups, bytes = part * sum_bytes(work.dtype) * pairs;
   return std::max<int64_t>(std::min({blocks, accumulation_units / pairs, accumulation_bytes / bytes}), 1);
+}
+
+// Channels of the parts that `out` channels of each of `units` are cut into, so that all threads have as much to do:
+// every part transforms the input for itself.
+int64_t channels_of_part(int64_t out, int64_t units) {
+  const int64_t threads = thread_count(), most = out / least_part_channels;
+  int64_t parts = 1;
+  while (parts < most && units * parts % threads != 0 && units * parts < 4 * threads) ++parts;
+  return (out + parts - 1) / parts;
 }
 
 void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
@@ -44,13 +54,28 @@ void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& colu
   const int64_t blocks = samples * ((rows.outputs + work.block_rows - 1) / work.block_rows);
   const int64_t worth = std::max<int64_t>(samples * pixels / (outputs * outputs * chunk_tiles), 1);
   work.chunks = chunks_of(work, std::min(blocks, worth), in * out * (outputs + 2) * (outputs + 2));
+  work.part_channels = channels_of_part(out, work.sets * work.groups * work.chunks);
   kernels().accumulate_winograd(work, runtime());
+}
+
+// Two rows at a time, by row_pairs.h.
+void run_pairs(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
+               int64_t column_stride) {
+  const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 2);
+  work.block_rows = (balanced(rows.outputs, std::min(wanted, rows.outputs)) + 1) / 2 * 2;
+  const Layout layout(rows, columns, work.block_rows, row_stride, column_stride);
+  work.window = layout.window;
+  work.taps = layout.taps;
+  const int64_t blocks = work.fixed.size[0] / work.sets * ((rows.outputs + work.block_rows - 1) / work.block_rows);
+  work.chunks = chunks_of(work, blocks, work.fixed_channels * work.shifted_channels * 4 * columns.index.size());
+  kernels().accumulate_pairs(work, runtime());
 }
 
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
 void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
-  const int64_t bytes = sum_bytes(work.dtype);
+  const bool tiles = on_tiles(work.dtype, work.shifted_channels, work.fixed_channels);
+  const int64_t bytes = tiles ? 2 : sum_bytes(work.dtype);
   const int64_t channels = work.fixed_channels + work.shifted_channels;
   const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 1);
   const int64_t limit = std::min(std::max<int64_t>(rows.outputs, 1), wanted);
@@ -64,6 +89,7 @@ void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& 
   const int64_t row_blocks = (rows.outputs + work.block_rows - 1) / work.block_rows;
   const int64_t blocks = work.fixed.size[0] / work.sets * row_blocks;
   work.chunks = chunks_of(work, blocks, work.fixed_channels * work.shifted_channels * work.taps.count);
+  if (tiles) return kernels().tiles->accumulate(work, runtime());
   work.result_is_part = work.chunks == 1 && work.result_shifted_stride < work.result_fixed_stride && in_order;
   kernels().accumulate(work, runtime());
 }
@@ -79,8 +105,10 @@ struct Arguments {
 
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
+  bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
   // M of Winograd's algorithm, 0 for direct sums.
   int64_t tile_outputs() const {
+    if (on_tiles()) return 0;
     return winograd_outputs(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
   }
   AxisTaps axis(int i) const {
@@ -91,7 +119,7 @@ struct Arguments {
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
   bool shift_grad() const {
-    return !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
+    return !on_tiles() && !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
   }
 };
 
@@ -154,7 +182,10 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
   work.tile_outputs = call.tile_outputs();
-  (work.tile_outputs ? run_winograd : run_accumulation)(work, axes[0], axes[1], weight.stride(3), weight.stride(4));
+  const bool pairs = work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
+                     pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
+  (work.tile_outputs ? run_winograd : pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], weight.stride(3),
+                                                                            weight.stride(4));
 }
 
 void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {
@@ -202,7 +233,7 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor&
   const Tensor weight = new_weight(call), bias = new_bias(grad, weight_sets);
   const Trim trim;
   // A shifted grad is packed with overlaps and gaps; but then it is the smaller factor, and read again at little cost.
-  const bool together = !call.empty() && !call.shift_grad() && !call.tile_outputs();
+  const bool together = !call.empty() && !call.shift_grad() && !call.on_tiles();
   fill_weight(weight, together ? bias.data_ptr() : nullptr, call);
   if (!together) fill_bias(bias, grad, mask, negative_slope);
   return {weight, bias};

@@ -59,6 +59,18 @@ struct Target {
 
   bool masked() const { return mask_data != nullptr; }
 
+  // Whether results can go where they belong, and their mask be read, in whole vectors: nothing is converted, and both
+  // sides are rows.
+  bool takes_rows() const {
+    return sizeof(S) == sizeof(Sum<S>) && output.stride[3] == 1 && (!masked() || mask.stride[3] == 1);
+  }
+  S* output_at(int64_t channel, int64_t row) const {
+    return data + channel * output.stride[1] + row * output.stride[2];
+  }
+  const S* mask_at(int64_t channel, int64_t row) const {
+    return mask_data + channel * mask.stride[1] + row * mask.stride[2];
+  }
+
   // Whether results can be masked as they are stored: nothing is converted, and both sides are rows.
   bool masks_rows() const {
     return masked() && sizeof(S) == sizeof(Sum<S>) && output.stride[3] == 1 && mask.stride[3] == 1;
@@ -76,6 +88,16 @@ struct Target {
   void load_mask(Sum<S>* values, int64_t pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,
                  int64_t count) const {
     const S* source = mask_data + channel * mask.stride[1] + row * mask.stride[2] + column * mask.stride[3];
+    if constexpr (sizeof(S) == sizeof(Sum<S>)) {
+      if (mask.stride[1] == 1 && channels % channel_group<S> == 0) {
+        const int64_t whole = count / 4 * 4;
+        for (int64_t i = 0; i < whole; i += 4)
+          for (int64_t m = 0; m < channels; m += channel_group<S>)
+            transpose<S, 4, channel_group<S>>(values + m * pitch + i, pitch, source + i * mask.stride[3] + m,
+                                              mask.stride[3]);
+        values += whole, source += whole * mask.stride[3], count -= whole;
+      }
+    }
     for (int64_t m = 0; m < channels; ++m, source += mask.stride[1], values += pitch) {
       if (mask.stride[3] == 1) {
         widen_row(values, source, count);
@@ -88,6 +110,16 @@ struct Target {
   void store(const Sum<S>* values, int64_t pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,
              int64_t count) const {
     S* target = data + channel * output.stride[1] + row * output.stride[2] + column * output.stride[3];
+    if constexpr (sizeof(S) == sizeof(Sum<S>)) {
+      if (output.stride[1] == 1 && channels % channel_group<S> == 0) {
+        const int64_t whole = count / 4 * 4;
+        for (int64_t i = 0; i < whole; i += 4)
+          for (int64_t m = 0; m < channels; m += channel_group<S>)
+            transpose<S, channel_group<S>, 4>(target + i * output.stride[3] + m, output.stride[3],
+                                              values + m * pitch + i, pitch);
+        values += whole, target += whole * output.stride[3], count -= whole;
+      }
+    }
     if (output.stride[3] == 1) {
       for (int64_t m = 0; m < channels; ++m) narrow_row(target + m * output.stride[1], values + m * pitch, count);
     } else {

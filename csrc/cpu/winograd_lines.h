@@ -1,12 +1,12 @@
 // Winograd's minimal filtering along one axis. F(M, 3) makes M outputs of a 3-tap correlation from M + 2 inputs with
 // M + 2 products in place of 3 M,
 //     y = A' [(G g) * (B' d)],
-// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 36 in place of 144 for M = 4
-// (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of the same matrices give
-// the gradient by the taps, G' [(A y) * (B' d)].
+// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 25 in place of 81 for M = 3, 36 in
+// place of 144 for M = 4 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of
+// the same matrices give the gradient by the taps, G' [(A y) * (B' d)].
 //
-// F(2, 3) interpolates at 0, +-1 and infinity, F(4, 3) at 0, +-2/3, +-3/2 and infinity: the usual 0, +-1, +-2 make more
-// than twice the rounding error that these do, two pairs whose product is one.
+// F(2, 3) interpolates at 0, +-1 and infinity, F(3, 3) at +-p, +-q and infinity, F(4, 3) at those and 0, for a p and q
+// that nearly make the rounding error least: the usual 0, +-1, 1/2 and 0, +-1, +-2 make more than twice of it.
 #pragma once
 
 #include "vector.h"
@@ -17,12 +17,16 @@ constexpr int kernel_taps = 3;
 constexpr int tile_inputs(int outputs) { return outputs + kernel_taps - 1; }
 constexpr int tile_products(int outputs) { return tile_inputs(outputs) * tile_inputs(outputs); }
 
-// The points +-p and +-q of F(4, 3), their powers, and the factors that make products of transforms a convolution.
-template <typename T>
+// The points +-p and +-q of F(M, 3), their powers, and the factors that make products of transforms a convolution.
+template <typename T, int M>
 struct Points {
-  static constexpr T p = T(2.0 / 3), p2 = T(4.0 / 9), p3 = T(8.0 / 27);
-  static constexpr T q = T(3.0 / 2), q2 = T(9.0 / 4), q3 = T(27.0 / 8);
-  static constexpr T sum2 = T(97.0 / 36), factor_p = T(-81.0 / 130), factor_q = T(8.0 / 65);
+  static constexpr double first = M == 3 ? 3.0 / 8 : 2.0 / 3, second = M == 3 ? 5.0 / 4 : 3.0 / 2;
+  static constexpr double gap = first * first - second * second;
+  static constexpr double zero_p = M == 3 ? 1 : first, zero_q = M == 3 ? 1 : second;  // distance to the point 0, if any
+  static constexpr T p = T(first), p2 = T(first * first), p3 = T(first * first * first);
+  static constexpr T q = T(second), q2 = T(second * second), q3 = T(second * second * second);
+  static constexpr T sum2 = T(first * first + second * second), product2 = T(first * first * second * second);
+  static constexpr T factor_p = T(1 / (2 * first * zero_p * gap)), factor_q = T(-1 / (2 * second * zero_q * gap));
 };
 
 // B' d.
@@ -34,8 +38,19 @@ HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[4], Vector<T> (&v)[4
   v[3] = d[3] - d[1];
 }
 template <typename T>
+HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[5], Vector<T> (&v)[5]) {
+  using P = Points<T, 3>;
+  const Vector<T> even_p = P::p * (d[2] - P::q2 * d[0]), odd_p = d[3] - P::q2 * d[1];
+  const Vector<T> even_q = P::q * (d[2] - P::p2 * d[0]), odd_q = d[3] - P::p2 * d[1];
+  v[0] = even_p + odd_p;
+  v[1] = even_p - odd_p;
+  v[2] = even_q + odd_q;
+  v[3] = even_q - odd_q;
+  v[4] = P::product2 * d[0] + (d[4] - P::sum2 * d[2]);
+}
+template <typename T>
 HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6]) {
-  using P = Points<T>;
+  using P = Points<T, 4>;
   const Vector<T> even_p = d[4] - P::q2 * d[2], odd_p = P::p * d[3] - P::q * d[1];
   const Vector<T> even_q = d[4] - P::p2 * d[2], odd_q = P::q * d[3] - P::p * d[1];
   v[0] = d[0] + (d[4] - P::sum2 * d[2]);
@@ -56,8 +71,19 @@ HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[4])
   u[3] = g[2];
 }
 template <typename T>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[5]) {
+  using P = Points<T, 3>;
+  const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
+  const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
+  u[0] = even_p + odd_p;
+  u[1] = even_p - odd_p;
+  u[2] = even_q + odd_q;
+  u[3] = even_q - odd_q;
+  u[4] = g[2];
+}
+template <typename T>
 HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6]) {
-  using P = Points<T>;
+  using P = Points<T, 4>;
   const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
   const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
   u[0] = g[0];
@@ -75,8 +101,16 @@ HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[4], Vector<T> (&y)
   y[1] = m[3] + (m[1] - m[2]);
 }
 template <typename T>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)[3]) {
+  using P = Points<T, 3>;
+  const Vector<T> even_p = m[0] + m[1], odd_p = m[0] - m[1], even_q = m[2] + m[3], odd_q = m[2] - m[3];
+  y[0] = even_p + even_q;
+  y[1] = P::p * odd_p + P::q * odd_q;
+  y[2] = m[4] + (P::p2 * even_p + P::q2 * even_q);
+}
+template <typename T>
 HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)[4]) {
-  using P = Points<T>;
+  using P = Points<T, 4>;
   const Vector<T> even_p = m[1] + m[2], odd_p = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
   y[0] = m[0] + (even_p + even_q);
   y[1] = P::p * odd_p + P::q * odd_q;
@@ -93,8 +127,19 @@ HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[2], Vector<T> (&m)[
   m[3] = y[1];
 }
 template <typename T>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[3], Vector<T> (&m)[5]) {
+  using P = Points<T, 3>;
+  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1];
+  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1];
+  m[0] = even_p + odd_p;
+  m[1] = even_p - odd_p;
+  m[2] = even_q + odd_q;
+  m[3] = even_q - odd_q;
+  m[4] = y[2];
+}
+template <typename T>
 HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[6]) {
-  using P = Points<T>;
+  using P = Points<T, 4>;
   const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
   const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
   m[0] = y[0];
@@ -114,8 +159,17 @@ HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[4], Vector<T> (&g)[3])
   g[2] = s[3] + even;
 }
 template <typename T>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[3]) {
+  using P = Points<T, 3>;
+  const Vector<T> even_p = (s[0] + s[1]) * P::factor_p, odd_p = (s[0] - s[1]) * P::factor_p;
+  const Vector<T> even_q = (s[2] + s[3]) * P::factor_q, odd_q = (s[2] - s[3]) * P::factor_q;
+  g[0] = even_p + even_q;
+  g[1] = P::p * odd_p + P::q * odd_q;
+  g[2] = s[4] + (P::p2 * even_p + P::q2 * even_q);
+}
+template <typename T>
 HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[6], Vector<T> (&g)[3]) {
-  using P = Points<T>;
+  using P = Points<T, 4>;
   const Vector<T> even_p = (s[1] + s[2]) * P::factor_p, odd_p = (s[1] - s[2]) * P::factor_p;
   const Vector<T> even_q = (s[3] + s[4]) * P::factor_q, odd_q = (s[3] - s[4]) * P::factor_q;
   g[0] = s[0] + (even_p + even_q);

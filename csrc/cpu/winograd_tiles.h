@@ -4,63 +4,44 @@
 
 #include "pack.h"
 #include "winograd_lines.h"
+#include "winograd_products.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
 HYPERCONV_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-// Four elements, whatever the instruction set.
 template <typename T>
-struct QuadOf;
-template <>
-struct QuadOf<float> {
-  typedef float type __attribute__((vector_size(16)));
-  typedef int32_t index __attribute__((vector_size(16)));
-};
-template <>
-struct QuadOf<double> {
-  typedef double type __attribute__((vector_size(32)));
-  typedef int64_t index __attribute__((vector_size(32)));
-};
-template <typename T>
-using Quad = typename QuadOf<T>::type;
-
-// a0 b0 a1 b1 and a2 b2 a3 b3.
-template <typename T>
-HYPERCONV_INLINE void zip(const Quad<T>& a, const Quad<T>& b, Quad<T>& low, Quad<T>& high) {
-#if defined(__clang__)
-  low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#else
-  typedef typename QuadOf<T>::index Index;
-  low = __builtin_shuffle(a, b, Index{0, 4, 1, 5});
-  high = __builtin_shuffle(a, b, Index{2, 6, 3, 7});
-#endif
+HYPERCONV_INLINE int64_t vectors_for(int64_t channels) {
+  return (channels + lanes<T> - 1) / lanes<T>;
 }
 
-// Channels that are moved together between the innermost place and their own planes: a vector of doubles may hold two.
-template <typename T>
-constexpr int channel_group = smaller(lanes<T>, 4);
+// Sizes of one problem: its images in blocks of tile rows, its channels padded to whole vectors.
+template <typename T, int M>
+struct Tiling {
+  Tiling(int64_t in_channels, int64_t out_channels, int64_t columns, int64_t block_rows, int64_t tiles_at_once)
+      : in(round_up(in_channels, lanes<T>)),
+        out(round_up(out_channels, lanes<T>)),
+        tile_columns((columns + M - 1) / M),
+        tile_rows((block_rows + M - 1) / M),
+        input_columns(round_up(tile_columns * M + 2, 4)),
+        output_columns(round_up(tile_columns * M, 4)),
+        tiles(smaller(tiles_at_once, tile_rows * tile_columns)) {}
+  int64_t in, out, tile_columns, tile_rows, input_columns, output_columns, tiles;
 
-// target[column * target_stride + row] = source[row * source_stride + column].
-template <typename T, int Rows, int Columns>
-HYPERCONV_INLINE void transpose(T* target, int64_t target_stride, const T* source, int64_t source_stride) {
-  if constexpr (Rows == 4 && Columns == 4) {
-    Quad<T> rows[4], half[4], columns[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(&rows[i], source + i * source_stride, sizeof(Quad<T>));
-    zip<T>(rows[0], rows[2], half[0], half[1]);
-    zip<T>(rows[1], rows[3], half[2], half[3]);
-    zip<T>(half[0], half[2], columns[0], columns[1]);
-    zip<T>(half[1], half[3], columns[2], columns[3]);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(target + i * target_stride, &columns[i], sizeof(Quad<T>));
-  } else {
-    for (int row = 0; row < Rows; ++row)
-      for (int column = 0; column < Columns; ++column)
-        target[column * target_stride + row] = source[row * source_stride + column];
-  }
-}
+  // Elements of a block of inputs and of outputs, the channels innermost, and of what pack_block needs.
+  int64_t input_elements() const { return (tile_rows * M + 2) * input_columns * in; }
+  int64_t output_elements() const { return tile_rows * M * output_columns * out; }
+  int64_t line_elements() const { return 4 * input_columns; }
+
+  // From one entry to the next of transformed kernels, of transformed tiles: one cache line more than there are
+  // elements, so that entries do not meet in one set of the cache.
+  int64_t matrix() const { return in * out + cache_line; }
+  int64_t slot() const { return tiles * larger(in, out) + cache_line; }
+  int64_t matrices() const { return tile_products(M) * matrix(); }
+
+ private:
+  static constexpr int64_t cache_line = 64 / sizeof(T);
+};
 
 // Rows and columns [first, first + size) of some channels of one sample, as [row][column][padded channels].
 struct Block {

@@ -6,7 +6,7 @@ from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
 from hyperconv.apps.evaluate import evaluate
 from hyperconv.apps.imitate import DomainModel, imitate
-from hyperconv.apps.interpolate import interpolate
+from hyperconv.apps.interpolate import interpolate, interpolate_grid
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import paint, style
 from hyperconv.apps.reconstruction import reconstructions
@@ -28,6 +28,7 @@ __all__ = [
     "harmonize",
     "imitate",
     "interpolate",
+    "interpolate_grid",
     "paint",
     "reconstructions",
     "retarget",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from hyperconv.apps.model import Model
+from hyperconv.apps.model import Model, Tuned
 from hyperconv.apps.sample import draw, image_paths, reconstruct, write_images
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
 from hyperconv.data.images import Photo, read_photo, save_png
@@ -19,15 +19,16 @@ def adapt(
     photo: Photo | str | PathLike,
     tune_steps: int = 0,
     *,
+    tuning: Tuned = "weights",
     on_step: Callable[[int, int], None] | None = None,
 ) -> PhotoModel:
     """The generators of one unseen photo: photo -> context -> weights; amplitudes from its reconstruction.
 
-    tune_steps: training steps per scale on the photo's own weight sets, started from what the hypernetwork
-    gives. on_step(taken, all) is called after each of them. InputError for a file that is no photo or is too
-    small.
+    tune_steps: training steps on this photo, started from what the hypernetwork gives: per scale on its own weight
+    sets, or with tuning='embedding' of all scales on what those are generated from. on_step(taken, all) is called after
+    each of them. InputError for a file that is no photo or is too small.
     """
-    return model.adapt(_read(photo), tune_steps, on_step)
+    return model.adapt(_read(photo), tune_steps, on_step, tuning)
 
 
 def write_adaptation(
@@ -37,19 +38,25 @@ def write_adaptation(
     count: int = 6,
     *,
     tune_steps: int = 0,
+    tuning: Tuned = "weights",
+    export: str | PathLike | None = None,
     seed: int = 0,
     force: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Path:
     """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet (returned).
 
-    InputError where one of these files is there already, unless `force`.
+    export: also write the model, as a file that `Model.open` opens. InputError where one of these files is there
+    already, unless `force`.
     """
     photo, folder = _read(photo), Path(folder)
-    own = [folder / "reconstruction.png", folder / "sheet.png"]
+    own = [folder / "reconstruction.png", folder / "sheet.png", *([export] if export else [])]
     refuse_existing([*own, *image_paths(folder, "sample", count)], force)
     seen = model.with_photos([photo])
-    photo_model = seen.tuned(0, tune_steps, on_step)
+    photo_model = seen.tuned(0, tune_steps, on_step, tuning)
+    if export is not None:
+        Path(export).parent.mkdir(parents=True, exist_ok=True)
+        seen.export(0, photo_model, export)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)
     save_png(reconstruction, folder / "reconstruction.png")
     write_images(samples, folder, "sample")

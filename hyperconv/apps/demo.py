@@ -53,7 +53,7 @@ def draw_pictures(out: str | PathLike, *, device: str = "auto") -> DemoPictures:
     steps = min(TUNE_STEPS, model.config.iterations[0])
     return DemoPictures(
         samples=write_samples(model, model.names, out / "samples", count=4, force=True),
-        interpolation=write_interpolation(model, *WALK, out / "interpolation", force=True),
+        interpolation=write_interpolation(model, WALK, out / "interpolation", force=True).picture,
         unseen=write_adaptation(model, held_out, out / "unseen", count=4, force=True),
         tuned=write_adaptation(model, held_out, out / "tuned", count=4, tune_steps=steps, force=True),
     )

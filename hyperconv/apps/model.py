@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +17,16 @@ from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo, read_photo
 from hyperconv.errors import InputError
 from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.exported import export, load_exported
+from hyperconv.gan.nets import critic_template
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.run import Run, load_system
-from hyperconv.gan.single import critic_template
 from hyperconv.gan.system import System
-from hyperconv.gan.tune import tune
+from hyperconv.gan.tune import tune, tune_context
 from hyperconv.nn.layout import WeightSet
+
+Tuned = Literal["weights", "embedding"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -57,7 +63,9 @@ class Model:
 
     @classmethod
     def open(cls, path: str | PathLike, device: str = "auto") -> Model:
-        """Open a run folder; InputError, in one line, where it is none, or is damaged."""
+        """Open a run folder, or the file of a model that was exported; InputError, in one line, where it is damaged."""
+        if Path(path).is_file():
+            return cls(*load_exported(path, resolve_device(device)))
         run = Run.open(path)
         collection = run.collection()
         system, amplitudes, _, _ = load_system(run, collection, device=resolve_device(device))
@@ -129,7 +137,7 @@ class Model:
         """The same system looking at other photos, which it need never have seen. InputError where it cannot."""
         if self.config.alone:
             raise InputError(
-                f"a {self.config.system} run knows its own photos only ({_some(self.names)}): "
+                f"this {self.config.system} model knows its own photos only ({_some(self.names)}): "
                 "train it on this photo, or take a run of --system meta"
             )
         return Model(self.system, Collection(photos, self.config.pyramid(), self.system.channels))
@@ -143,28 +151,54 @@ class Model:
         return self, self.index(str(reference))
 
     def adapt(
-        self, photo: Photo, tune_steps: int = 0, on_step: Callable[[int, int], None] | None = None
+        self,
+        photo: Photo,
+        tune_steps: int = 0,
+        on_step: Callable[[int, int], None] | None = None,
+        tuning: Tuned = "weights",
     ) -> PhotoModel:
         """The generators of a photo the system never saw; see `hyperconv.apps.adapt.adapt`."""
-        return self.with_photos([photo]).tuned(0, tune_steps, on_step)
+        return self.with_photos([photo]).tuned(0, tune_steps, on_step, tuning)
 
     def tuned(
-        self, photo: str | int, steps: int, on_step: Callable[[int, int], None] | None = None
+        self,
+        photo: str | int,
+        steps: int,
+        on_step: Callable[[int, int], None] | None = None,
+        tuning: Tuned = "weights",
     ) -> PhotoModel:
-        """The generators of one photo after `steps` steps of training per scale on its own weight sets.
+        """The generators of one photo after some training on it alone.
 
-        on_step(taken, all) is called after every step. 0 steps: what the hypernetwork gives.
+        tuning: 'weights', `steps` steps per scale on its own weight sets; or 'embedding', `steps` steps of all scales
+        together on what the hypernetwork generates them from. on_step(taken, all) is called after every step. 0 steps:
+        what the hypernetwork gives.
         """
-        photo_model = self.photo_model(photo)
+        photo_model, pyramid = self.photo_model(photo), self.pyramid([photo])
         if steps == 0:
             return photo_model
-        pyramid = self.pyramid([photo])
-        stages = tune(photo_model, *self.critic(photo, self.scales - 1), pyramid, steps, self.config)
+        critic, total = self.critic(photo, self.scales - 1), steps * (self.scales if tuning == "weights" else 1)
+        if tuning == "weights":
+            stages = tune(photo_model, *critic, pyramid, steps, self.config)
+        else:
+            stages = tune_context(self.contexts(photo), partial(self._generated, photo_model), *critic, pyramid, steps,
+                                  self.config)
         for taken, photo_model in stages:
             if on_step is not None:
-                on_step(taken, steps * self.scales)
+                on_step(taken, total)
         with torch.no_grad():
             return photo_model.with_amplitudes(pyramid, self.config.noise_factor)
+
+    def _generated(self, photo_model: PhotoModel, context: Tensor) -> PhotoModel:
+        """The model with the weights that the hypernetwork makes of another context."""
+        generator = self.system.generator
+        context = generator.normalise(context)
+        return replace(photo_model, weights=[generator.weights(context, scale) for scale in range(self.scales)])
+
+    def export(self, photo: str | int, photo_model: PhotoModel, path: str | PathLike) -> None:
+        """Write the model of one photo as a file of its own, which `open` opens. Only of a meta-GAN."""
+        (index,) = self._indices([photo])
+        _, critic = self.critic(photo, self.scales - 1)
+        export(path, self.config, self.collection.select(index), photo_model, critic)
 
     def _indices(self, photos: Iterable[str | int]) -> list[int]:
         return [photo if isinstance(photo, int) else self.index(photo) for photo in photos]

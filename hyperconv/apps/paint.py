@@ -23,7 +23,7 @@ from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.retrain import repaint
 
 COLOURS = 5  # of the published quantisation
-PAINT_DEPTH, STYLE_DEPTH = 0.25, 0.5  # of the pyramid, where a picture enters
+PAINT_DEPTH, STYLE_DEPTH = 0.375, 0.5  # of the pyramid, where a picture enters
 OnStep = Callable[[int, int], None] | None
 SAME_SHAPE = 1.05  # quotient of aspect ratios, at most
 

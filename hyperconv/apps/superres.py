@@ -21,6 +21,8 @@ from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 
+BACK_PROJECTIONS = 4
+
 
 @torch.no_grad()
 def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: int = 0) -> Tensor:
@@ -28,9 +30,11 @@ def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: i
 
     Where images are carried from scale to scale, as SinGAN: the finest generator on the photo, and again on its own
     result, in steps of nearly the factor between the two finest scales, all alike, so that the last one ends at the
-    size wanted. It is published with runs trained for it (reconstruction_weight=100). On a ConSinGAN's features a
-    repeated body drifts, and colours saturate: all its scales are asked for the larger size instead, and the photo
-    enters at the coarsest, large as it is. InputError for a factor of no more than 1, or a run that cannot do it.
+    size wanted. It is published with runs trained for it (reconstruction_weight=100); other generators sharpen what is
+    sharp already, and repetition makes streaks of it. On a ConSinGAN's features a repeated body drifts, and colours
+    saturate: all its scales are asked for the larger size instead, and the photo enters at the coarsest, large as it
+    is. Either way the result is faithful: shrunk, it is the photo. InputError for a factor of no more than 1, or a run
+    that cannot do it.
     """
     if not (math.isfinite(factor) and factor > 1):
         raise InputError(f"factor is {factor:g}: super-resolution needs one above 1, for example 4")
@@ -38,7 +42,7 @@ def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: i
     photo, photo_model = holder.photo(index), holder.photo_model(index)
     if not photo_model.generator.carries_images:
         size = tuple(round(side * factor) for side in photo.shape[1:])
-        return injected(stretched(photo_model, size), photo, start_scale_for(model, None, 0), seed)
+        return faithful(injected(stretched(photo_model, size), photo, start_scale_for(model, None, 0), seed), photo)
     _check_finished(model)
     return _repeated(photo_model, photo, factor, seed)
 
@@ -54,9 +58,23 @@ def _check_finished(model: Model) -> None:
 
 def _repeated(photo_model: PhotoModel, photo: Tensor, factor: float, seed: int) -> Tensor:
     larger, finest = _extended(photo_model, factor), photo_model.scales - 1
-    start = photo_model.carry(photo[None], photo_model.grid(finest), finest)
+    carried = photo_model.carry(photo[None], photo_model.grid(finest), finest)
     noise = noise_of([seeded(photo.device, seed, "superres")])
-    return larger.images(larger.climb(start, noise))[0].clamp(-1, 1)
+    while carried.scale + 1 < larger.scales:
+        carried = larger.next(carried, noise)
+        carried = carried._replace(values=faithful(carried.values[0], photo)[None])
+    return carried.values[0]
+
+
+def faithful(image: Tensor, photo: Tensor) -> Tensor:
+    """An image (C, H, W) in [-1, 1], changed so that it is the photo (C, h, w) when shrunk: only finer detail stays.
+
+    Back-projection (Irani and Peleg, 1991): what is missing of the photo is enlarged and added, a few times over.
+    """
+    for _ in range(BACK_PROJECTIONS):
+        missing = photo - resize(image, tuple(photo.shape[1:]))
+        image = (image + 2 * resize(missing / 2, tuple(image.shape[1:]))).clamp(-1, 1)
+    return image
 
 
 def _extended(photo_model: PhotoModel, factor: float) -> PhotoModel:
@@ -72,6 +90,7 @@ def _extended(photo_model: PhotoModel, factor: float) -> PhotoModel:
         sizes=photo_model.sizes + sizes,
         fixed=photo_model.fixed + [None] * steps,
         extents=None,
+        trained=photo_model.sizes + photo_model.sizes[-1:] * steps,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -14,18 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.imitate import start_domains, write_domain_sheet
+from hyperconv.apps.imitate import check_domains, start_domains, write_domain_sheet
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.data.domains import Domains
-from hyperconv.data.images import Photo, read_photos
+from hyperconv.data.images import Photo, find_photos
+from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config, preset
+from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
@@ -69,38 +71,66 @@ def start(
     config: Config,
     *,
     device: str = "auto",
+    on_disk: bool = False,
+    on_photo: Callable[[int, int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Trainer, list[str]]:
-    """A trainer at its first step in a new run folder, and one line for each image with a problem."""
+    """A trainer at its first step in a new run folder, and one line for each image with a problem.
+
+    Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    """
     where = resolve_device(device)
-    photos, problems = _photos(images)
-    shape, fitting = config.pyramid(), []
-    for photo in photos:
-        try:
-            shape.sizes(*photo.pixels.shape[1:], name=str(photo.path or photo.name))
-            fitting.append(photo)
-        except InputError as error:
-            problems.append(str(error))
-    if not fitting:
-        more = f" (and {len(problems) - 1} more that cannot be used)" if len(problems) > 1 else ""
-        raise InputError(problems[0] + more)
-    collection = Collection(fitting, shape)
-    remarks = [f"left out: {problem}" for problem in problems] + collection.notes
-    run = Run.create(out, config, collection)
+    created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
+    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(on_disk), [])
     try:
-        return Trainer(run, collection, where), remarks
+        return Trainer(run, collection, where, ranks=ranks), remarks
     except InputError:
-        shutil.rmtree(run.path)  # was absent or empty
+        if ranks.leads:
+            shutil.rmtree(run.path)  # was absent or empty
         raise
 
 
-def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device: str = "auto"
-           ) -> Trainer | ReptileTrainer:
+def _create(
+    images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
+    on_photo: Callable[[int, int], None] | None, ranks: Ranks,
+) -> tuple[Run, Collection, list[str]]:
+    square = None if config.alone else config.embedding_size
+    intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)
+    run = Run.create(out, config, intake)
+    try:
+        collection = run.collection(on_disk)
+        check_ranks(ranks, config, len(collection))
+    except InputError:
+        shutil.rmtree(run.path)
+        raise
+    return run, collection, [f"left out: {problem}" for problem in intake.problems] + collection.notes
+
+
+def resume(
+    out: str | PathLike,
+    wanted: dict[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    on_disk: bool = False,
+    ranks: Ranks = ALONE,
+) -> Trainer | ReptileTrainer:
     """The trainer of an existing run where it stopped.
 
-    wanted: settings by name; only the learning rate may differ from the run's own, else InputError.
+    wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
+    that all call this; they need not be as many as before. on_disk: as in `start`.
     """
+    where = resolve_device(device)
+    opened = ranks.first(lambda: _reopen(out, wanted or {}, on_disk, ranks))
+    run, collection = opened or (Run.open(out), Run.open(out).collection(on_disk))
+    if run.config.system == "reptile":
+        return ReptileTrainer(run, collection, where)
+    return Trainer(run, collection, where, ranks=ranks)
+
+
+def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
-    changed = {name: value for name, value in (wanted or {}).items() if value != getattr(run.config, name, None)}
+    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
         f"{name} is {getattr(run.config, name, None)}, not {value}"
         for name, value in changed.items()
@@ -111,18 +141,21 @@ def resume(out: str | PathLike, wanted: dict[str, Any] | None = None, *, device:
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    where = resolve_device(device)
     if run.config.system == "reptile":
-        return ReptileTrainer(run, run.domains(), where)
-    return Trainer(run, run.collection(), where)
+        check_domains(on_disk, ranks)
+        return run, run.domains()
+    collection = run.collection(on_disk)
+    check_ranks(ranks, run.config, len(collection))
+    return run, collection
 
 
 def follow(trainer: Trainer | ReptileTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
+    leads = trainer.ranks.leads
     write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
-    with _curves(trainer) if tensorboard else nullcontext() as curves:
+    with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
-            if progress.saved:
+            if progress.saved and leads:
                 write_sheet(trainer)
             if curves is not None and progress.losses is not None:
                 for name, value in progress.losses.items():
@@ -162,13 +195,12 @@ def _sheet_samples(trainer: Trainer, model: PhotoModel) -> Tensor:
     return model.images(model.climb(model.begin(altered), lambda shape, scale: white(shape, source)))
 
 
-def _photos(images: Iterable[str | PathLike] | Iterable[Photo]) -> tuple[list[Photo], list[str]]:
+def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list[Photo] | list[Path]:
     images = list(images)
     given = [image for image in images if isinstance(image, Photo)]
-    files = [image for image in images if not isinstance(image, Photo)]
-    if given and files:
+    if len(given) not in (0, len(images)):
         raise TypeError("images mixes photos with paths: give one kind")
-    return (given, []) if given else read_photos(files)
+    return given or find_photos(images)
 
 
 def _overall_step(trainer: Trainer | ReptileTrainer) -> int:

@@ -6,7 +6,7 @@ import typer
 
 from hyperconv.apps.animate import write_animation
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Device, Force, Images, Out, Run, Seed
+from hyperconv.cli.options import Device, Force, Images, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 
 
@@ -53,7 +53,7 @@ def animate(
       hyperconv animate run -i lake --loop --format webp --fps 20
       hyperconv animate run -i fire --start-scale 1 --beta 0.8     only smaller things, livelier
     """
-    model, out = Model.open(run, device), out or run / "animations"
+    model, out = Model.open(run, device), out or beside(run, "animations")
     for name in image or model.names:
         with counted(f"frames of {name}") as on_frame:
             movie, sheet = write_animation(

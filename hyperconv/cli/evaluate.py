@@ -17,7 +17,7 @@ from rich.text import Text
 from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
-from hyperconv.cli.options import Device, Run, Seed
+from hyperconv.cli.options import Device, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import read_photos
 from hyperconv.metrics.inception import InceptionFront
@@ -107,7 +107,7 @@ def evaluate(
       hyperconv evaluate run --photos unseen/
       hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
     """
-    model, out = Model.open(run, device), out or run / "evaluation" / ("" if photos is None else photos.resolve().stem)
+    model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
     if photos is not None:
         given, problems = read_photos(photos)
         model = model.with_photos(given)

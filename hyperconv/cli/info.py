@@ -64,6 +64,7 @@ def machine() -> Iterator[Line]:
     yield "processor", f"PyTorch uses {torch.backends.cpu.get_cpu_capability()}"
     if native.status("cpu") is None:
         yield "native kernels", f"use {native.instruction_set()[0]}"
+        yield "AMX for bfloat16", native.why_no_amx() or "present"
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
         yield f"GPU {index}", f"{gpu.name}, {gpu.major}.{gpu.minor}, {gpu.total_memory / 2**30:.0f} GiB"

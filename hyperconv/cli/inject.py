@@ -12,7 +12,7 @@ from hyperconv.apps.blend import write_edited, write_harmonized
 from hyperconv.apps.inject import Written
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import write_painted, write_styled
-from hyperconv.cli.options import Device, Force, Image, Out, Run, Seed, the_photo
+from hyperconv.cli.options import Device, Force, Image, Out, Run, Seed, beside, the_photo
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import find_photos
 from hyperconv.errors import InputError
@@ -76,7 +76,7 @@ def harmonize(
       hyperconv harmonize run pasted.png -m mask.png --fine-tune 500
       hyperconv harmonize run -i lake a.png b.png -m a_mask.png -m b_mask.png
     """
-    out = out or run / "harmonized"
+    out = out or beside(run, "harmonized")
     _blend(write_harmonized, run, composite, mask, image, out, device, fine_tune, start_scale, seed, force)
 
 
@@ -104,7 +104,7 @@ def edit(
       hyperconv edit run moved.png --mask mask.png
       hyperconv edit run -i stone moved.png -m mask.png --start-scale 2
     """
-    out = out or run / "edited"
+    out = out or beside(run, "edited")
     _blend(write_edited, run, edited, mask, image, out, device, fine_tune, start_scale, seed, force)
 
 
@@ -143,7 +143,7 @@ def paint(
             write_painted, quantise=quantise, retrain_steps=retrain, start_scale=start_scale, seed=seed,
             on_step=on_step if retrain else None,
         )
-        _each(write, run, painting, image, out or run / "painted", device, force)
+        _each(write, run, painting, image, out or beside(run, "painted"), device, force)
 
 
 def style(
@@ -167,7 +167,7 @@ def style(
       hyperconv style run -i starry_night photos/ --start-scale 2
     """
     write = partial(write_styled, start_scale=start_scale, seed=seed)
-    _each(write, run, structure, image, out or run / "styled", device, force)
+    _each(write, run, structure, image, out or beside(run, "styled"), device, force)
 
 
 def _blend(

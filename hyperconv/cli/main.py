@@ -19,12 +19,14 @@ from hyperconv.cli.sample import reconstruct, retarget, sample, superres
 from hyperconv.cli.selftest import selftest
 from hyperconv.cli.train import Interrupted, train
 from hyperconv.cli.tune import tune
-from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.errors import InputError, RankLost, TrainingDiverged
+from hyperconv.gan.ranks import rank_from_environment
 from hyperconv.version import __version__
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 OUT_OF_MEMORY = ("out of memory", "allocate memory")
+MET_BY_ALL = (TrainingDiverged, RankLost, Interrupted, KeyboardInterrupt, typer.Abort)
 UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError")
 
 app = typer.Typer(name="hyperconv", no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
@@ -87,18 +89,23 @@ def main(arguments: list[str] | None = None) -> None:
         if code == INTERRUPTED:
             _fail("interrupted", INTERRUPTED)
     except Interrupted as error:
-        code = _fail(str(error), INTERRUPTED)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted", INTERRUPTED)
+        code = _fail(str(error), INTERRUPTED, error)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        code = _fail("interrupted", INTERRUPTED, error)
     except Exception as error:
         if os.environ.get("HYPERCONV_TRACEBACK") == "1":
             raise
-        code = _fail(*_explain(error))
+        code = _fail(*_explain(error), error)
     sys.exit(code or 0)
 
 
-def _fail(line: str, code: int) -> int:
-    print(f"hyperconv: {line}", file=sys.stderr)
+def _fail(line: str, code: int, error: BaseException | None = None) -> int:
+    """Say it; of the processes of a training, all but the first keep what all of them meet to themselves."""
+    rank = rank_from_environment()
+    if rank == 0:
+        print(f"hyperconv: {line}", file=sys.stderr)
+    elif not isinstance(error, MET_BY_ALL):
+        print(f"hyperconv, process {rank}: {line}", file=sys.stderr)
     return code
 
 
@@ -106,7 +113,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     """One line for `error`, and the exit code."""
     if isinstance(error, InputError):
         return _one_line(error), BAD_INPUT
-    if isinstance(error, TrainingDiverged):
+    if isinstance(error, (TrainingDiverged, RankLost)):
         return _one_line(error), FAILED
     if isinstance(error, UsageError):
         if not error.format_message():  # a bare `hyperconv`: the help has been printed

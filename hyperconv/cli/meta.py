@@ -9,21 +9,23 @@ from hyperconv.apps.adapt import write_adaptation
 from hyperconv.apps.imitate import DomainModel, write_imitation
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Device, Force, Out, Run, Seed
+from hyperconv.cli.options import Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
 
 
 def interpolate(
     run: Run,
-    a: Annotated[
-        str,
+    photos: Annotated[
+        list[str],
         typer.Argument(
-            metavar="A", help="A photo of the run by name, or the path of any photo.", show_default=False
+            metavar="A B [C D]",
+            help="Two photos to walk between, or the four corners of a grid (two above, two below): photos of the run "
+            "by name, or the paths of any photos.",
+            show_default=False,
         ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The photo to arrive at; as A.", show_default=False)],
-    steps: Annotated[int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted.")] = 8,
+    steps: Annotated[int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted; of a grid, along each side.")] = 8,
     space: Annotated[
         Literal["embedding", "weights"],
         typer.Option(
@@ -32,6 +34,15 @@ def interpolate(
             "the tiny and small presets."
         ),
     ] = "embedding",
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K-L",
+            show_default=False,
+            help="Only these scales walk, 0 the coarsest, the others stay A's (default: all). 2- gives A's layout B's "
+            "texture, 0-1 gives B's layout A's texture.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -46,19 +57,41 @@ def interpolate(
 ) -> None:
     """Walk from the model of one photo to the model of another, the noise held still.
 
-    Writes every frame as a PNG, and all of them in a row as A-B.png. Where
-    the two photos differ in shape, the frames change shape as they go.
+    Writes every frame as a PNG, all of them as A-B.png, and as
+    A-B_smoothness.png how much the patches change from frame to frame (patch
+    SWD; an even curve is an even walk). Where the photos differ in shape, the
+    frames change shape as they go.
 
     \b
     Examples:
       hyperconv interpolate run lake mountain
       hyperconv interpolate run lake holiday.jpg --steps 12
+      hyperconv interpolate run lake mountain --scales 2-   texture alone
+      hyperconv interpolate run lake mountain city sea      between four
       hyperconv interpolate run lake mountain --space weights --out walk
     """
-    out = out or run / "interpolations"
+    out = out or beside(run, "interpolations")
     model = Model.open(run, device)
-    strip = write_interpolation(model, a, b, out, steps, space=space, seed=seed, force=force)
-    print(f"{steps} frames in {out}\nstrip: {strip}")
+    written = write_interpolation(
+        model, photos, out, steps, space=space, scales=_parse_scales(scales, model.scales), seed=seed, force=force
+    )
+    distances = [distance for row in written.distances for distance in row]
+    print(
+        f"{sum(map(len, written.distances)) + len(written.distances)} frames in {out}\n"
+        f"neighbours differ by a patch SWD of {sum(distances) / len(distances):.4f} on average, {max(distances):.4f} at most\n"
+        f"picture: {written.picture}"
+    )
+
+
+def _parse_scales(text: str | None, count: int) -> range | None:
+    """'2-3' -> range(2, 4); '2-' and '-2' go to the ends of `count` scales."""
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    ends = first or "0", (last or str(count - 1)) if dash else first
+    if not all(end.isascii() and end.isdecimal() for end in ends):
+        raise InputError(f"--scales {text!r} are no scales; write 2-3, 2- for all from 2 on, -1 for all up to 1, or 2")
+    return range(int(ends[0]), int(ends[1]) + 1)
 
 
 def adapt(
@@ -84,8 +117,24 @@ def adapt(
             min=0,
             metavar="STEPS",
             show_default=False,
-            help="Training steps: per scale on this photo's own weights, started from what "
-            "the hypernetwork gives (default: 0, one forward pass), or on the SHOTS (default: as in training).",
+            help="Training steps on this photo alone, started from what the hypernetwork gives (default: 0, one forward "
+            "pass), or on the SHOTS (default: as in training).",
+        ),
+    ] = None,
+    tune_what: Annotated[
+        Literal["weights", "embedding"],
+        typer.Option(
+            "--tune",
+            help="What those steps train. weights: the photo's own weights, STEPS per scale. embedding: what the "
+            "hypernetwork makes them from, STEPS of all scales together; it learns less, and forgets less.",
+        ),
+    ] = "weights",
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False,
+            help="Also write the model of this photo alone: a small file, name it .safetensors, that every verb takes "
+            "in place of a run.",
         ),
     ] = None,
     count: Annotated[
@@ -109,17 +158,22 @@ def adapt(
     Examples:
       hyperconv adapt run holiday.jpg
       hyperconv adapt run holiday.jpg --tune-steps 200    closer to the photo, takes a while
+      hyperconv adapt run holiday.jpg --tune embedding --tune-steps 100
+      hyperconv adapt run holiday.jpg --export holiday.safetensors
+      hyperconv sample holiday.safetensors --count 20
       hyperconv adapt digits --shots digits/held_out/8 -k 16
     """
     if (photo is None) == (shots is None):
         raise InputError("name either a PHOTO or, for a run of --system reptile, --shots FOLDER")
     if shots is not None:
+        if export is not None or tune_what != "weights":
+            raise InputError("--export and --tune are for a PHOTO: leave them out with --shots")
         model, out, count = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name, count or 16
         sheet = write_imitation(model, shots, k, out, count, steps=tune_steps, seed=seed, force=force)
         print(f"{count} samples in {out}, from {k} images\nsheet: {sheet}")
         return
     tune_steps, count = tune_steps or 0, count or 6
-    model, out = Model.open(run, device), out or run / "adapted" / photo.stem
+    model, out = Model.open(run, device), out or beside(run, "adapted") / photo.stem
     with counted("tuning") as on_step:
         sheet = write_adaptation(
             model,
@@ -127,8 +181,12 @@ def adapt(
             out,
             count,
             tune_steps=tune_steps,
+            tuning=tune_what,
+            export=export,
             seed=seed,
             force=force,
             on_step=on_step if tune_steps else None,
         )
     print(f"reconstruction and {count} samples in {out}\nsheet: {sheet}")
+    if export is not None:
+        print(f"model: {export}\nnext: hyperconv sample {export}")

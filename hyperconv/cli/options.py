@@ -9,7 +9,12 @@ from hyperconv.apps.model import Model
 from hyperconv.errors import InputError
 
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder that `hyperconv train` wrote.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="The folder that `hyperconv train` wrote, or a file of `hyperconv adapt --export`.",
+        show_default=False,
+    ),
 ]
 Images = Annotated[
     list[str] | None,
@@ -46,7 +51,7 @@ Out = Annotated[
         "-o",
         metavar="FOLDER",
         show_default=False,
-        help="Where the files go (default: a folder inside RUN).",
+        help="Where the files go (default: a folder inside RUN, or one named as the file).",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there already.")]
@@ -62,6 +67,11 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
             f"--size {text!r} is not a size; write height x width in pixels, for example --size 128x192"
         )
     return int(height), int(width)
+
+
+def beside(run: Path, name: str) -> Path:
+    """The folder for the results of a verb: in the run, or in one named as the file of an exported model."""
+    return (run.with_suffix("") if run.is_file() else run) / name
 
 
 def the_photo(model: Model, name: str | None) -> str:

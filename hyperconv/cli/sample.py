@@ -9,7 +9,7 @@ from hyperconv.apps.reconstruction import write_reconstructions
 from hyperconv.apps.retarget import write_retargeted
 from hyperconv.apps.sample import write_samples
 from hyperconv.apps.superres import write_superres
-from hyperconv.cli.options import Count, Device, Force, Images, Out, Run, Seed, parse_size
+from hyperconv.cli.options import Count, Device, Force, Images, Out, Run, Seed, beside, parse_size
 
 
 def sample(
@@ -51,7 +51,7 @@ def sample(
       hyperconv sample run -i lake --size 128x512         a panorama
       hyperconv sample run -i lake --start-scale 2        the same layout, other details
     """
-    wanted_size, model, out = parse_size(size), Model.open(run, device), out or run / "samples"
+    wanted_size, model, out = parse_size(size), Model.open(run, device), out or beside(run, "samples")
     names = image or model.names
     sheet = write_samples(
         model, names, out, count, seed=seed, size=wanted_size, start_scale=start_scale, force=force
@@ -92,7 +92,7 @@ def retarget(
       hyperconv retarget run -i lake --size 512x512 -n 4     four larger squares
       hyperconv retarget run --size 200x300 --new-layout     every photo, freely
     """
-    wanted, model, out = parse_size(size), Model.open(run, device), out or run / "retargeted"
+    wanted, model, out = parse_size(size), Model.open(run, device), out or beside(run, "retargeted")
     names = image or model.names
     sheet = write_retargeted(model, names, out, wanted, count, seed=seed, new_layout=new_layout, force=force)
     print(f"{count * len(names)} images of {size} in {out}\nsheet: {sheet}")
@@ -113,15 +113,16 @@ def superres(
 
     The finest generator works on its own enlarged result, again and again
     (a ConSinGAN's scales all on the large photo). It invents detail like
-    the photo's. Writes a PNG for each photo, and a sheet that shows it
-    beside plain enlargement.
+    the photo's, only finer: shrunk, the result is the photo. Best with a run
+    of --system singan --preset tiny-superres or paper-superres. Writes a PNG
+    for each photo, and a sheet that shows it beside plain enlargement.
 
     \b
     Examples:
       hyperconv superres run --image lake                    4 times the size
       hyperconv superres run --image lake --factor 2.5
     """
-    model, out = Model.open(run, device), out or run / "superres"
+    model, out = Model.open(run, device), out or beside(run, "superres")
     names = image or model.names
     sheet = write_superres(model, names, out, factor, seed=seed, force=force)
     print(f"{len(names)} images {factor:g} times the size in {out}\nsheet: {sheet}")
@@ -140,7 +141,7 @@ def reconstruct(
       hyperconv reconstruct run
       hyperconv reconstruct run --image lake --out lake
     """
-    model, out = Model.open(run, device), out or run / "reconstructions"
+    model, out = Model.open(run, device), out or beside(run, "reconstructions")
     sheet, results = write_reconstructions(model, image or model.names, out, force=force)
     width = max(len(result.name) for result in results)
     for result in results:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.imitate import start_domains
+from hyperconv.apps.imitate import check_domains, start_domains
 from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
-from hyperconv.cli.progress import show
+from hyperconv.cli.progress import counted, show
 from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config
 from hyperconv.gan.presets import preset as named_preset
+from hyperconv.gan.ranks import Ranks, joined, local_device, was_restarted
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
@@ -77,6 +79,14 @@ def train(
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in RUN, with the photos it has.")
+    ] = False,
+    on_disk: Annotated[
+        bool,
+        typer.Option(
+            "--on-disk",
+            help="Leave the photos in RUN/photos.safetensors, shrunk to every scale, and read those of the next steps "
+            "while this one is taken; the result is the same. Happens by itself where memory has no room for them.",
+        ),
     ] = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
@@ -174,6 +184,14 @@ def train(
       hyperconv train a.jpg -o run --system consingan --preset paper-harmonize
       hyperconv train --examples --out digits --system reptile
       hyperconv train --resume --out run
+
+    \b
+    Several GPUs, or machines that share a file system: each takes a part of
+    every batch, the result is that of one. Ended by an error, all of them go
+    on from the checkpoint as often as --max-restarts says.
+      torchrun --nproc-per-node 8 -m hyperconv train photos/ --out run
+      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \
+        --rdzv-endpoint host:29500 -m hyperconv train photos/ --out run
     """
     if out is None:
         raise InputError("say where the run goes: --out RUN")
@@ -196,38 +214,57 @@ def train(
     changes = {name: value for name, value in changes.items() if value is not None}
     if hold_out and (resume or system != "reptile"):
         raise InputError("--hold-out is for new runs of --system reptile: leave it out")
-    if resume:
-        trainer = _resumed(out, system, preset, changes, device)
-    else:
-        config = named_preset(preset or "tiny", system or "meta", **changes)
-        if system == "reptile":
-            trainer = _started_domains(images or [], examples, out, config, hold_out or (), device)
+    with joined() as ranks:
+        device = local_device(device)
+        if resume or (was_restarted() and (out / "config.json").is_file()):
+            trainer = _resumed(out, system, preset, changes, device, on_disk, ranks)
         else:
-            trainer = _started(images or [], examples, out, config, device)
+            config = named_preset(preset or "tiny", system or "meta", **changes)
+            if system == "reptile":
+                check_domains(on_disk, ranks)
+                trainer = _started_domains(images or [], examples, out, config, hold_out or (), device)
+            else:
+                trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
+        _take_all_steps(trainer, tensorboard)
+    if ranks.leads:
+        print(f"run: {out}\nsheets: {out / 'samples'}\nnext: {_next(trainer, out)}")
+
+
+def _take_all_steps(trainer: Trainer | ReptileTrainer, tensorboard: bool) -> None:
     begun, began = trainer.progress, time.monotonic()
     try:
-        show(trainer, follow(trainer, tensorboard=tensorboard))
+        steps = follow(trainer, tensorboard=tensorboard)
+        if trainer.ranks.leads:
+            show(trainer, steps)
+        else:
+            deque(steps, maxlen=0)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
         ) from None
-    print(f"run: {out}\nsheets: {out / 'samples'}\nnext: {_next(trainer, out)}")
     if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
         hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
         print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
 
 
-def _started(images: list[Path], examples: bool, out: Path, config: Config, device: str) -> Trainer:
+def _started(
+    images: list[Path], examples: bool, out: Path, config: Config, device: str, on_disk: bool, ranks: Ranks
+) -> Trainer:
     if examples and images:
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
         raise InputError("no photos given: name image files or folders, or take --examples")
-    trainer, remarks = start(load_examples() if examples else images, out, config, device=device)
+    given = load_examples() if examples else images
+    with counted("reading photos") as on_photo:
+        trainer, remarks = start(given, out, config, device=device, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
+    if not ranks.leads:
+        return trainer
     for remark in remarks:
         print(remark, file=sys.stderr)
+    several = f", {ranks.count} processes" if ranks.count > 1 else ""
     print(
         f"{len(trainer.collection)} photos, {config.scale_count} scales up to {config.max_size} px, "
-        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}"
+        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}{several}"
     )
     return trainer
 
@@ -254,15 +291,17 @@ def _next(trainer: Trainer | ReptileTrainer, out: Path) -> str:
     return f"hyperconv adapt {out} --shots {held_out.parent if held_out else 'FOLDER'} -k 16"
 
 
-def _resumed(out: Path, system: str | None, preset: str | None, changes: dict, device: str
-             ) -> Trainer | ReptileTrainer:
+def _resumed(
+    out: Path, system: str | None, preset: str | None, changes: dict, device: str, on_disk: bool, ranks: Ranks
+) -> Trainer | ReptileTrainer:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
         wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
-    trainer = continue_run(out, wanted, device=device)
+    trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
-    known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
-    print(f"{out} with {known}, continued from {where}")
+    if ranks.leads:
+        known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
+        print(f"{out} with {known}, continued from {where}")
     return trainer
 
 

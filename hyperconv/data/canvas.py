@@ -13,28 +13,33 @@ Resampling = Literal["bilinear", "bicubic", "cubic"]
 
 
 class Grid(NamedTuple):
-    """Where N images lie: their sizes (N, 2) on canvases of height and width `extent`."""
+    """Where N images lie: their sizes (N, 2) on canvases of height and width `extent`.
+
+    trained (N, 2): the sizes at which nets have learned to draw them, where others are asked for.
+    """
 
     sizes: Tensor
     extent: tuple[int, int]
+    trained: Tensor | None = None
 
     def grown(self, pixels: int) -> "Grid":
         """Images larger by `pixels` on each axis, on canvases larger by as much."""
-        return Grid(self.sizes + pixels, (self.extent[0] + pixels, self.extent[1] + pixels))
+        trained = None if self.trained is None else self.trained + pixels
+        return Grid(self.sizes + pixels, (self.extent[0] + pixels, self.extent[1] + pixels), trained)
 
     def keep(self, images: Tensor) -> Tensor:
         """`images` (N, C, *extent), zero beyond each image's size."""
         return torch.where(inside(self.sizes.to(images.device), *self.extent), images, 0)
 
 
-def stack(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Images (C, h, w) -> canvas (B, C, H, W) of the largest height and width, sizes (B, 2)."""
+def stack(images: Sequence[Tensor], extent: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    """Images (C, h, w) -> canvas (B, C, *extent), sizes (B, 2); extent None: the largest height and width."""
     if not images:
         raise ValueError("images is empty: a canvas needs at least one image")
     channels = {image.shape[0] if image.dim() == 3 else None for image in images}
     if len(channels) != 1 or None in channels:
         raise ValueError(f"images must all be (C, H, W) with one C, got {[tuple(i.shape) for i in images]}")
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    height, width = extent or (max(image.shape[axis] for image in images) for axis in (1, 2))
     canvas = images[0].new_zeros(len(images), channels.pop(), height, width)
     for place, image in zip(canvas, images):
         place[:, : image.shape[1], : image.shape[2]] = image
@@ -81,6 +86,29 @@ def inside(sizes: Tensor, height: int, width: int) -> Tensor:
     rows = torch.arange(height, device=sizes.device)[:, None] < sizes[:, 0, None, None]
     columns = torch.arange(width, device=sizes.device) < sizes[:, 1, None, None]
     return (rows & columns)[:, None]
+
+
+def shares(sizes: Tensor, like: Tensor, border: int, height: int, width: int) -> Tensor:
+    """What pixels count for, so that a mean over images of these sizes is one over images of sizes `like`, both (N, 2).
+
+    Float (N, 1, height, width), zero beyond each image; all 1 in one of its own size. A row or column within `border`
+    pixels of an edge counts as one, as it does there; those between share what lies between there. In images without
+    anything between, all count alike.
+    """
+    rows, columns = (
+        _shares(sizes[:, axis, None], like[:, axis, None], border, length)
+        for axis, length in enumerate((height, width))
+    )
+    return (rows[:, :, None] * columns[:, None])[:, None]
+
+
+def _shares(size: Tensor, like: Tensor, border: int, length: int) -> Tensor:
+    """`shares` along one axis: sizes and likes (N, 1) -> (N, length)."""
+    position = torch.arange(length, device=size.device)
+    from_edge = torch.minimum(position, size - 1 - position)
+    between = ((size > 2 * border) & (like > 2 * border)).long() * 2 * border
+    share = (like - between) / (size - between)
+    return torch.where(from_edge < 0, 0, torch.where((from_edge < border) & (between > 0), 1, share))
 
 
 def _aligned(old: Tensor, new: Tensor, new_extent: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hyperconv.data.ahead import Ahead
 from hyperconv.data.augment import augmented
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import resize
@@ -18,6 +19,7 @@ from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import on_canvas, white
 from hyperconv.gan.presets import Config
+from hyperconv.gan.ranks import ALONE, Ranks
 
 Template = Generator | GrowingGenerator
 FEW = 4  # heights, and widths, of the canvases of one scale
@@ -41,11 +43,15 @@ class RoundNoise(NamedTuple):
 
 
 class Variants(NamedTuple):
-    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, sizes (V, 2)."""
+    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, sizes (V, 2).
+
+    each (V,): what their errors are multiplied with.
+    """
 
     squares: Tensor
     images: Tensor
     sizes: Tensor
+    each: Tensor
 
 
 class StepInputs(NamedTuple):
@@ -61,6 +67,15 @@ class StepInputs(NamedTuple):
     variants: Variants | None
     each: Tensor  # (B,), what the photos' losses are multiplied with
     rate: Tensor  # (), learning rate
+
+
+class Loaded(NamedTuple):
+    """The photos of a step, as in StepInputs but where they waited; to_alter: squares that variants are made of."""
+
+    photos: Tensor
+    coarsest: Tensor | None
+    squares: Tensor | None
+    to_alter: Tensor | None
 
 
 def draw_noise(extents: list[tuple[int, int]], photos: int, generator: Template, source: torch.Generator,
@@ -119,42 +134,55 @@ def _givers(sides: Tensor) -> list[tuple[int, int]]:
 class Draws:
     """Draws the steps of one scale: step t from (seed, scale, t) alone.
 
-    Photos wait as one tensor per kind where the collection is: on the device, or in main memory, from which batches
-    are sent. contexts (N, ...): the generators', if they do not change at this scale. awake (N,): 1 for photos that
-    learn, 0 for those that do not, where each has parameters of its own.
+    Photos wait where the collection is, on the device, in main memory or on disk; from there they are read ahead.
+    contexts (N, ...): the generators', if they do not change at this scale. awake (N,): 1 for photos that
+    learn, 0 for those that do not, where each has parameters of its own. ranks: every process draws the same batch
+    and gets its rows of it.
     """
 
     def __init__(self, collection: Collection, config: Config, scale: int, generator: Template, amplitudes: Tensor,
-                 contexts: Tensor | None, awake: Tensor) -> None:
-        everyone = torch.arange(len(collection))
+                 contexts: Tensor | None, awake: Tensor, ranks: Ranks = ALONE) -> None:
         self.collection, self.config, self.scale, self.generator = collection, config, scale, generator
-        self.amplitudes, self.contexts, self.awake, self.device = amplitudes, contexts, awake, amplitudes.device
+        self.amplitudes, self.contexts, self.awake, self.ranks = amplitudes, contexts, awake, ranks
+        self.device = amplitudes.device
         self.canvases = Canvases(collection.sizes[:scale + 1])
-        self.photos = collection.batch(everyone, scale).images
-        self.coarsest = collection.batch(everyone, 0).images
+        self.photos, self.coarsest = collection.canvases(scale), collection.canvases(0)
+        self.load = Ahead(self._load, self.iterations) if collection.on_disk else self._load
         self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
-        config = self.config
-        indices = self._batch(step)
-        extents, here = self._extents(indices), send(indices, self.device)
+        config, rows = self.config, self.ranks.rows
+        batch = self._batch(step)
+        extents, indices = self._extents(batch), batch[rows]
+        here, loaded = send(indices, self.device), self.load(step)
         rate = config.learning_rate * (config.decay if step >= config.decay_at * self.iterations else 1.0)
         return StepInputs(
-            photos=self._canvas(self.photos, indices, extents[-1]),
-            coarsest=None if self.contexts is not None else self._canvas(self.coarsest, indices, extents[0]),
-            squares=None if config.alone else self._squares(indices),
+            photos=send(loaded.photos, self.device),
+            coarsest=None if loaded.coarsest is None else send(loaded.coarsest, self.device),
+            squares=None if loaded.squares is None else send(loaded.squares, self.device),
             contexts=None if self.contexts is None else self.contexts[here],
             sizes=self.sizes[here],
             amplitudes=self.amplitudes[here],
-            noise=tuple(self._noise(step, draw, indices, extents) for draw in range(config.draws)),
-            variants=self._variants(step) if config.variants and self.scale == 0 else None,
-            each=self.awake if config.alone else torch.full((len(indices),), 1 / len(indices), device=self.device),
+            noise=tuple(self._noise(step, draw, batch, extents).rows(rows) for draw in range(config.draws)),
+            variants=None if loaded.to_alter is None else self._variants(step, loaded.to_alter),
+            each=self.awake if config.alone else torch.full((len(indices),), 1 / len(batch), device=self.device),
             rate=torch.full((), rate, device=self.device),
         )
 
     @property
     def iterations(self) -> int:
         return self.config.iterations_at(self.scale)
+
+    def _load(self, step: int) -> Loaded:
+        """The photos of a step, from where they wait."""
+        config, batch = self.config, self._batch(step)
+        extents, indices = self._extents(batch), batch[self.ranks.rows]
+        return Loaded(
+            photos=self.photos(indices, extents[-1]),
+            coarsest=None if self.contexts is not None else self.coarsest(indices, extents[0]),
+            squares=None if config.alone else self._squares(indices),
+            to_alter=self._squares(self._chosen(step)) if config.variants and self.scale == 0 else None,
+        )
 
     def _batch(self, step: int) -> Tensor:
         """Photos that alone have parameters of their own: all of them; else some, at random."""
@@ -177,24 +205,24 @@ class Draws:
         drawn = draw_noise_alone(sizes, extents, self.generator, begin, config.critic_steps)
         if config.first_input == "noise":
             return drawn
-        photos = self._canvas(self.coarsest, indices, extents[0])
+        photos = send(self.coarsest(indices, extents[0]), self.device)
         return drawn._replace(z=augmented(photos, self.sizes[:, 0], config.first_input, partial(begin, "photo")))
 
-    def _canvas(self, photos: Tensor, indices: Tensor, extent: tuple[int, int]) -> Tensor:
-        taken = photos[:, :, :extent[0], :extent[1]][send(indices, photos.device)]
-        return send(taken.contiguous(), self.device)
-
     def _squares(self, indices: Tensor) -> Tensor:
-        return send(self.collection.embedding_inputs(indices, self.config.embedding_size), self.device)
+        return self.collection.embedding_inputs(indices, self.config.embedding_size)
 
-    def _variants(self, step: int) -> Variants:
-        source = seeded(self.device, self.config.seed, "altered", step)
+    def _chosen(self, step: int) -> Tensor:
+        """The photos that a step alters (V,)."""
         choice = seeded("cpu", self.config.seed, "variants", step)
-        chosen = torch.randint(len(self.collection), (self.config.variants,), generator=choice)
-        squares = variants(self._squares(chosen), source)
-        size = self.sizes[send(chosen[:1], self.device), 0]
+        return torch.randint(len(self.collection), (self.config.variants,), generator=choice)
+
+    def _variants(self, step: int, photos: Tensor) -> Variants:
+        chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", step)
+        squares = variants(send(photos, self.device), source)[self.ranks.rows]
         height, width = self.collection.sizes[0][chosen[0]].tolist()
-        return Variants(squares, resize(squares, (height, width)), size.expand(len(chosen), -1))
+        sizes = self.sizes[send(chosen[:1], self.device), 0].expand(len(squares), -1)
+        each = torch.full((len(squares),), 1 / len(chosen), device=self.device)
+        return Variants(squares, resize(squares, (height, width)), sizes, each)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

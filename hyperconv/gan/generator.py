@@ -48,7 +48,7 @@ class Generator:
 
     def first(self, z: Tensor, at: Grid, weights: WeightSet) -> Tensor:
         """The coarsest image from noise z (N, C, H, W)."""
-        return self.stack()(F.pad(at.keep(z), [self.margin] * 4), weights, at.sizes)
+        return self.stack()(F.pad(at.keep(z), [self.margin] * 4), weights, at.sizes, at.trained)
 
     def next(self, below: Tensor, old: Grid, new: Grid, noise: Tensor | None, weights: WeightSet, scale: int) -> Tensor:
         """The image of a scale from that of the scale below.
@@ -61,7 +61,7 @@ class Generator:
         if noise is not None:
             noise = noise if self.noise_margin else new.keep(noise)
             noisy = noisy + F.pad(noise, [self.margin - self.noise_margin] * 4)
-        return self.stack(scale)(noisy, weights, new.sizes) + enlarged
+        return self.stack(scale)(noisy, weights, new.sizes, new.trained) + enlarged
 
     def enlarge(self, below: Tensor, old: Grid, new: Grid) -> Tensor:
         """What a scale starts from: the image below in its size, zero beyond it."""

@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from hyperconv.gan.ranks import ALONE, Ranks
+
 Inputs = TypeVar("Inputs", bound=tuple)
 Compute = Callable[[Inputs], Tensor]
 
@@ -118,8 +120,10 @@ class Graphed:
             return None
 
 
-def graphed(compute: Compute, device: torch.device) -> Graphed:
-    """`compute` with CUDA graphs on a GPU, and as it is elsewhere."""
+def graphed(compute: Compute, device: torch.device, ranks: Ranks = ALONE) -> Graphed:
+    """`compute` with CUDA graphs on a GPU, and as it is elsewhere, or where it exchanges gradients with other processes."""
     if device.type != "cuda":
         return Graphed(compute, None, f"there are no CUDA graphs on {device.type}")
+    if ranks.count > 1:
+        return Graphed(compute, None, f"{ranks.count} processes add up their gradients in every step")
     return Graphed(compute, CudaRecorder(device))

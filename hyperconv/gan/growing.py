@@ -52,13 +52,13 @@ class GrowingGenerator:
         layouts = (self.head.layout, self.body.layout)
         flats = weights.flat.split([layout.size for layout in layouts], dim=1)
         head, body = (WeightSet(layout, flat) for layout, flat in zip(layouts, flats))
-        features = self.head(F.pad(at.keep(z), [1] * 4), head, at.sizes)
+        features = self.head(F.pad(at.keep(z), [1] * 4), head, at.sizes, at.trained)
         if self.noisy_borders:
             around, missing = at.grown(2), self.body.margin - 1
             features = canvas.resample(features, at.sizes, around.sizes, around.extent, self.resampling)
         else:
             features, missing = at.keep(features), self.body.margin
-        return self.body(F.pad(features, [missing] * 4), body, at.sizes)
+        return self.body(F.pad(features, [missing] * 4), body, at.sizes, at.trained)
 
     def next(self, below: Tensor, old: Grid, new: Grid, noise: Tensor | None, weights: WeightSet, scale: int) -> Tensor:
         """The features of a scale from those of the scale below.
@@ -72,7 +72,7 @@ class GrowingGenerator:
             noisy = noisy if noise is None else noisy + noise
         else:
             noisy = F.pad(enlarged if noise is None else enlarged + new.keep(noise), [margin] * 4)
-        return self.body(noisy, weights, new.sizes) + enlarged
+        return self.body(noisy, weights, new.sizes, new.trained) + enlarged
 
     def enlarge(self, below: Tensor, old: Grid, new: Grid) -> Tensor:
         return canvas.resample(below, old.sizes, new.sizes, new.extent, self.resampling)

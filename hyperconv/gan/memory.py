@@ -48,30 +48,28 @@ def _layer_bytes(config: Config, height: int, width: int) -> int:
     return hidden * height * width * (4 if config.norm != "none" else generated_dtype(config.precision).itemsize)
 
 
-def batch_bytes(config: Config, system: System) -> int:
+def batch_bytes(config: Config, system: System, photos: int) -> int:
     """What every photo of a batch needs during a whole step: generated weights and embeddings."""
     if config.alone:
         return 0
     weights = 4 * 3 * 4 * system.generator_template.layout(0).size
-    return config.batch_size * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
+    return photos * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
 
 
-def fits_of(system: System, collection: Collection, free: int | None, where: str) -> list[Fit]:
-    """How every scale is to train in `free` bytes (None: unknown).
+def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str) -> list[Fit]:
+    """How every scale is to train on `photos` photos a step in `free` bytes (None: unknown).
 
     The whole batch at a time where that fits, else a half, a quarter ..., and where not even one photo does, that one
     with its activations computed again on the way back; the gradients are the same. InputError where that is too much
     still, before anything is allocated for it.
     """
-    config = system.config
-    photos = len(collection) if config.alone else min(config.batch_size, len(collection))
     return [_fit(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
-            for scale in range(config.scale_count)]
+            for scale in range(system.config.scale_count)]
 
 
 def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str) -> Fit:
     config = system.config
-    fixed = parameter_bytes(system, scale) + batch_bytes(config, system)
+    fixed = parameter_bytes(system, scale) + batch_bytes(config, system, photos)
     each, least = (photo_bytes(config, system.channels, *size, recompute) for recompute in (False, True))
     while photos > 1 and free is not None and fixed + photos * each > SHARE * free:
         photos = -(-photos // 2)
@@ -112,9 +110,17 @@ def peak_bytes(device: torch.device) -> int | None:
 
 def fits(collection: Collection, device: torch.device) -> bool:
     """Whether all photos may wait on the device: their pyramids, one scale once more, and what embeddings see."""
+    if collection.on_disk:
+        return False
     areas = [int(sizes.prod(dim=1).sum()) for sizes in collection.sizes]
     free = free_bytes(device)
     return free is None or 4 * collection.channels * (sum(areas) + 2 * areas[-1]) < RESIDENT * free
+
+
+def holds(path: Path) -> bool:
+    """Whether main memory has room for a file of photos, and for as much again that is made of them."""
+    free = free_bytes(torch.device("cpu"))
+    return free is None or path.stat().st_size < RESIDENT * free
 
 
 def gigabytes(count: int) -> str:

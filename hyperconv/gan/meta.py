@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hyperconv.data.collection import Collection
-from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import StepInputs
 from hyperconv.gan.first_guess import guess
-from hyperconv.gan.generator import Generator
+from hyperconv.gan.nets import critic_template, generator_template
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
@@ -123,10 +122,8 @@ class MetaGAN(nn.Module):
         super().__init__()
         self.config = config
         self.channels = channels
-        self.generator_template = Generator(channels, config.hidden, depth=config.depth,
-                                            negative_slope=config.negative_slope)
-        self.discriminator_template = Discriminator(channels, config.hidden, depth=config.depth,
-                                                    negative_slope=config.negative_slope)
+        self.generator_template = generator_template(config, channels)
+        self.discriminator_template = critic_template(config, channels, 0)
         stack = self.generator_template.stack()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -45,7 +45,8 @@ class PhotoModel:
     fixed: per scale what reconstructs the photos: for the coarsest (B, C, H, W), its input; above, noise
     (B, C, H, W) or None. Each photo takes the top-left corner. Images live on canvases (hyperconv.data.canvas); with
     R draws of each photo a canvas has N = B R rows, draw r of photo b at b R + r. extents: height and width of the
-    canvas at each scale; None: as large as the largest image, which reads the sizes on the host.
+    canvas at each scale; None: as large as the largest image, which reads the sizes on the host. trained: what sizes
+    were in training, if they are others now.
 
     Noise is a function of a shape (N, C, H, W) and a scale: standard normal, or None for none.
     """
@@ -57,6 +58,7 @@ class PhotoModel:
     fixed: list[Tensor | None]
     extents: list[tuple[int, int]] | None = None
     tail: WeightSet | None = None
+    trained: list[Tensor] | None = None
 
     @property
     def batch(self) -> int:
@@ -76,8 +78,9 @@ class PhotoModel:
 
     def grid(self, scale: int, rows: int | None = None) -> Grid:
         """Where the images of `rows` rows (default: one of each photo) lie at `scale`."""
-        sizes = self.sizes[scale].repeat_interleave((rows or self.batch) // self.batch, dim=0)
-        return Grid(sizes, self.extent(scale))
+        times = (rows or self.batch) // self.batch
+        trained = None if self.trained is None else self.trained[scale].repeat_interleave(times, dim=0)
+        return Grid(self.sizes[scale].repeat_interleave(times, dim=0), self.extent(scale), trained)
 
     def begin(self, z: Tensor) -> Carried:
         """The coarsest scale on its input (N, C, H, W): noise, or where features are carried also images."""
@@ -165,7 +168,7 @@ class PhotoModel:
 
     def resized(self, sizes: list[Tensor]) -> PhotoModel:
         """The same models asked for images of other sizes."""
-        return replace(self, sizes=sizes, extents=None)
+        return replace(self, sizes=sizes, extents=None, trained=self.trained or self.sizes)
 
     def select(self, index: int) -> PhotoModel:
         """The model of one photo."""
@@ -175,4 +178,5 @@ class PhotoModel:
         """The models of some of the photos, on canvases as large as before, or on smaller ones."""
         return replace(self, weights=[w.select(rows) for w in self.weights], amplitudes=self.amplitudes[rows],
                        sizes=[s[rows] for s in self.sizes], fixed=[None if f is None else f[rows] for f in self.fixed],
-                       tail=None if self.tail is None else self.tail.select(rows), extents=extents or self.extents)
+                       tail=None if self.tail is None else self.tail.select(rows), extents=extents or self.extents,
+                       trained=None if self.trained is None else [t[rows] for t in self.trained])

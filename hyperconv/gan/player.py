@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import Config
+from hyperconv.gan.ranks import ALONE, Ranks
 
 
 class Group(NamedTuple):
@@ -19,10 +20,13 @@ class Group(NamedTuple):
 
 
 class Player:
-    """Parameters with an Adam of their own, whose learning rates are tensors: a step reads nothing on the host."""
+    """Parameters with an Adam of their own, whose learning rates are tensors: a step reads nothing on the host.
 
-    def __init__(self, name: str, groups: list[Group], config: Config) -> None:
-        self.name, self.groups, self.clip = name, groups, config.clip
+    ranks: processes that have the same parameters; their gradients are added up before each update.
+    """
+
+    def __init__(self, name: str, groups: list[Group], config: Config, ranks: Ranks = ALONE) -> None:
+        self.name, self.groups, self.clip, self.ranks = name, groups, config.clip, ranks
         device = self.parameters[0].device
         parameters = [{"params": group.parameters, "lr": torch.zeros((), device=device)} for group in groups]
         self.adam = torch.optim.Adam(parameters, betas=config.betas, fused=True, capturable=device.type == "cuda")
@@ -37,8 +41,10 @@ class Player:
 
         The fused Adam divides them as it reads them, as it does for a loss scale: clipping costs no pass of its own.
         """
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        self.ranks.add_up(gradients)
         if self.clip is not None:
-            norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None], foreach=True)
+            norm = nn.utils.get_total_norm(gradients, foreach=True)
             self.adam.grad_scale = ((norm + 1e-6) / self.clip).clamp(min=1)
         for settings, group in zip(self.adam.param_groups, self.groups):
             torch.mul(rate, group.pace, out=settings["lr"])

@@ -16,7 +16,7 @@ from hyperconv.gan.settings import Settings
 class Config(Settings):
     """The defaults are the published settings of Meta Internal Learning on LSUN-50 (`--preset paper`)."""
 
-    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo
+    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
     max_size: int = 250  # long side of the finest scale, pixels
     min_size: int = 25  # side of the coarsest scale, pixels
     coarsest: str = "long side"  # or 'short side', and no photo is enlarged: what min_size is of
@@ -101,7 +101,7 @@ class Config(Settings):
 
 
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
-CHOICES = {"system": ("meta", "consingan", "singan"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
+CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
@@ -141,7 +141,7 @@ PRESETS = {
                                    first_input="harmonize", **EDITABLE),
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
-        "tiny": replace(CONSINGAN, **{**TINY, "scale_count": 4}),
+        "tiny": replace(CONSINGAN, **TINY, scale_count=4, norm="generator"),  # without, few steps learn colours alone
         "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY, "min_size": 30}, scale_count=3, steps="geometric",
                                   negative_slope=0.3, first_input="harmonize"),
         "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY}, scale_count=4, first_input="edit"),
@@ -152,6 +152,7 @@ PRESETS = {
         "paper-superres": replace(SINGAN, min_size=18, reconstruction_weight=100.0),
         "small": replace(SINGAN, scale_count=8, **SMALL),
         "tiny": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5),
+        "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
     "reptile": REPTILE,
 }

@@ -7,15 +7,16 @@ import os
 import shutil
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
 from hyperconv.data.domains import Domains
+from hyperconv.data.pyramid_store import PhotoIntake
+from hyperconv.data.tensor_file import TensorFile, write_tensors
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
+from hyperconv.gan import memory
 from hyperconv.gan.meta import MetaGAN
 from hyperconv.gan.presets import Config
 from hyperconv.gan.reptile.presets import ReptileConfig
@@ -35,7 +36,7 @@ class Run:
         self.config = config
 
     @classmethod
-    def create(cls, path: str | Path, config: Config | ReptileConfig, collection: Collection | Domains) -> Run:
+    def create(cls, path: str | Path, config: Config | ReptileConfig, photos: Collection | PhotoIntake | Domains) -> Run:
         """A new run in an absent or empty folder; raises InputError where files would be overwritten.
 
         The folder is filled under another name and then renamed, so it appears whole or not at all.
@@ -47,7 +48,7 @@ class Run:
         run = cls(path.with_name(f".{path.name}.{os.getpid()}.new"), config)
         try:
             (run.path / "samples").mkdir(parents=True)
-            collection.save(run.path / "photos.safetensors")
+            photos.save(run.path / "photos.safetensors")
             run.save_config()
             os.replace(run.path, path)
         except BaseException:
@@ -72,12 +73,18 @@ class Run:
             raise InputError(f"{file} cannot be used: {error}") from error
         return cls(path, config)
 
-    def collection(self) -> Collection:
-        """The photos the run was trained on, as they were then. InputError for a Reptile-GAN's, which has domains."""
+    def collection(self, on_disk: bool = False) -> Collection:
+        """The photos the run was trained on, as they were then; left on disk where memory has no room for them.
+
+        on_disk: left there in any case. Where every photo has parameters of its own, all are in every batch: they are
+        in memory. InputError for a Reptile-GAN's run, which has domains.
+        """
         if self.config.system == "reptile":
             raise InputError(f"{self.path} is a run of --system reptile, which knows domains, not single photos: use "
                              f"`hyperconv adapt {self.path} --shots FOLDER`, or a run of another system here")
-        return Collection.load(self.path / "photos.safetensors")
+        path = self.path / "photos.safetensors"
+        on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.holds(path)))
+        return Collection.load(path, on_disk)
 
     def domains(self) -> Domains:
         """The domains that a Reptile-GAN was trained on. InputError for a run of another system."""
@@ -88,20 +95,18 @@ class Run:
 
     def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
         """Write `name`.safetensors; `where` (scale, step) goes into its header."""
-        with replacing(self.path / f"{name}.safetensors") as file:
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, file,
-                      metadata={key: str(value) for key, value in where.items()})
+        write_tensors(self.path / f"{name}.safetensors", tensors, {key: str(value) for key, value in where.items()})
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """What `save` wrote; InputError if it is absent or not complete."""
+        """What `save` wrote; InputError if it is absent, or anything in it has changed."""
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise InputError(f"{path} is absent: the run has no checkpoint yet")
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-                return tensors, {key: int(value) for key, value in (file.metadata() or {}).items()}
-        except (safetensors.SafetensorError, ValueError, OSError) as error:
+            file = TensorFile(path)
+            return ({key: file.tensor(key) for key in sorted(file.names)},
+                    {key: int(value) for key, value in file.about.items()})
+        except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
     def has(self, name: str) -> bool:
@@ -111,8 +116,7 @@ class Run:
         """(scale, step) of the checkpoint that a resumed run starts from; None if there is none."""
         if not self.has("training_state"):
             return None
-        with safetensors.safe_open(self.path / "training_state.safetensors", framework="pt") as file:
-            where = file.metadata()
+        where = TensorFile(self.path / "training_state.safetensors").about
         return int(where["scale"]), int(where["step"])
 
     def log(self, record: dict) -> None:
@@ -126,13 +130,13 @@ class Run:
         if not path.is_file():
             return
         kept = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+                if (record["scale"], record["step"]) <= (scale, step):
+                    kept.append(line + "\n")
+            except (json.JSONDecodeError, KeyError, TypeError):
                 continue
-            if (record["scale"], record["step"]) <= (scale, step):
-                kept.append(line + "\n")
         with replacing(path) as file:
             file.write_text("".join(kept))
 

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hyperconv.data.collection import Collection
-from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import StepInputs
-from hyperconv.gan.generator import Generator
-from hyperconv.gan.growing import GrowingGenerator
+from hyperconv.gan.nets import critic_template, generator_template
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import on_canvas
 from hyperconv.gan.photo_model import PhotoModel
@@ -147,20 +145,3 @@ class SingleGANs(nn.Module):
     def _free(self, layout: WeightLayout, flat: Tensor) -> FreeWeights:
         """Every photo starts from the same weights (P,)."""
         return FreeWeights.from_weight_set(WeightSet(layout, flat.expand(self.photos, -1)))
-
-
-def generator_template(config: Config, channels: int) -> Generator | GrowingGenerator:
-    """What a configuration's generators look like."""
-    norm = config.norm != "none"
-    if config.system == "consingan":
-        return GrowingGenerator(channels, config.hidden, depth=config.depth - 2, negative_slope=config.negative_slope,
-                                norm=norm, noisy_borders=config.borders == "noise")
-    widths = [config.hidden_at(scale) for scale in range(config.scale_count)]
-    return Generator(channels, *widths, depth=config.depth, negative_slope=config.negative_slope, norm=norm,
-                     resampling="cubic", shared_noise=True, noise_on_padding=config.borders == "noise")
-
-
-def critic_template(config: Config, channels: int, scale: int) -> Discriminator:
-    """What a configuration's critics of a scale look like."""
-    return Discriminator(channels, config.hidden_at(scale), depth=config.depth, negative_slope=config.negative_slope,
-                         norm=config.norm == "both")

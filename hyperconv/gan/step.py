@@ -162,14 +162,14 @@ class Step:
         return inputs.photos[share.part.rows][:, :, :height, :width]
 
     def rebuild(self, altered: Variants) -> Tensor:
-        """Backpropagate the first scale's reconstruction error of altered photos; returns it."""
+        """Backpropagate the first scale's reconstruction error of altered photos; returns its mean over them."""
         contexts = self.system.generator.embed(altered.squares, altered.images)
         model = self.system.photo_model(contexts, [altered.sizes], altered.images.new_ones(len(altered.sizes), 1))
         model = replace(model, weights=[self.cast(weights) for weights in model.weights],
                         extents=[tuple(altered.images.shape[-2:])])
-        error = (model.reconstruct() - altered.images).square().mean()
-        (self.config.reconstruction_weight * error).backward()
-        return error.detach()
+        errors = (model.reconstruct() - altered.images).square().mean((1, 2, 3))
+        (altered.each * self.config.reconstruction_weight * errors).sum().backward()
+        return errors.detach().mean()
 
 
 def as_leaf(weights: WeightSet) -> WeightSet:

@@ -97,55 +97,68 @@ class ConvStack:
             parts.append(drawn.flatten())
         return torch.cat(parts)
 
-    def __call__(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None) -> Tensor:
+    def __call__(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
+                 ) -> Tensor:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
 
         Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
-        of each image, which a norm looks at; None: all of it. Without gradients and norm, an input of many pixels goes
-        through in bands of rows: memory for hidden channels stays bounded, the result is the same.
+        of each image, which a norm looks at; None: all of it. trained (N, 2): its size in training, if that was
+        another. What is around an image shows within `margin` pixels of its edges; to the norm this border stays as
+        large a part of the image as it was, or images would change their colours with their size. Without gradients
+        and norm, an input of many pixels goes through in bands of rows: memory for hidden channels stays bounded, the
+        result is the same.
         """
         if _recomputing and torch.is_grad_enabled():
             def again(input: Tensor, flat: Tensor) -> Tensor:
-                return self._apply(input, WeightSet(self.layout, flat), sizes)
+                return self._apply(input, WeightSet(self.layout, flat), sizes, trained)
 
             return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
         height, width = (side - 2 * self.margin for side in input.shape[-2:])
         rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
         if torch.is_grad_enabled() or self.norm or rows >= height:
-            return self._apply(input, weights, sizes)
+            return self._apply(input, weights, sizes, trained)
         bands = [input[:, :, top:min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
         return torch.cat([self._apply(band, weights, None) for band in bands], dim=2)
 
-    def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
+    def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None, trained: Tensor | None = None) -> Tensor:
         last = self.depth - 1
-        return self._layer(last, self.hidden(input, weights, sizes), weights, sizes).to(input.dtype)
+        return self._layer(last, self.hidden(input, weights, sizes, trained), weights, sizes, trained).to(input.dtype)
 
-    def hidden(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None) -> Tensor:
+    def hidden(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
+               ) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         layout = MEMORY_FORMATS.get(input.device.type, torch.contiguous_format)
         x = input.to(weights.flat.dtype).contiguous(memory_format=layout)
         for i in range(self.depth - 1):
-            x = self._layer(i, x, weights, sizes)
+            x = self._layer(i, x, weights, sizes, trained)
         return x
 
-    def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None) -> Tensor:
+    def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None, trained: Tensor | None) -> Tensor:
         weight = weights[f"{i}.weight"]
         if not self.normalises(i):
             return hyper_conv2d(x, weight, weights[f"{i}.bias"], activation=self.activations[i],
                                 negative_slope=self.negative_slope)
         x = hyper_conv2d(x, weight)
-        if sizes is not None:
-            sizes = sizes + (self.kernel_size - 1) * (self.depth - 1 - i)
-        return F.leaky_relu(normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes), self.negative_slope)
+        beyond = (self.kernel_size - 1) * (self.depth - 1 - i)  # what later layers will cut off
+        sizes, trained = (None if each is None else each + beyond for each in (sizes, trained))
+        shares = None if trained is None else canvas.shares(sizes, trained, self.margin, *x.shape[-2:])
+        x = normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes, shares)
+        return F.leaky_relu(x, self.negative_slope)
 
 
-def normalised(x: Tensor, gain: Tensor, shift: Tensor, sizes: Tensor | None = None) -> Tensor:
+def normalised(x: Tensor, gain: Tensor, shift: Tensor, sizes: Tensor | None = None, shares: Tensor | None = None
+               ) -> Tensor:
     """Every channel of (N, C, H, W) brought to mean 0 and variance 1 over its image, then times gain plus shift (B, C).
 
-    sizes (N, 2): what is valid of each image (None: all of it); the rest is scaled and shifted with it.
+    sizes (N, 2): what is valid of each image (None: all of it); the rest is scaled and shifted with it. shares
+    (N, 1, H, W): what each pixel counts for, if not all count alike; zero where it is not valid.
     """
     rows, values = x.shape[0] // gain.shape[0], x.float()
-    if sizes is None:
+    if shares is not None:
+        shares = shares / shares.sum(dim=(2, 3), keepdim=True)
+        mean = (values * shares).sum(dim=(2, 3), keepdim=True)
+        variance = ((values - mean).square() * shares).sum(dim=(2, 3), keepdim=True)
+    elif sizes is None:
         variance, mean = torch.var_mean(values, dim=(2, 3), correction=0, keepdim=True)
     else:
         valid, count = canvas.inside(sizes, *x.shape[-2:]), sizes.prod(dim=1).view(-1, 1, 1, 1)

@@ -20,6 +20,7 @@ from hyperconv.gan.parts import cut
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import arithmetic
+from hyperconv.gan.ranks import ALONE, Ranks
 from hyperconv.gan.run import Run, build_system, load_system, system_tensors
 from hyperconv.gan.step import Step
 
@@ -45,18 +46,21 @@ class Trainer:
     """Trains a system on a collection and keeps its run folder.
 
     Step t of scale s draws everything random from (seed, s, t), so a resumed run takes the very steps the
-    uninterrupted one would have taken.
+    uninterrupted one would have taken. ranks: processes that train it together (`check_ranks` says how many can), each
+    with the same arguments but for the device; all of them see the run's folder, rank 0 writes there.
     """
 
     headline = "reconstruction"  # the loss that says most
 
     def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
-                 checkpoint_every: int | None = None) -> None:
-        self.run, self.config, self.device = run, run.config, torch.device(device)
+                 checkpoint_every: int | None = None, ranks: Ranks = ALONE) -> None:
+        self.run, self.config, self.device, self.ranks = run, run.config, torch.device(device), ranks
+        self.photos = len(collection) if self.config.alone else min(self.config.batch_size, len(collection))
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
         self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        self.fits = memory.fits_of(outline, collection, memory.free_bytes(self.device), str(self.device))
+        self.fits = memory.fits_of(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
+                                   str(self.device))
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
@@ -65,15 +69,15 @@ class Trainer:
             self.system, self.amplitudes, tensors, where = load_system(run, collection, "training_state", device)
             self.awake = tensors.pop("awake").to(device)
             self.scale, self.step = where["scale"], where["step"]
-            run.forget_metrics_after(self.scale, self.step)
             self.begin_scale(tensors)
         else:
-            run.forget_metrics_after(0, 0)
             self.system = build_system(self.config, collection).to(device)
             self.system.prepare(self.collection)
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
             self.scale = self.step = 0
             self.begin_scale()
+        if ranks.leads:
+            run.forget_metrics_after(self.scale, self.step)
 
     @property
     def iterations(self) -> int:
@@ -116,21 +120,22 @@ class Trainer:
         self.compute = self.players = self.safeguard = None  # the last scale's graphs and optimizers make room
         memory.forget_peak(self.device)
         system.grow(self.scale + 1)
+        self.ranks.align(list(system.state_dict().values()))
         self.contexts = None if system.contexts_change(self.scale) else self.all_contexts()
-        self.players = [Player(name, groups, config) for name, groups in system.groups().items()]
+        self.players = [Player(name, groups, config, self.ranks) for name, groups in system.groups().items()]
         if resumed is None:
             self.amplitudes[:, self.scale] = self.measure_amplitudes()
+            self.ranks.align([self.amplitudes])
         else:
             for player in self.players:
                 player.restore(resumed)
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
-        photos = len(self.everyone) if config.alone else min(config.batch_size, len(self.everyone))
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
         at_a_time, recompute = self.fits[self.scale]
-        step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute)
-        self.names, self.compute = step.names, graphed(step, self.device)
+        step = Step(system, self.players, cut(self.ranks.share(self.photos), at_a_time, sizes, self.device), recompute)
+        self.names, self.compute = step.names, graphed(step, self.device, self.ranks)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
-                           self.contexts, self.awake)
+                           self.contexts, self.awake, self.ranks)
         self.logged = self.step, time.perf_counter()
 
     def take_step(self) -> dict[str, Tensor]:
@@ -180,7 +185,7 @@ class Trainer:
         table = torch.stack(list(losses.values()))
         remarks = self.safeguard.check(table) if self.safeguard else []
         means = table[:, self.awake > 0] if self.safeguard else table
-        values = dict(zip(losses, means.mean(dim=1).tolist()))
+        values = dict(zip(losses, self.over_all_ranks(means).tolist()))
         if not all(math.isfinite(value) and abs(value) < DIVERGED for value in values.values()):
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
                                    f"the last good checkpoint in {self.run.path} is kept; "
@@ -188,10 +193,17 @@ class Trainer:
         (before, then), now = self.logged, time.perf_counter()
         self.logged = self.step, now
         seconds = (now - then) / max(1, self.step - before)
-        self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
-                      "memory": memory.peak_bytes(self.device), **values,
-                      **({"diverged": remarks} if remarks else {})})
+        if self.ranks.leads:
+            self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
+                          "memory": memory.peak_bytes(self.device), **values,
+                          **({"diverged": remarks} if remarks else {})})
         return values, [f"scale {self.scale + 1}, step {self.step}: {remark}" for remark in remarks]
+
+    def over_all_ranks(self, losses: Tensor) -> Tensor:
+        """Losses (names, own rows) -> their means over the rows of all processes (names,)."""
+        sums = torch.cat([losses.sum(dim=1), losses.new_tensor([losses.shape[1]])])
+        self.ranks.add_up([sums])
+        return sums[:-1] / sums[-1]
 
     def save(self) -> None:
         """Write a checkpoint, unless the parameters are no longer finite."""
@@ -202,6 +214,8 @@ class Trainer:
         if bad:
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step}: {bad[0]} is not finite; "
                                    f"the last good checkpoint in {self.run.path} is kept")
+        if not self.ranks.leads:
+            return
         where = {"scale": self.scale, "step": self.step}
         generator, discriminator = (player.tensors() for player in self.players)
         self.run.save("training_state", {**tensors, **generator, **discriminator, "awake": self.awake}, where)

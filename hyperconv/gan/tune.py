@@ -1,12 +1,12 @@
-"""A few steps of ordinary training on one photo, started from the weights its hypernetwork gave it."""
+"""A few steps of ordinary training on one photo, started from what its hypernetwork gave it: weights or embedding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hyperconv.data import canvas
 from hyperconv.gan.discriminator import Discriminator
@@ -19,6 +19,7 @@ from hyperconv.nn.layout import WeightSet
 from hyperconv.nn.sources import FreeWeights
 
 LEARNING_RATE = 5e-4  # of free weights; what single-image GANs train with
+CONTEXT_RATE = 1e-2  # of a context, over the root of its mean square
 
 
 def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Sequence[Tensor], steps: int,
@@ -54,3 +55,32 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
                 canvas.mean(error, model.sizes[scale]).sum().backward()
             optimizer.step()
             yield scale * steps + step + 1, replace(model, weights=[s.weights().detach() for s in sources])
+
+
+def tune_context(context: Tensor, models: Callable[[Tensor], PhotoModel], critic: Discriminator,
+                 critic_weights: WeightSet, photos: Sequence[Tensor], steps: int, config: Config
+                 ) -> Iterator[tuple[int, PhotoModel]]:
+    """Train what the weights of one photo are generated from: `steps` steps of all scales together.
+
+    context (1, ...); models: the model that a context gives, with a graph to it. Every scale learns to reconstruct and
+    the finest one plays the whole game, against a critic with weights of its own. Yields as `tune`.
+    """
+    context, critic_source = nn.Parameter(context.detach().clone()), FreeWeights.from_weight_set(critic_weights)
+    rate = CONTEXT_RATE * context.detach().square().mean().sqrt().item()
+    optimizer = torch.optim.Adam([{"params": [context], "lr": rate}, {"params": [critic_source.flat]}],
+                                 lr=LEARNING_RATE, betas=config.betas, fused=True)
+    rules = Rules(config.penalty_weight, config.penalty_norm, config.reconstruction_weight)
+    each = photos[0].new_ones(1)
+    for step in range(steps):
+        optimizer.zero_grad(set_to_none=True)
+        model = models(context)
+        errors = [canvas.mean((model.reconstruct(stop=scale + 1) - photos[scale]).square(), model.sizes[scale])
+                  for scale in range(model.scales - 1)]
+        if errors:
+            (rules.reconstruction_weight * torch.stack(errors).sum()).backward()
+        source = seeded(photos[-1].device, config.seed, "tune", step)
+        noise = draw_noise([model.extent(scale) for scale in range(model.scales)], 1, model.generator, source)
+        play_together(models(context), critic, critic_source.weights(), photos[-1], noise, rules, each)
+        optimizer.step()
+        with torch.no_grad():
+            yield step + 1, models(context)

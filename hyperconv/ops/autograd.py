@@ -2,12 +2,13 @@
 
 Two properties keep a gradient penalty cheap. A mask carries no gradient (the sign of an activation is
 constant almost everywhere), so differentiating a backward pass does not run back through the forward one.
-And a gradient nobody will read is not computed: `needs_input_grad` says only that somebody could.
+And a gradient nobody will read is not computed: `needs_input_grad` says only that somebody could. (But a
+bias's is computed with its weight's, at little cost.)
 """
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +18,14 @@ from hyperconv.ops import backends, reference
 from hyperconv.ops.schema import LEAKY_RELU, TANH, operator, public
 
 _transforms_active = torch._C._are_functorch_transforms_active
-_derivatives: dict[str, type[torch.autograd.Function]] = {}
+_unwrap = torch._C._functorch.unwrap_if_dead
+_record: dict[str, Callable] = {}
+
+# How many arguments come first that are tensors, or None.
+_TENSORS = {
+    "conv2d": 3, "masked_conv2d": 4, "input_gradient": 3, "weight_gradient": 3, "bias_gradient": 2,
+    "parameter_gradients": 3,
+}  # fmt: skip
 
 
 def direct(name: str):
@@ -25,32 +33,36 @@ def direct(name: str):
 
     Each trip through the dispatcher costs as much as the smallest layers take to compute.
     """
-    op, implementation = operator(name), backends.implementation(name)
+    op, implementation, count = operator(name), backends.implementation(name), _TENSORS[name]
 
     def call(*args):
-        if torch.compiler.is_compiling() or not _plain(args):
+        tensors = args[:count]
+        if torch.compiler.is_compiling() or not _plain(tensors):
             return op(*args)
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return _derivatives[name].apply(*map(_not_a_leaf, args[:3]), *args[3:], None)
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*tensors):
+            return _record[name](args)
         return implementation(*args)
 
     return call
 
 
-def _plain(args: tuple) -> bool:
+def _plain(tensors: tuple) -> bool:
     """Whether no subclass, mode, transform, trace or autocast region would see a call of these tensors."""
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN_TYPES:
+            return False
+    first = tensors[0]
     return (
-        all(type(value) in _PLAIN_TYPES for value in args[:4])
+        (first.is_cpu or first.is_cuda)
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._is_any_autocast_enabled()
         and not _transforms_active()
         and forward_ad._current_level < 0
         and torch._C._get_tracing_state() is None
-        and args[0].device.type in ("cpu", "cuda")
     )
 
 
-_PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, type(None), int, tuple, list, torch.Size})
+_PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, type(None)})
 
 _masked_conv2d = direct("masked_conv2d")
 _input_gradient = direct("input_gradient")
@@ -97,9 +109,12 @@ def _wanted(ctx, index: int) -> bool:
 
 
 def _not_a_leaf(argument):
-    """A leaf as a view: asked whether `autograd.grad` wants a leaf, the engine raises an error, which is slow."""
-    if isinstance(argument, Tensor) and argument.requires_grad and argument.is_leaf:
-        return argument.view_as(argument)
+    """A leaf as an alias: asked whether `autograd.grad` wants a leaf, the engine raises an error, which is slow.
+
+    Indexed by `...`, because that is the one view whose derivative does nothing.
+    """
+    if argument is not None and argument.requires_grad and argument.is_leaf:
+        return argument[...]
     return argument
 
 
@@ -107,35 +122,19 @@ def _weight_wanted(ctx, index: int) -> bool:
     return not _WeightGradients.paused and _wanted(ctx, index)
 
 
-def _convolution_gradients(ctx, grad, input, weight, mask, negative_slope):
-    """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
-    geometry = (*ctx.geometry, negative_slope)
-    wants_weight, wants_bias = _weight_wanted(ctx, 1), _weight_wanted(ctx, 2)
-    by_input = by_weight = by_bias = None
-    if _wanted(ctx, 0):
-        by_input = _input_gradient(grad, weight, mask, ctx.input_size, *geometry)
-    if wants_weight:
-        arguments = (grad, input, mask, ctx.weight_sets, ctx.kernel_size, *geometry)
-        if wants_bias:
-            by_weight, by_bias = _parameter_gradients(*arguments)
-        else:
-            by_weight = _weight_gradient(*arguments)
-    elif wants_bias:
-        by_bias = _bias_gradient(grad, mask, ctx.weight_sets, negative_slope)
-    return by_input, by_weight, by_bias
+def _remember(ctx, first, second, geometry) -> tuple[Tensor | None, Tensor | None]:
+    """Keep shapes and settings; of two factors, return those to save: each is read by the gradient of the other."""
+    ctx.shapes, ctx.geometry = (first.shape, second.shape), geometry
+    wants_first, wants_second, *_ = ctx.needs_input_grad
+    return first if wants_second else None, second if wants_first else None
 
 
-def _remember_convolution(ctx, input, weight, geometry) -> tuple[Tensor | None, Tensor | None]:
-    ctx.geometry = geometry
-    ctx.input_size, ctx.weight_sets, ctx.kernel_size = input.shape[2:], weight.shape[0], weight.shape[3:]
-    return (input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
-
-
-def _setup_conv2d(ctx, args, output):
-    input, weight, _, *geometry, ctx.activation, slope = args
-    ctx.negative_slope = slope if ctx.activation == LEAKY_RELU else 0.0
-    saved = _remember_convolution(ctx, input, weight, geometry)
-    ctx.save_for_backward(*saved, output if ctx.activation else None)
+def _setup_conv2d(ctx, tensors, settings, output):
+    input, weight, _ = tensors
+    *geometry, ctx.activation, slope = settings
+    slope = slope if ctx.activation == LEAKY_RELU else 0.0
+    factors = _remember(ctx, input, weight, (*geometry, slope))
+    ctx.save_for_backward(*factors, output if ctx.activation else None)
 
 
 def _backward_conv2d(ctx, grad):
@@ -145,57 +144,80 @@ def _backward_conv2d(ctx, grad):
         grad = torch.ops.aten.tanh_backward(grad, output)
     elif ctx.activation:
         mask = output.detach()
-    return _convolution_gradients(ctx, grad, input, weight, mask, ctx.negative_slope)
+    return _convolution_gradients(ctx, grad, input, weight, mask)
 
 
-def _setup_masked_conv2d(ctx, args, output):
-    input, weight, _, mask, *geometry, ctx.negative_slope = args
-    ctx.save_for_backward(*_remember_convolution(ctx, input, weight, geometry), mask)
+def _setup_masked_conv2d(ctx, tensors, geometry, output):
+    input, weight, _, mask = tensors
+    ctx.save_for_backward(*_remember(ctx, input, weight, geometry), mask)
 
 
 def _backward_masked_conv2d(ctx, grad):
-    input, weight, mask = ctx.saved_tensors
-    return _convolution_gradients(ctx, grad, input, weight, mask, ctx.negative_slope)
+    return _convolution_gradients(ctx, grad, *ctx.saved_tensors)
 
 
-def _setup_input_gradient(ctx, args, output):
-    grad, weight, mask, _, *ctx.geometry, ctx.negative_slope = args
-    ctx.weight_sets, ctx.kernel_size = weight.shape[0], weight.shape[3:]
-    ctx.save_for_backward(
-        grad if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None, mask
-    )
+def _convolution_gradients(ctx, grad, input, weight, mask):
+    """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
+    needs_bias = ctx.needs_input_grad[2]
+    wants_input, wants_weight = _wanted(ctx, 0), _weight_wanted(ctx, 1)
+    all_read = wants_input and wants_weight and needs_bias
+    if all_read and not torch.is_grad_enabled() and _plain((grad, input, weight, mask)):
+        at_once = backends.gradients_at_once(grad, input, weight, mask, *ctx.geometry)
+        if at_once is not None:
+            return at_once
+
+    (_, _, *input_size), (weight_sets, _, _, *kernel_size) = ctx.shapes
+    by_input = by_weight = by_bias = None
+    if wants_input:
+        by_input = _input_gradient(grad, weight, mask, input_size, *ctx.geometry)
+    if wants_weight:
+        arguments = (grad, input, mask, weight_sets, kernel_size, *ctx.geometry)
+        if needs_bias:  # whoever reads the weight's reads the bias's, which comes with it at little cost
+            by_weight, by_bias = _parameter_gradients(*arguments)
+        else:
+            by_weight = _weight_gradient(*arguments)
+    elif _weight_wanted(ctx, 2):
+        by_bias = _bias_gradient(grad, mask, weight_sets, ctx.geometry[-1])
+    return by_input, by_weight, by_bias
+
+
+def _setup_input_gradient(ctx, tensors, settings, output):
+    grad, weight, mask = tensors
+    _, *geometry = settings
+    ctx.save_for_backward(*_remember(ctx, grad, weight, geometry), mask)
 
 
 def _backward_input_gradient(ctx, cotangent):
     grad, weight, mask = ctx.saved_tensors
-    geometry = (*ctx.geometry, ctx.negative_slope)
-    return (
-        _masked_conv2d(cotangent, weight, None, mask, *geometry) if _wanted(ctx, 0) else None,
-        _weight_gradient(grad, cotangent, mask, ctx.weight_sets, ctx.kernel_size, *geometry)
-        if _weight_wanted(ctx, 1)
-        else None,
-    )
+    by_grad = by_weight = None
+    if _wanted(ctx, 0):
+        by_grad = _masked_conv2d(cotangent, weight, None, mask, *ctx.geometry)
+    if _weight_wanted(ctx, 1):
+        weight_sets, _, _, *kernel_size = ctx.shapes[1]
+        by_weight = _weight_gradient(grad, cotangent, mask, weight_sets, kernel_size, *ctx.geometry)
+    return by_grad, by_weight
 
 
-def _setup_weight_gradient(ctx, args, output):
-    grad, input, mask, _, _, *ctx.geometry, ctx.negative_slope = args
-    ctx.input_size = input.shape[2:]
-    ctx.save_for_backward(
-        grad if ctx.needs_input_grad[1] else None, input if ctx.needs_input_grad[0] else None, mask
-    )
+def _setup_weight_gradient(ctx, tensors, settings, output):
+    grad, input, mask = tensors
+    _, _, *geometry = settings
+    ctx.save_for_backward(*_remember(ctx, grad, input, geometry), mask)
 
 
-def _backward_weight_gradient(ctx, cotangent):
+def _backward_weight_gradient(ctx, cotangent, bias_cotangent=None):
+    """Of a gradient by weight, and by bias where there is a second output."""
     grad, input, mask = ctx.saved_tensors
-    geometry = (*ctx.geometry, ctx.negative_slope)
-    return (
-        _masked_conv2d(input, cotangent, None, mask, *geometry) if _wanted(ctx, 0) else None,
-        _input_gradient(grad, cotangent, mask, ctx.input_size, *geometry) if _wanted(ctx, 1) else None,
-    )
+    by_grad = by_input = None
+    if _wanted(ctx, 0):
+        by_grad = _masked_conv2d(input, cotangent, bias_cotangent, mask, *ctx.geometry)
+    if _wanted(ctx, 1):
+        by_input = _input_gradient(grad, cotangent, mask, ctx.shapes[1][2:], *ctx.geometry)
+    return by_grad, by_input
 
 
-def _setup_bias_gradient(ctx, args, output):
-    grad, mask, _, ctx.negative_slope = args
+def _setup_bias_gradient(ctx, tensors, settings, output):
+    grad, mask = tensors
+    _, ctx.negative_slope = settings
     ctx.grad_shape = grad.shape
     ctx.save_for_backward(mask)
 
@@ -212,27 +234,16 @@ def _masked_bias(bias: Tensor, shape: torch.Size, mask: Tensor | None, negative_
     return reference.apply_mask(spread.reshape(shape), mask, negative_slope)
 
 
-def _setup_parameter_gradients(ctx, args, outputs):
-    _setup_weight_gradient(ctx, args, outputs)
-    ctx.grad_shape = args[0].shape
-
-
 def _backward_parameter_gradients(ctx, weight_cotangent, bias_cotangent):
-    if bias_cotangent is None:
-        return _backward_weight_gradient(ctx, weight_cotangent)
-    grad, input, mask = ctx.saved_tensors
-    if weight_cotangent is None:
-        wanted = _wanted(ctx, 0)
-        return (_masked_bias(bias_cotangent, ctx.grad_shape, mask, ctx.negative_slope) if wanted else None,)
-    geometry = (*ctx.geometry, ctx.negative_slope)
-    return (
-        _masked_conv2d(input, weight_cotangent, bias_cotangent, mask, *geometry) if _wanted(ctx, 0) else None,
-        _input_gradient(grad, weight_cotangent, mask, ctx.input_size, *geometry) if _wanted(ctx, 1) else None,
-    )
+    if weight_cotangent is not None:
+        return _backward_weight_gradient(ctx, weight_cotangent, bias_cotangent)
+    mask = ctx.saved_tensors[2]
+    wanted = _wanted(ctx, 0)
+    return (_masked_bias(bias_cotangent, ctx.shapes[0], mask, ctx.geometry[-1]) if wanted else None,)
 
 
 def _autograd_kernel(name: str, setup, backward):
-    """The operator's kernel for the Autograd key: `setup(ctx, args, output)`, `backward(ctx, *grads)`.
+    """The operator's kernel for the Autograd key: `setup(ctx, tensors, settings, output)`, `backward(ctx, *grads)`.
 
     Its derivative takes the keys of the dispatch that is left to do, or None where that is the kernel's call alone.
 
@@ -241,10 +252,10 @@ def _autograd_kernel(name: str, setup, backward):
     fail. Here both go to the reference, which PyTorch differentiates in every way it can.
     """
     op, composite, implementation = operator(name), getattr(reference, name), backends.implementation(name)
+    count = _TENSORS[name]
+    nothing = (None,) * (count + 2)
 
-    def compute(args, keyset):
-        if keyset is None:
-            return implementation(*args)
+    def below_autograd(args, keyset):
         remaining = keyset & torch._C._after_autograd_keyset
         with torch._C._AutoDispatchBelowAutograd():
             # With nothing else in between, the call itself, without another trip through the dispatcher.
@@ -252,27 +263,36 @@ def _autograd_kernel(name: str, setup, backward):
 
     class Derivative(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, *args_and_keyset):
-            *args, keyset = args_and_keyset
-            output = compute(args, keyset)
+        def forward(ctx, *tensors_args_keyset):
+            *tensors, args, keyset = tensors_args_keyset
+            output = implementation(*args) if keyset is None else below_autograd(args, keyset)
             ctx.set_materialize_grads(False)
-            setup(ctx, args, output)
+            setup(ctx, tensors, args[count:], output)
             return output
 
         @staticmethod
         def backward(ctx, *cotangents):
-            grads = backward(ctx, *cotangents) if any(c is not None for c in cotangents) else ()
-            return (*grads, *(None,) * (len(ctx.needs_input_grad) - len(grads)))
+            if cotangents[0] is None is cotangents[-1]:
+                return nothing
+            grads = backward(ctx, *cotangents)
+            return (*grads, *nothing[len(grads) :])
+
+    # `Derivative.apply` without its part in Python, which serves transforms of torch.func; those never come here.
+    apply = super(torch.autograd.Function, Derivative).apply
+
+    def record(args, keyset=None):
+        first, second, *others = [tensor if tensor is None else _unwrap(tensor) for tensor in args[:count]]
+        return apply(_not_a_leaf(first), _not_a_leaf(second), *others, args, keyset)
 
     def kernel(keyset, *args):
         if forward_ad._current_level >= 0 or _transforms_active():
             return composite(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return Derivative.apply(*map(_not_a_leaf, args[:3]), *args[3:], keyset)
-        return compute(args, keyset)
+            return record(args, keyset)
+        return below_autograd(args, keyset)
 
     Derivative.__name__ = Derivative.__qualname__ = f"hyperconv_{name}"
-    _derivatives[name] = Derivative
+    _record[name] = record
     return kernel
 
 
@@ -282,7 +302,7 @@ _FORMULAS = {
     "input_gradient": (_setup_input_gradient, _backward_input_gradient),
     "weight_gradient": (_setup_weight_gradient, _backward_weight_gradient),
     "bias_gradient": (_setup_bias_gradient, _backward_bias_gradient),
-    "parameter_gradients": (_setup_parameter_gradients, _backward_parameter_gradients),
+    "parameter_gradients": (_setup_weight_gradient, _backward_parameter_gradients),
 }
 for _name, _formula in _FORMULAS.items():
     public.impl(_name, _autograd_kernel(_name, *_formula), "Autograd", with_keyset=True)

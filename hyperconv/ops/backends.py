@@ -18,7 +18,7 @@ from hyperconv import kernels
 from hyperconv.kernels.configurations import Layer
 from hyperconv.ops import ledger, native, reference, results, trust
 from hyperconv.ops.classes import layer_of, shape_of
-from hyperconv.ops.schema import OPERATIONS, public
+from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
 from hyperconv.ops.triton_status import triton_status
 
 NAMES = ("native", "triton", "reference")
@@ -201,9 +201,10 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
 def cpu_choice(operation: str, args: tuple) -> str:
     """The measured rule where native runs: 'native' or 'reference'.
 
-    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch.
-    It also has faster bfloat16 products on processors with AMX, until the image leaves their cache, and reads float16
-    masks in whole vectors.
+    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch,
+    which also reads float16 masks in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
+    native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
+    `results.FASTEST_ON_AMX` says so.
     """
     dtype = args[0].dtype
     if dtype in _NATIVE_ON_CPU:
@@ -211,6 +212,8 @@ def cpu_choice(operation: str, args: tuple) -> str:
     channels_in, channels_out, size = _call_shape(operation, args)
     wide, small = min(channels_in, channels_out) >= 16, size[0] * size[1] < 96 * 96
     if dtype == torch.bfloat16 and wide and _has_amx():
+        if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
+            return measured
         return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
     if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
         return "reference"
@@ -224,21 +227,26 @@ _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 
 def _suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels."""
-    if operation == "bias_gradient" or args[0].dtype == torch.float64:
+    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels (there from 16 channels on)."""
+    if operation == "bias_gradient":
         return True
-    stride, _, dilation, groups = args[-6:-2] if operation == "conv2d" else args[-5:-1]
+    groups = args[-3] if operation == "conv2d" else args[-2]
     if operation in _WEIGHT_GRADIENTS:
-        channels, kernel = (args[0].shape[1] // groups, args[1].shape[1] // groups), args[4]
+        channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
     else:
-        shape = args[1].shape
-        channels, kernel = (shape[1] // groups, shape[2]), shape[3:]
-    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
-    winograd = tuple(kernel) == (3, 3) and tuple(stride) == (1, 1) and tuple(dilation) == (1, 1)
-    least = _WIDE_OVER_FEW_PIXELS if few_pixels and not winograd else _WIDE
-    if min(channels) < least or kernel[0] * kernel[1] == 1:
+        _, channels_out, channels, *kernel = args[1].shape
+    narrowest = min(channels, channels_out // groups)
+    if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
         return True
-    return winograd and not few_pixels
+    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
+    if narrowest < _WIDE and not few_pixels:
+        return True
+    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    if height * width == 1:
+        return True
+    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
+        return False
+    return narrowest < _WIDE or not few_pixels
 
 
 @functools.cache
@@ -250,6 +258,12 @@ def _native_by_default() -> bool:
 def _has_amx() -> bool:
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return supported is not None and supported()
+
+
+def _measured_on_amx(operation: str, args: tuple) -> str | None:
+    if native.instruction_set()[0] != "amx":
+        return None
+    return results.FASTEST_ON_AMX.get((operation, str(layer_of("bfloat16", shape_of(operation, args)))))
 
 
 def _call_shape(operation: str, args: tuple) -> tuple[int, int, tuple[int, int]]:
@@ -284,11 +298,10 @@ def _log(operation: str, device_type: str, name: str) -> None:
 
 def implementation(operation: str):
     """The operator as it runs below autograd: the chosen backend's function."""
-    on_cpu = getattr(torch.ops.hyperconv_native, operation).default
+    on_cpu = native.quick(operation)
 
     def run(*args):
-        simple = not _open and args[0].dtype in _NATIVE_ON_CPU and args[0].is_cpu and _native_by_default()
-        if simple and _suits_native(operation, args):
+        if _simple(args[0]) and _suits_native(operation, args):
             return on_cpu(*args)  # what `choose` would say, at a fraction of the cost of the smallest layers
         try:
             return getattr(choose(operation, *args), operation)(*args)
@@ -298,6 +311,28 @@ def implementation(operation: str):
         return getattr(choose(operation, *args), operation)(*args)
 
     return run
+
+
+def _simple(tensor: torch.Tensor) -> bool:
+    """Whether native computes what `_suits_native` says of it: on a CPU, where nobody asked for another backend."""
+    return tensor.is_cpu and not _open and tensor.dtype in _NATIVE_ON_CPU and _native_by_default()
+
+
+_on_cpu_at_once = native.quick(AT_ONCE)
+
+
+def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """What `input_gradient` and `parameter_gradients` give, by one call where native's kernels would compute both.
+
+    Half of the time of the smallest layers' backward pass is that of calling. None where it has to be two.
+    """
+    if not _simple(grad):
+        return None
+    by_input = (grad, weight, mask, input.shape[2:], *geometry)
+    by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
+    if _suits_native("input_gradient", by_input) and _suits_native("parameter_gradients", by_weight):
+        return _on_cpu_at_once(grad, input, weight, mask, *geometry)
+    return None
 
 
 for _name in OPERATIONS:

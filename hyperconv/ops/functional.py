@@ -53,12 +53,15 @@ def hyper_conv2d(
     if weight.dim() == 4:
         options = {"activation": activation, "negative_slope": negative_slope}
         return _shared(input, weight, bias, stride, padding, dilation, groups, **options)
-    _check_tensors(input, weight, bias, groups)
+    shapes = input.shape, weight.shape
+    _check_shapes(*shapes, bias, groups)
+    _check_kinds(input, weight, bias)
     stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
     if isinstance(padding, str):
         input, padding = _named_padding(input, weight, stride, padding, dilation)
+        shapes = input.shape, weight.shape
     padding = _pair("padding", padding, 0)
-    _check_output(input, weight, stride, padding, dilation)
+    _check_output(*shapes, stride, padding, dilation)
     if activation == "leaky_relu" and negative_slope < 0:  # the sign of the output does not tell the input's
         output = _conv2d(input, weight, bias, stride, padding, dilation, groups, NONE, 0.0)
         return F.leaky_relu(output, negative_slope)
@@ -78,29 +81,34 @@ def _shared(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry, **opt
     return output if input.dim() == 4 else output.squeeze(0)
 
 
-def _check_tensors(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
-    if weight.dim() != 5:
+def _check_shapes(input: torch.Size, weight: torch.Size, bias: Tensor | None, groups: int) -> None:
+    if len(weight) != 5:
         raise ValueError(
-            f"weight must be (B, C_out, C_in/groups, kH, kW), or 4-D and shared by all, got {_shape(weight)}"
+            f"weight must be (B, C_out, C_in/groups, kH, kW), or 4-D and shared by all, got {tuple(weight)}"
         )
-    if input.dim() != 4:
-        raise ValueError(f"input must be (N, C_in, H, W) for a 5-D weight, got {_shape(input)}")
-    sets, channels_out, channels, _, _ = weight.shape
-    samples, channels_in, _, _ = input.shape
+    if len(input) != 4:
+        raise ValueError(f"input must be (N, C_in, H, W) for a 5-D weight, got {tuple(input)}")
+    sets, channels_out, channels, kernel_height, kernel_width = weight
+    samples, channels_in, _, _ = input
     if samples % sets if sets else samples:
         raise ValueError(f"input has N = {samples} samples, not a multiple of the weight's B = {sets} sets")
     if groups < 1 or channels_out % groups:
         raise ValueError(f"groups = {groups} does not divide C_in = {channels_in} and C_out = {channels_out}")
-    if channels * groups != channels_in or 0 in weight.shape[1:]:
+    if channels * groups != channels_in or not channels_out * channels * kernel_height * kernel_width:
         raise ValueError(
-            f"input {_shape(input)} and weight {_shape(weight)} do not fit: with groups = {groups} this "
+            f"input {tuple(input)} and weight {tuple(weight)} do not fit: with groups = {groups} this "
             f"weight takes {channels * groups} channels, the input has {channels_in}; only N and B may be 0"
         )
-    if bias is not None and bias.shape != weight.shape[:2]:
+    if bias is not None and bias.shape != (sets, channels_out):
         raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out}), got {_shape(bias)}")
-    _check_kind(input, "weight", weight)
-    if bias is not None:
-        _check_kind(input, "bias", bias)
+
+
+def _check_kinds(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """All on one device and of one dtype; what differs is looked at closely."""
+    device, dtype = input.device, input.dtype
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is not None and not (other.device == device and other.dtype is dtype and dtype in DTYPES):
+            _check_kind(input, name, other)
 
 
 def _check_kind(input: Tensor, name: str, other: Tensor) -> None:
@@ -138,9 +146,9 @@ def _named_padding(input, weight, stride, padding, dilation) -> tuple[Tensor, tu
     return input, (vertical // 2, horizontal // 2)
 
 
-def _check_output(input, weight, stride, padding, dilation) -> None:
-    _, _, height, width = input.shape
-    _, _, _, kernel_height, kernel_width = weight.shape
+def _check_output(input: torch.Size, weight: torch.Size, stride, padding, dilation) -> None:
+    _, _, height, width = input
+    _, _, _, kernel_height, kernel_width = weight
     if (
         output_size(height, kernel_height, stride[0], padding[0], dilation[0]) < 1
         or output_size(width, kernel_width, stride[1], padding[1], dilation[1]) < 1

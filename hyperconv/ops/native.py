@@ -32,6 +32,12 @@ def _operator(name: str):
     return run
 
 
+def quick(name: str):
+    """The operator of the native libraries for tensors on a CPU, without Python between the call and the dispatcher."""
+    operator = getattr(torch.ops.hyperconv_native, name).default
+    return getattr(operator, "_op", operator)
+
+
 def _pass_tf32_switch() -> None:
     """Tell the CUDA library, which cannot read it, what torch.backends.cudnn.conv.fp32_precision says now.
 
@@ -149,10 +155,17 @@ def load(library: Path) -> str | None:
 
 def instruction_set() -> tuple[str | None, str | None]:
     """(instruction set the loaded CPU library uses, None), or (None, why it uses none): HYPERCONV_CPU_ISA."""
-    library = ctypes.CDLL(str(library_path("cpu")))
-    answers = []
-    for function in (library.hyperconv_cpu_isa, library.hyperconv_cpu_isa_problem):
-        function.restype = ctypes.c_char_p
-        answer = function()
-        answers.append(answer.decode() if answer else None)
-    return answers[0], answers[1]
+    return _answer("hyperconv_cpu_isa"), _answer("hyperconv_cpu_isa_problem")
+
+
+def why_no_amx() -> str | None:
+    """None where the loaded CPU library may use AMX's matrix tiles in this process, else the reason."""
+    return _answer("hyperconv_cpu_why_no_amx")
+
+
+def _answer(function: str) -> str | None:
+    """What a function of the CPU library says of the machine, if anything."""
+    ask = getattr(ctypes.CDLL(str(library_path("cpu"))), function)
+    ask.restype = ctypes.c_char_p
+    answer = ask()
+    return answer.decode() if answer else None

@@ -1,4 +1,4 @@
-"""What committed results say of GPUs: empty until somebody has measured one.
+"""What committed results say of GPUs, and of processors with AMX: empty until somebody has measured one.
 
 The rule of `auto` on CUDA: until a GPU family has been measured, Triton's kernels where they are trusted on the user's
 own device, where Triton does not run those of csrc/ likewise, else the reference. Triton's come first because they
@@ -12,3 +12,6 @@ RESULTS: dict[str, str] = {}
 
 FASTEST: dict[tuple[str, str, str, str], str] = {}
 """{(capability, arithmetic, operation, class): backend} where it is not Triton's kernels that are fastest."""
+
+FASTEST_ON_AMX: dict[tuple[str, str], str] = {}
+"""{(operation, class): backend} of bfloat16 calls on a processor with AMX, as `benchmarks.low_precision` prints them."""

@@ -1,7 +1,7 @@
 """The six operators of per-sample convolution, defined once in two namespaces.
 
 `hyperconv` is the public family, with derivatives, vmap, autocast and fake tensors; `hyperconv_native` has
-the same schemas, and the binaries in csrc/ add kernels to it.
+the same schemas and one more, `AT_ONCE`, and the binaries in csrc/ add kernels to it.
 
 Shapes: input (N, C_in, H, W); weight (B, C_out, C_in/groups, kH, kW), N a multiple of B, and sample n uses
 weight set n // (N // B); bias (B, C_out); grad and mask (N, C_out, H_out, W_out). `mask` is the output y of a
@@ -40,6 +40,13 @@ SCHEMAS = {
 }
 OPERATIONS = tuple(SCHEMAS)
 
+AT_ONCE = "gradients_at_once"
+"""The native libraries' (input_gradient, *parameter_gradients) in one call, on a CPU; `native` has it alone."""
+_AT_ONCE_SCHEMA = (
+    f"{AT_ONCE}(Tensor grad, Tensor input, Tensor weight, Tensor? mask, {_GEOMETRY}, float negative_slope) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+
 # needs_exact_strides: a compiler hands the kernels the strides it traced, those of views and expansions too.
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
@@ -48,6 +55,7 @@ native = torch.library.Library("hyperconv_native", "DEF")
 for _name, _schema in SCHEMAS.items():
     public.define(_name + _schema, tags=_TAGS)
     native.define(_name + _schema)
+native.define(_AT_ONCE_SCHEMA)
 
 
 def operator(name: str) -> torch._ops.OpOverload:

@@ -31,6 +31,16 @@ def test_tuning_brings_the_reconstruction_closer_and_leaves_the_system_alone(mod
     assert not tuned.weights[0].flat.requires_grad
 
 
+def test_tuning_the_embedding_brings_the_reconstruction_closer_too(model, flower):
+    before = {name: value.clone() for name, value in model.system.state_dict().items()}
+    calls = []
+    tuned = adapt(model, flower, 40, tuning="embedding", on_step=lambda taken, total: calls.append((taken, total)))
+    assert error_of(tuned, model, flower) < error_of(adapt(model, flower), model, flower)
+    assert calls == [(step, 40) for step in range(1, 41)]
+    assert all(torch.equal(value, before[name]) for name, value in model.system.state_dict().items())
+    assert not tuned.weights[0].flat.requires_grad
+
+
 def test_an_rgb_model_takes_a_grey_photo(model):
     grey = Photo("grey", torch.rand(1, 40, 40) * 2 - 1, None, [])
     assert adapt(model, grey).reconstruct().shape == (1, 3, 32, 32)

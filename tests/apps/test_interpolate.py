@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from hyperconv.apps.interpolate import _blend, interpolate, write_interpolation
+from hyperconv.apps.interpolate import _blend, interpolate, interpolate_grid, smoothness, write_interpolation
 from hyperconv.apps.sample import reconstruct
 from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
@@ -31,8 +33,8 @@ def test_the_spaces_differ_by_the_norm_of_the_blended_contexts_alone(model, monk
         torch.testing.assert_close(through_embedding[end], through_weights[end], atol=5e-3, rtol=0)
     assert (through_embedding[1] - through_weights[1]).abs().max() > 5e-3
     monkeypatch.setattr(model.system.generator, "unit_contexts", False)
-    blended = _blend(model, (model, 0), (model, 1), torch.tensor([0.5]), "embedding")
-    direct = _blend(model, (model, 0), (model, 1), torch.tensor([0.5]), "weights")
+    blended, direct = (_blend(model, [(model, 0), (model, 1)], torch.tensor([[0.5, 0.5]]), space, range(3))
+                       for space in ("embedding", "weights"))
     for one, other in zip(blended.weights, direct.weights):
         torch.testing.assert_close(one.flat, other.flat, atol=1e-4, rtol=1e-4)
 
@@ -54,8 +56,45 @@ def test_misuse(model):
 
 
 def test_writing(model, tmp_path):
-    path = write_interpolation(model, "chin", "coffee.png", tmp_path / "walk", 3)
-    assert path == tmp_path / "walk" / "china-coffee.png"
-    assert sorted(file.name for file in path.parent.iterdir()) == ["china-coffee.png"] + [
-        f"china-coffee_0{i}.png" for i in (1, 2, 3)
+    written = write_interpolation(model, ["chin", "coffee.png"], tmp_path / "walk", 3)
+    assert written.picture == tmp_path / "walk" / "china-coffee.png"
+    assert [len(row) for row in written.distances] == [2] and min(written.distances[0]) > 0
+    assert sorted(file.name for file in written.picture.parent.iterdir()) == ["china-coffee.png"] + [
+        f"china-coffee_{end}.png" for end in ("01", "02", "03", "smoothness")
     ]
+
+
+def test_coarse_scales_of_one_and_fine_ones_of_the_other(model):
+    coarse, fine = (model.photo_model(name) for name in ("china", "coffee"))
+    mixed = replace(coarse, weights=[*coarse.weights[:1], *fine.weights[1:]],
+                    amplitudes=torch.cat([coarse.amplitudes[:, :1], fine.amplitudes[:, 1:]], dim=1))
+    for space in ("embedding", "weights"):
+        frames = interpolate(model, "china", "coffee", 3, space=space, scales=range(1, 3))
+        torch.testing.assert_close(frames[0], reconstruct(coarse), atol=5e-3, rtol=0)
+        torch.testing.assert_close(frames[-1], reconstruct(mixed), atol=5e-3, rtol=0)
+    with pytest.raises(InputError, match="scales 2 to 3 are not among the scales 0 to 2"):
+        interpolate(model, "china", "coffee", 3, scales=range(2, 4))
+
+
+@pytest.mark.parametrize("space", ["embedding", "weights"])
+def test_a_grid_has_the_photos_at_its_corners_and_walks_along_its_sides(model, flower, tmp_path, space):
+    save_png(flower.pixels, tmp_path / "flower.png")
+    corners = ["china", "astronaut", "coffee", tmp_path / "flower.png"]
+    grid = interpolate_grid(model, corners, 3, space=space)
+    assert [len(row) for row in grid] == [3, 3, 3]
+    for name, frame in zip(corners[:3], (grid[0][0], grid[0][-1], grid[-1][0])):
+        torch.testing.assert_close(frame, reconstruct(model.photo_model(name)), atol=5e-3, rtol=0)
+    for frame, other in zip(grid[0], interpolate(model, "china", "astronaut", 3, space=space)):
+        torch.testing.assert_close(frame, other, atol=5e-3, rtol=0)
+    written = write_interpolation(model, corners, tmp_path / "grid", 3, space=space)
+    assert written.picture.name == "china-astronaut-coffee-flower.png" and len(list((tmp_path / "grid").iterdir())) == 11
+    with pytest.raises(InputError, match="and 3 given: name 2 or 4"):
+        write_interpolation(model, corners[:3], tmp_path / "grid")
+
+
+def test_a_jump_shows_in_the_smoothness(model):
+    frames = interpolate(model, "china", "coffee", 5)
+    even = smoothness(frames)
+    jump = smoothness([*frames[:2], *frames[3:]])
+    assert len(even) == 4 and smoothness([frames[0], frames[0]]) == [0]
+    assert jump[1] > max(even[1:3])

@@ -97,8 +97,11 @@ def test_sample(hyperconv, run, arguments, told):
     "arguments, told",
     [
         (["china", "zebra"], ["zebra"]),
-        (["china"], ["B"]),
+        (["china"], ["1 given", "name 2 or 4"]),
+        ([], ["A B [C D]"]),
         (["china", "coffee", "--steps", "1"], ["--steps"]),
+        (["china", "coffee", "--scales", "fine"], ["--scales 'fine'", "2-3"]),
+        (["china", "coffee", "--scales", "1-2"], ["scales 1 to 2", "0 to 1"]),
         (["china", "coffee", "--space", "outer"], ["outer", "weights"]),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from hyperconv.gan import presets
+from hyperconv.ops import native
 from hyperconv.version import __version__
 
 
@@ -127,7 +128,17 @@ def test_interpolate(hyperconv, run, photos, tmp_path, space):
         tmp_path,
     )
     assert answer.code == 0 and str(tmp_path / "china-flower.png") in answer.out
-    assert files(tmp_path) == ["china-flower.png"] + [f"china-flower_0{i}.png" for i in (1, 2, 3)]
+    assert "neighbours differ by a patch SWD of 0." in answer.out
+    ends = ("", "_01", "_02", "_03", "_smoothness")
+    assert files(tmp_path) == [f"china-flower{end}.png" for end in ends]
+
+
+def test_interpolate_fine_scales_and_between_four(hyperconv, run, tmp_path):
+    walk = hyperconv("interpolate", run, "china", "coffee", "--steps", 2, "--scales", "1-", "--out", tmp_path / "walk")
+    assert walk.code == 0 and walk.out.startswith("2 frames in ")
+    four = ("china", "coffee", "astronaut", "china")
+    grid = hyperconv("interpolate", run, *four, "--steps", 2, "--out", tmp_path / "grid")
+    assert grid.code == 0 and grid.out.startswith("4 frames in ") and len(files(tmp_path / "grid")) == 6
 
 
 def test_adapt(hyperconv, run, photos):
@@ -163,6 +174,7 @@ def test_demo(hyperconv, tmp_path, monkeypatch):
 def test_info(hyperconv):
     answer = hyperconv("info")
     assert answer.code == 0 and "native" in answer.out
+    assert native.status("cpu") or "AMX for bfloat16" in answer.out
 
 
 def test_version(hyperconv):

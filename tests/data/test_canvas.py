@@ -146,3 +146,23 @@ def test_mean_passes_gradient_to_valid_pixels_only():
 def test_stack_refuses_what_is_not_images_of_one_kind(images):
     with pytest.raises(ValueError, match="images"):
         canvas.stack(images)
+
+
+@settings(deadline=None)
+@given(st.lists(size, min_size=1, max_size=3), st.data(), st.integers(0, 5))
+def test_shares_weigh_an_image_as_one_of_another_size(sizes, data, border):
+    like = data.draw(st.lists(size, min_size=len(sizes), max_size=len(sizes)))
+    shares = canvas.shares(torch.tensor(sizes), torch.tensor(like), border, 24, 25)
+    assert shares.shape == (len(sizes), 1, 24, 25)
+    for share, (height, width), (wanted_height, wanted_width) in zip(shares[:, 0], sizes, like):
+        assert (share[:height, :width] > 0).all() and share.sum() == pytest.approx(share[:height, :width].sum())
+        assert share.sum().item() == pytest.approx(wanted_height * wanted_width, rel=1e-5)
+        if min(height, wanted_height) > 2 * border:  # a row of the border has the part that it has there
+            parts = share.sum(1) / share.sum()
+            for row in (*range(border), *range(height - border, height)):
+                assert parts[row].item() == pytest.approx(1 / wanted_height, rel=1e-5)
+
+
+def test_shares_of_an_image_of_its_own_size_are_all_alike():
+    sizes = torch.tensor([[12, 9], [24, 25]])
+    assert torch.equal(canvas.shares(sizes, sizes, 5, 24, 25), canvas.mask(sizes, 24, 25))

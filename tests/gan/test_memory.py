@@ -107,11 +107,11 @@ def outline_and_collection(batch_size=8):
 
 def test_a_batch_is_taken_apart_where_memory_is_short_and_refused_where_not_one_photo_fits():
     outline, collection = outline_and_collection()
-    everything = memory.parameter_bytes(outline, 1) + memory.batch_bytes(outline.config, outline)
+    everything = memory.parameter_bytes(outline, 1) + memory.batch_bytes(outline.config, outline, outline.config.batch_size)
     each = memory.photo_bytes(outline.config, 3, 64, 64)
 
     def plan(free):
-        return memory.fits_of(outline, collection, free, "cuda:0")
+        return memory.fits_of(outline, collection, len(collection), free, "cuda:0")
 
     again = memory.photo_bytes(outline.config, 3, 64, 64, recompute=True)
     assert plan(None) == [(8, False), (8, False)]

@@ -82,3 +82,12 @@ def test_other_sizes(model):
     images = model.resized(sizes)
     drawn = images.climb(images.begin(images.z(1, torch.Generator().manual_seed(0)).double()), no_noise).values
     assert drawn.shape == (3, 3, 36, 90)
+
+
+def test_other_sizes_remember_those_of_training(model):
+    larger = model.resized([2 * size for size in model.sizes])
+    again = larger.resized([3 * size for size in model.sizes]).select(1)
+    for scale in range(3):
+        assert torch.equal(larger.grid(scale, 6).trained, model.sizes[scale].repeat_interleave(2, dim=0))
+        assert torch.equal(again.grid(scale).trained, model.sizes[scale][1:2])
+    assert model.grid(0).trained is None

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from hyperconv.data import canvas
+from hyperconv.data.canvas import Grid
 from hyperconv.data.collection import Collection
+from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.parts import cut
 from hyperconv.gan.presets import preset
@@ -145,7 +147,7 @@ def test_a_growing_generator_is_the_published_network():
     grown = conv(conv(enlarged(features, 24, 29) + noise, second, "0"), second, "1") + enlarged(features, 20, 25)
     wanted = F.conv2d(F.pad(grown, [1] * 4), tail["0.weight"][0], tail["0.bias"][0]).tanh()
 
-    small, large = (canvas.Grid(torch.tensor([size]), size) for size in ((12, 15), (20, 25)))
+    small, large = (Grid(torch.tensor([size]), size) for size in ((12, 15), (20, 25)))
     carried = template.next(template.first(z, small, first), small, large, noise, second, 1)
     torch.testing.assert_close(template.image(carried, large, tail), wanted, rtol=1e-4, atol=1e-5)
 
@@ -167,6 +169,28 @@ def test_norm_is_batch_norm_of_one_image_on_its_own_pixels():
     shift = torch.zeros(1, 4, dtype=torch.double, requires_grad=True)
     x = torch.randn(1, 4, 3, 4, dtype=torch.double, requires_grad=True)
     assert normalised(x.float(), gain.float(), shift.float()).mean().abs() < 1e-6
+
+
+@pytest.mark.parametrize("template", [
+    Generator(3, 6, norm=True, resampling="cubic", noise_on_padding=False),
+    GrowingGenerator(3, 6, norm=True, noisy_borders=False),
+], ids=["singan", "consingan"])
+def test_a_plain_image_looks_the_same_at_every_size(template):
+    """Where borders are zeros, and norms look at them, a larger image has more inside for the same border."""
+    torch.manual_seed(2)
+    weights = WeightSet(template.layout(1), 3 * template.initial(1, torch.Generator().manual_seed(3))[None])
+    trained, larger = torch.tensor([[24, 26]]), torch.tensor([[40, 75]])
+    colour = torch.randn(1, 3 if template.carries_images else 6, 1, 1)
+
+    def drawn(sizes, as_trained):
+        grid = Grid(sizes, tuple(sizes[0].tolist()), as_trained)
+        return template.next(colour.expand(-1, -1, *grid.extent), grid, grid, None, weights, 1)[0]
+
+    small, large, naive = drawn(trained, None), drawn(larger, trained), drawn(larger, None)
+    for image, same in ((large, True), (naive, False)):
+        pairs = (image[:, 20, 37], small[:, 12, 13]), (image[:, :12, 37], small[:, :12, 13]), (
+            image[:, 20, -12:], small[:, 12, -12:]), (image[:, :12, :12], small[:, :12, :12])
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in pairs) == same
 
 
 @pytest.mark.parametrize("kind", ["consingan", "singan"])

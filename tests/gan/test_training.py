@@ -1,5 +1,7 @@
+import gc
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -7,10 +9,13 @@ import time
 from dataclasses import replace
 
 import pytest
+import safetensors
 import torch
+from safetensors.torch import save_file
 
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
+from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError, TrainingDiverged
 from hyperconv.gan.run import Run, load_system
 from hyperconv.gan.trainer import Trainer
@@ -101,6 +106,57 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, config, collection, s
         assert_same_state(tmp_path / "whole", tmp_path / "parts")
     else:
         assert not Run.open(tmp_path / "parts").has("training_state")
+
+
+def test_photos_on_disk_train_the_same_run_also_when_it_is_resumed(tmp_path, config):
+    config = replace(config, iterations=(8,), scale_count=2, batch_size=2, variants=3)
+    photos = [_photo(i) for i in range(5)]
+    train(tmp_path / "memory", config, Collection(photos, config.pyramid()), checkpoint_every=5)
+    run = Run.create(tmp_path / "disk", config, PhotoIntake(photos, config.pyramid(), config.embedding_size))
+    steps = Trainer(run, run.collection(on_disk=True), checkpoint_every=5).train()
+    for _ in range(6):
+        next(steps)
+    for _ in Trainer(run, run.collection(on_disk=True), checkpoint_every=5).train():
+        pass
+    assert_same_state(tmp_path / "memory", tmp_path / "disk")
+
+
+def test_memory_stays_flat(tmp_path, config, collection):
+    """No step leaves a tensor behind."""
+    config, alive = replace(config, iterations=(60,), scale_count=2), []
+    for taken in Trainer(Run.create(tmp_path / "run", config, collection), collection, checkpoint_every=30).train():
+        if taken.scale == 1 and taken.step in (20, 40, 55):
+            gc.collect()
+            alive.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
+    assert alive[0] == alive[1] == alive[2]
+
+
+def test_damaged_checkpoints_never_load(tmp_path, config, collection):
+    """Flipped bits, cut ends, exchanged tensors: one clear error each time."""
+    run = train(tmp_path / "run", replace(config, iterations=(2,), scale_count=1), collection).run
+    path = tmp_path / "run" / "training_state.safetensors"
+    content, chance = path.read_bytes(), random.Random(0)
+    header = 8 + int.from_bytes(content[:8], "little")
+    filled = 8 + len(content[8:header].rstrip())
+
+    def refused():
+        with pytest.raises(InputError, match="training_state.safetensors is damaged") as caught:
+            Trainer(Run.open(run.path), collection)
+        return "\n" not in str(caught.value)
+
+    for place in chance.sample(range(filled), 12) + chance.sample(range(header, len(content)), 12):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1:])
+        assert refused(), place
+    for length in (0, 7, header // 2, header, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert refused(), length
+    path.write_bytes(content)
+    with safetensors.safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in sorted(file.keys())}
+    one, other = (f"generator_optimizer.0.{name}" for name in ("exp_avg", "exp_avg_sq"))
+    tensors[one], tensors[other] = tensors[other], tensors[one]
+    save_file(tensors, path, about)
+    assert refused()
 
 
 def test_kill_during_training_loses_nothing(tmp_path, config, collection):

@@ -130,12 +130,19 @@ def test_unknown_instruction_set_is_the_reason(folder, monkeypatch):
     assert status("cpu") == "HYPERCONV_CPU_ISA=mmx cannot run"
 
 
+def test_amx_is_built_where_the_compiler_knows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "WORK", tmp_path)
+    sets = script.tile_sets(["false"])
+    assert list(sets) == ["amx_emulated"]
+    assert "-mamx-bf16" not in sets["amx_emulated"]
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++: the native library is not built")
 def test_the_built_library_has_every_operator_and_an_instruction_set():
     assert native.status("cpu") is None
     for operation in native.OPERATIONS["cpu"]:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"hyperconv_native::{operation}", "CPU")
-    assert native.instruction_set()[0] in ("avx512", "avx2", "baseline")
+    assert native.instruction_set()[0] in ("amx", "avx512", "avx2", "baseline")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def check_many_shapes():
 def instruction_sets():
     """What this machine runs, from the message about a name that no machine has."""
     problem = run_script("imaginary").stderr
-    return problem.partition("set it to one of ")[2].partition(", or unset it")[0].split(", ")
+    names = problem.partition("set it to one of ")[2].partition(", or unset it")[0].split(", ")
+    return [name for name in names if not name.startswith("amx")]  # another's kernels but for its tiles: test_tiles.py
 
 
 def run_script(instruction_set):

@@ -118,8 +118,8 @@ def test_engine_is_asked_only_what_it_answers(monkeypatch):
     weight, bias = torch.randn(2, 4, 3, 3, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
     with CountOperators() as counted:
         torch.autograd.grad(hyper_conv2d(images, weight, bias).sum(), (images, weight))
-    assert sorted(answers) == [False, True, True]
-    assert counted.calls == {"conv2d": 1, "input_gradient": 1, "weight_gradient": 1}
+    assert answers == [True, True]  # a bias's gradient comes with its weight's
+    assert counted.calls == {"conv2d": 1, "input_gradient": 1, "parameter_gradients": 1}
 
 
 def test_without_the_private_function_of_torch(monkeypatch):

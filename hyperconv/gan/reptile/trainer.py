@@ -13,6 +13,7 @@ from hyperconv.data.domains import Domains
 from hyperconv.errors import InputError, TrainingDiverged
 from hyperconv.gan import memory
 from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.ranks import ALONE
 from hyperconv.gan.reptile.draws import Draws, choose_tasks
 from hyperconv.gan.reptile.system import ReptileGAN
 from hyperconv.gan.reptile.tasks import Tasks
@@ -29,7 +30,7 @@ class ReptileTrainer:
     Step t draws everything random from (seed, t), so a resumed run takes the very steps of an uninterrupted one.
     """
 
-    headline, scale = "generator", 0
+    headline, scale, ranks = "generator", 0, ALONE
 
     def __init__(self, run: Run, domains: Domains, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None) -> None:

@@ -1,0 +1,166 @@
+"""One picture of every application of single-image GANs, on bundled photos.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.gallery [--only sample retarget ...] [--runs build/gallery]
+                                                   [--out benchmarks/results/gallery]
+
+Trains the small runs that the pictures need in RUNS, or goes on where they stopped: a ConSinGAN, one that harmonises,
+one that edits, and a SinGAN. Writes OUT/sample.jpg, OUT/retarget.jpg, ..., each from the first seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from hyperconv import apps
+from hyperconv.apps.train import follow, resume, start
+from hyperconv.data.examples import load_examples
+from hyperconv.data.images import resize, to_uint8
+from hyperconv.gan.presets import Config, preset
+
+STEPS = {"iterations": (160,)}
+RUNS: dict[str, tuple[Config, list[str]]] = {
+    "consingan": (preset("tiny", "consingan", **STEPS), ["ihc"]),
+    "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
+    "edit": (preset("tiny-edit", "consingan", iterations=(120,)), ["ihc"]),
+    "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
+}
+FINE_TUNE = 60  # steps on a composite
+QUALITY = 85  # of the JPEGs
+
+Row = list[tuple[str, Tensor]]  # captions and images
+
+
+def trained(folder: Path, config: Config, names: list[str]) -> apps.Model:
+    """The run in a folder, trained to its end."""
+    trainer = resume(folder) if (folder / "config.json").is_file() else start(load_examples(names), folder, config)[0]
+    for progress in follow(trainer):
+        if progress.saved:
+            where = f"scale {progress.scale + 1} of {config.scale_count}, step {progress.step}"
+            print(f"{folder.name}: {where}", flush=True)
+    return apps.Model.open(folder)
+
+
+def sample(model: apps.Model) -> Row:
+    return [("photo", model.photo("ihc")), *(("sample", image) for image in apps.sample(model, "ihc", 4))]
+
+
+def animate(model: apps.Model) -> Row:
+    frames = apps.animate(model, "ihc", 10)[::3]
+    return [("photo", model.photo("ihc")), *((f"frame {3 * i}", frame) for i, frame in enumerate(frames))]
+
+
+def retarget(model: apps.Model) -> Row:
+    photo = model.photo("ihc")
+    height, width = photo.shape[1:]
+    row = [("photo", photo)]
+    for size in ((height, 2 * width), (2 * height, width)):
+        row += [("resized", resize(photo, size)), ("retargeted", apps.retarget(model, "ihc", size)[0])]
+    return row
+
+
+def style(model: apps.Model) -> Row:
+    (coffee,) = load_examples(["coffee"])
+    result = apps.style(model, "china", coffee.pixels)
+    return [("style", model.photo("china")), ("structure", resize(coffee.pixels, result.shape[1:])), ("result", result)]
+
+
+def superres(model: apps.Model) -> Row:
+    photo, result = model.photo("china"), apps.superres(model, "china", 4)
+    return [("photo", photo), ("bicubic", resize(photo, result.shape[1:])), ("4 times the size", result)]
+
+
+def paint(model: apps.Model) -> Row:
+    painting = temple()
+    result = apps.paint(model, "china", painting)
+    return [("photo", model.photo("china")), ("painting", resize(painting, result.shape[1:])), ("painted", result)]
+
+
+def harmonize(model: apps.Model) -> Row:
+    return blended(model, apps.harmonize, *moonrise())
+
+
+def edit(model: apps.Model) -> Row:
+    return blended(model, apps.edit, *another_gland())
+
+
+def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
+    plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps) for steps in (0, FINE_TUNE))
+    return [("photo", plain.photo), ("by hand", plain.picture), ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
+            ("result", plain.result), ("fine-tuned", tuned.result)]
+
+
+ROWS = {sample: "consingan", retarget: "consingan", animate: "consingan", style: "singan", superres: "singan",
+        paint: "singan", harmonize: "harmonize", edit: "edit"}  # and the run each is drawn from
+
+
+def temple() -> Tensor:
+    """Clip art: a red tower of three storeys on a green shore, under a light sky."""
+    picture = Image.new("RGB", (240, 160), (205, 220, 235))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 100, 240, 160), fill=(150, 165, 170))
+    draw.ellipse((-40, 105, 120, 190), fill=(60, 75, 45))
+    draw.ellipse((90, 120, 280, 200), fill=(75, 90, 55))
+    for top, half in ((25, 24), (60, 32), (95, 40)):
+        draw.rectangle((160 - half + 8, top, 160 + half - 8, top + 35), fill=(125, 60, 50))
+        draw.polygon([(160 - half, top + 8), (160, top - 12), (160 + half, top + 8)], fill=(70, 60, 50))
+    return as_tensor(picture)
+
+
+def moonrise() -> tuple[Tensor, Tensor]:
+    """The rocket's evening sky with an eye's retina for a moon, and its mask (H, W)."""
+    rocket, retina = load_examples(["rocket", "retina"])
+    picture, height = rocket.pixels, rocket.pixels.shape[1]
+    side, top, left = height // 3, height // 8, height // 4
+    across = torch.linspace(-1, 1, side)
+    disc = across[:, None].square() + across.square() < 0.9
+    mask = torch.zeros(picture.shape[1:])
+    mask[top:top + side, left:left + side] = disc.float()
+    moon = torch.zeros_like(picture)
+    moon[:, top:top + side, left:left + side] = resize(retina.pixels, (side, side))
+    return torch.where(mask > 0, moon, picture), mask
+
+
+def another_gland() -> tuple[Tensor, Tensor]:
+    """The stained tissue with its small gland copied to the left, and the mask (H, W) of the copy."""
+    (tissue,) = load_examples(["ihc"])
+    picture, side = tissue.pixels.clone(), tissue.pixels.shape[1]
+    top, bottom, left, columns, shift = (int(part * side) for part in (0.58, 0.92, 0.47, 0.26, 0.28))
+    picture[:, top:bottom, left - shift:left - shift + columns] = tissue.pixels[:, top:bottom, left:left + columns]
+    mask = torch.zeros(side, side)
+    mask[top:bottom, left - shift:left - shift + columns] = 1
+    return picture, mask
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def save_jpeg(image: Tensor, path: Path) -> None:
+    Image.fromarray(to_uint8(image).permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
+
+
+def main() -> None:
+    rows = {row.__name__: row for row in ROWS}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=rows, default=list(rows), help="which pictures (default: all)")
+    parser.add_argument("--runs", type=Path, default=Path("build/gallery"), help="where the runs are, or will be")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gallery"), help="folder of the pictures")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        row, run = rows[name], ROWS[rows[name]]
+        captions, images = zip(*row(trained(options.runs / run, *RUNS[run])))
+        path = options.out / f"{name}.jpg"
+        save_jpeg(apps.strip(images, captions), path)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

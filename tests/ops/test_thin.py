@@ -1,0 +1,162 @@
+"""Layers of few channels in the CPU kernels: rows two at a time, and output channels tap by tap, at all their edges.
+
+Run as a script, this file checks the instruction set and the algorithm that HYPERCONV_CPU_ISA and
+HYPERCONV_CPU_ALGORITHM name.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
+
+from hyperconv.ops import native
+
+SAME = ((1, 1), (1, 1), (1, 1), 1)
+THIN = [(3, 64), (64, 3), (3, 32), (1, 16), (64, 1), (4, 9), (9, 4), (2, 8)]
+
+
+@st.composite
+def thin_calls(draw):
+    """1 to 4 channels on one side; widths around whole vectors and tiles of every instruction set, in float64."""
+    thin, other = draw(st.integers(1, 4)), draw(st.sampled_from([1, 7, 8, 9, 13, 16, 24]))
+    channels_in, channels_out = (thin, other) if draw(st.booleans()) else (other, thin)
+    sets, shared, groups = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    kernel = draw(st.sampled_from([3, 3, 3, 1, 2, 5])), draw(st.integers(1, 5))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    stride = draw(st.sampled_from([(1, 1)] * 4 + [(1, 2), (2, 1)]))
+    dilation = draw(st.sampled_from([(1, 1)] * 4 + [(1, 2), (2, 1)]))
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    out = draw(st.integers(1, 9)), draw(st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 25, 31, 33, 48, 49, 65]))
+    size = [max(1, s * (n - 1) + 1 + r - 2 * p) for n, s, r, p in zip(out, stride, reach, padding, strict=True)]
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+    layouts = st.sampled_from(["contiguous", "channels_last", "sliced", "transposed"])
+    geometry = (stride, padding, dilation, groups)
+    input = random(sets * shared, groups * channels_in, *size)
+    weight = random(sets, groups * channels_out, channels_in, *kernel) / (channels_in * kernel[0] * kernel[1]) ** 0.5
+    shape = convolve_each(input, weight, None, *geometry).shape
+    return Call(
+        input=laid_out(input, draw(layouts)),
+        weight=weights_laid_out(weight, draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"]))),
+        bias=random(sets, groups * channels_out) if draw(st.booleans()) else None,
+        geometry=geometry,
+        grad=laid_out(random(*shape), draw(layouts)),
+        mask=laid_out(random(*shape), draw(layouts)) if draw(st.booleans()) else None,
+        negative_slope=0.2,
+    )
+
+
+def errors(call, dtype):
+    """{operator: largest error against the loop in float64, relative to the largest value}, of `call` in `dtype`."""
+    low = call.to(dtype)
+    exact = low.to(torch.float64)
+    pairs = {name: (getattr(native, name)(*low.arguments(name)), exact.expected(name)) for name in FAMILY}
+    sums = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
+    for activation, code in CODES.items():
+        output = native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2)
+        pairs[f"conv2d, {activation}"] = output, ACTIVATE[activation](sums, 0.2)
+    return {
+        name: max(
+            ((one.double() - right).abs().max() / right.abs().max().clamp(min=1)).item()
+            for one, right in zip(tensors_of(ours), tensors_of(expected), strict=True)
+        )
+        for name, (ours, expected) in pairs.items()
+    }
+
+
+@settings(max_examples=40, deadline=None, database=None)
+@given(thin_calls())
+def check_edges(call):
+    tolerances = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
+    for dtype, tolerance in tolerances.items():
+        for name, error in errors(call, dtype).items():
+            assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
+
+
+def run_script(instruction_set, algorithm):
+    environment = dict(os.environ, HYPERCONV_CPU_ISA=instruction_set, HYPERCONV_CPU_ALGORITHM=algorithm)
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, __file__], check=False, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("algorithm", ["", "row_pairs", "tap_planes"])
+def test_edges_on_every_instruction_set(native_backend, algorithm):
+    names = run_script("imaginary", "").stderr.partition("set it to one of ")[2].partition(", or unset it")[0]
+    for name in names.split(", "):
+        finished = run_script(name, algorithm)
+        assert finished.returncode == 0, f"{name}: {finished.stderr}"
+
+
+@pytest.mark.parametrize("channels", THIN, ids=str)
+@pytest.mark.parametrize("size", [(12, 12), (25, 25), (48, 50)], ids=str)
+def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
+    """By root mean square; a last place of the result's own size is nobody's error."""
+    torch.manual_seed(0)
+    channels_in, channels_out = channels
+    input, weight = torch.randn(2, channels_in, *size), torch.randn(2, channels_out, channels_in, 3, 3)
+    weight *= (2 / (9 * channels_in)) ** 0.5
+    call = Call(input, weight, None, SAME, torch.randn(2, channels_out, *size), None, 0.0)
+    for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
+        exact = call.to(torch.float64).expected(name)
+        error, pytorchs = (
+            (result.double() - exact).square().mean().sqrt()
+            for result in (getattr(native, name)(*call.arguments(name)), call.expected(name))
+        )
+        least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
+        assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"
+
+
+@pytest.mark.parametrize("channels", [(3, 16), (16, 3)], ids=str)
+def test_nan_reaches_the_outputs_that_read_it_and_at_most_the_other_row_of_a_pair(native_backend, channels):
+    input, weight = torch.randn(2, channels[0], 21, 18), torch.rand(2, channels[1], channels[0], 3, 3) + 0.1
+    input[0, 1, 10, 17], input[1, 2, 0, 0] = float("nan"), float("inf")
+    wrong = ~native.conv2d(input, weight, None, *SAME, 0, 0.0).isfinite()
+    expected = ~convolve_each(input, weight, None, *SAME[:3], 1).isfinite()
+    rows = torch.nn.functional.max_pool2d(expected.float(), (3, 1), 1, (1, 0)).bool()
+    assert wrong[expected].all()
+    assert not wrong[~rows].any()
+
+
+def test_nan_of_one_channel_stays_out_of_the_weight_gradient_of_others(native_backend):
+    for channels_in, channels_out in ((3, 8), (8, 3)):  # either factor is the one with transformed taps
+        input, grad = torch.randn(2, channels_in, 9, 11), torch.randn(2, channels_out, 9, 11)
+        input[0, 1, 8, 10], grad[1, 2, 8, 10] = float("nan"), float("inf")
+        gradient = native.weight_gradient(grad, input, None, 2, (3, 3), *SAME, 0.0)
+        clean = torch.ones(2, channels_out, channels_in, dtype=torch.bool)
+        clean[0, :, 1] = clean[1, 2] = False
+        assert gradient[clean].isfinite().all()
+        assert gradient[0, :, 1].isnan().any()
+
+
+def test_results_do_not_depend_on_the_number_of_threads(native_backend):
+    torch.manual_seed(0)
+    threads, calls = torch.get_num_threads(), []
+    for channels_in, channels_out in ((3, 32), (32, 3)):
+        input, weight = torch.randn(2, channels_in, 70, 33), torch.randn(1, channels_out, channels_in, 3, 3)
+        calls.append(Call(input, weight, None, SAME, *torch.randn(2, 2, channels_out, 70, 33), 0.2))
+    try:
+        for call in calls:
+            results = []
+            for count in (1, 2, 3):
+                torch.set_num_threads(count)
+                results.append([t for name in FAMILY for t in tensors_of(getattr(native, name)(*call.arguments(name)))])
+            for other in results[1:]:
+                assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main():
+    assert native.status("cpu") is None, native.status("cpu")
+    call = Call(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 3, 3), None, SAME, None, None, 0.0)
+    native.conv2d(call.input, call.weight, None, *SAME, 0, 0.0)  # an instruction set that cannot run says so here
+    check_edges()
+
+
+if __name__ == "__main__":
+    main()
