@@ -227,7 +227,8 @@ _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 
 def _suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels (there from 16 channels on)."""
+    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
+    those of other kernels and strides count as wide from 16 channels on."""
     if operation == "bias_gradient":
         return True
     groups = args[-3] if operation == "conv2d" else args[-2]
