@@ -20,6 +20,7 @@ from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
+from hyperconv.gan.ranks import Ranks
 from hyperconv.gan.reptile.draws import Draws
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.system import ReptileGAN
@@ -120,6 +121,14 @@ def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, co
     except InputError:
         shutil.rmtree(run.path)  # was absent or empty
         raise
+
+
+def check_domains(on_disk: bool, ranks: Ranks) -> None:
+    """InputError for what a Reptile-GAN's training cannot do."""
+    if ranks.count > 1:
+        raise InputError(f"a Reptile-GAN trains in one process, {ranks.count} were started: start it without torchrun")
+    if on_disk:
+        raise InputError("a Reptile-GAN has its domains in memory: leave out what keeps them on disk")
 
 
 def write_domain_sheet(trainer: ReptileTrainer) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.imitate import start_domains, write_domain_sheet
+from hyperconv.apps.imitate import check_domains, start_domains, write_domain_sheet
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
@@ -78,8 +78,7 @@ def start(
     """A trainer at its first step in a new run folder, and one line for each image with a problem.
 
     Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
-    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one
-    reads the images and makes the folder, which all must see.
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
@@ -123,12 +122,13 @@ def resume(
     """
     where = resolve_device(device)
     opened = ranks.first(lambda: _reopen(out, wanted or {}, on_disk, ranks))
-    run, data = opened or (Run.open(out), Run.open(out).collection(on_disk))
-    return ReptileTrainer(run, data, where) if isinstance(data, Domains) else Trainer(run, data, where, ranks=ranks)
+    run, collection = opened or (Run.open(out), Run.open(out).collection(on_disk))
+    if run.config.system == "reptile":
+        return ReptileTrainer(run, collection, where)
+    return Trainer(run, collection, where, ranks=ranks)
 
 
-def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks
-            ) -> tuple[Run, Collection | Domains]:
+def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
     changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
@@ -141,15 +141,18 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    data = run.domains() if run.config.system == "reptile" else run.collection(on_disk)
-    check_ranks(ranks, run.config, len(data))
-    return run, data
+    if run.config.system == "reptile":
+        check_domains(on_disk, ranks)
+        return run, run.domains()
+    collection = run.collection(on_disk)
+    check_ranks(ranks, run.config, len(collection))
+    return run, collection
 
 
 def follow(trainer: Trainer | ReptileTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
-    write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
     leads = trainer.ranks.leads
+    write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
     with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved and leads:

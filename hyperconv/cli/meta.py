@@ -117,7 +117,7 @@ def adapt(
             min=0,
             metavar="STEPS",
             show_default=False,
-            help="Training steps: on this photo alone, started from what the hypernetwork gives (default: 0, one forward "
+            help="Training steps on this photo alone, started from what the hypernetwork gives (default: 0, one forward "
             "pass), or on the SHOTS (default: as in training).",
         ),
     ] = None,
@@ -166,6 +166,8 @@ def adapt(
     if (photo is None) == (shots is None):
         raise InputError("name either a PHOTO or, for a run of --system reptile, --shots FOLDER")
     if shots is not None:
+        if export is not None or tune_what != "weights":
+            raise InputError("--export and --tune are for a PHOTO: leave them out with --shots")
         model, out, count = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name, count or 16
         sheet = write_imitation(model, shots, k, out, count, steps=tune_steps, seed=seed, force=force)
         print(f"{count} samples in {out}, from {k} images\nsheet: {sheet}")

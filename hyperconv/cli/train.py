@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.imitate import start_domains
+from hyperconv.apps.imitate import check_domains, start_domains
 from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
@@ -18,7 +18,7 @@ from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config
 from hyperconv.gan.presets import preset as named_preset
-from hyperconv.gan.ranks import Ranks, check_ranks, joined, local_device, was_restarted
+from hyperconv.gan.ranks import Ranks, joined, local_device, was_restarted
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
@@ -221,7 +221,8 @@ def train(
         else:
             config = named_preset(preset or "tiny", system or "meta", **changes)
             if system == "reptile":
-                trainer = _started_domains(images or [], examples, out, config, hold_out or (), device, ranks)
+                check_domains(on_disk, ranks)
+                trainer = _started_domains(images or [], examples, out, config, hold_out or (), device)
             else:
                 trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
         _take_all_steps(trainer, tensorboard)
@@ -269,12 +270,11 @@ def _started(
 
 
 def _started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig, hold_out: Sequence[str],
-                     device: str, ranks: Ranks) -> ReptileTrainer:
+                     device: str) -> ReptileTrainer:
     if examples == bool(images):
         raise InputError("choose between a folder of domains and --examples")
     if len(images) > 1:
         raise InputError(f"a Reptile-GAN learns from one folder of domains, {len(images)} are named")
-    check_ranks(ranks, config, config.tasks)
     trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device)
     for remark in remarks:
         print(remark, file=sys.stderr)
@@ -299,8 +299,8 @@ def _resumed(
         wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
     trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
-    known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
     if ranks.leads:
+        known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
         print(f"{out} with {known}, continued from {where}")
     return trainer
 

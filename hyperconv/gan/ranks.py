@@ -18,7 +18,6 @@ from torch import Tensor
 
 from hyperconv.errors import InputError, RankLost
 from hyperconv.gan.presets import Config
-from hyperconv.gan.reptile.presets import ReptileConfig
 
 BACKENDS = "cpu:gloo,cuda:nccl"
 
@@ -76,13 +75,10 @@ class Ranks:
 ALONE = Ranks()
 
 
-def check_ranks(ranks: Ranks, config: Config | ReptileConfig, photos: int) -> None:
+def check_ranks(ranks: Ranks, config: Config, photos: int) -> None:
     """InputError where so many processes cannot share the work on `photos` photos."""
     if ranks.count == 1:
         return
-    if isinstance(config, ReptileConfig):
-        raise InputError(f"{ranks.count} processes cannot share a run of --system reptile: its domains adapt side by side "
-                         "in one; start it without torchrun")
     if config.alone:
         raise InputError(f"{ranks.count} processes cannot share a run of --system {config.system}: its photos do not know "
                          "of each other; give every process some of the photos and an --out of its own, without torchrun")

@@ -227,7 +227,8 @@ _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 
 def _suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels."""
+    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
+    those of other kernels and strides count as wide from 16 channels on."""
     if operation == "bias_gradient":
         return True
     groups = args[-3] if operation == "conv2d" else args[-2]
@@ -238,12 +239,15 @@ def _suits_native(operation: str, args: tuple) -> bool:
     narrowest = min(channels, channels_out // groups)
     if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
         return True
-    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
-    winograd = height == width == 3 and stride[0] == stride[1] == dilation[0] == dilation[1] == 1
     few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
-    if narrowest < (_WIDE_OVER_FEW_PIXELS if few_pixels and not winograd else _WIDE) or height * width == 1:
+    if narrowest < _WIDE and not few_pixels:
         return True
-    return winograd and not few_pixels
+    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    if height * width == 1:
+        return True
+    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
+        return False
+    return narrowest < _WIDE or not few_pixels
 
 
 @functools.cache

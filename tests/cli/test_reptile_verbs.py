@@ -87,6 +87,7 @@ def test_each_system_refuses_the_runs_of_the_other(hyperconv, digits, run, photo
         (["--examples", "photos"], ["--examples"]),
         (["a", "b"], ["one folder"]),
         (["absent"], ["absent"]),
+        (["--examples", "--on-disk"], ["in memory"]),
         ([], ["--examples"]),
         (["--examples", *(part for digit in "0123456789"[:9] for part in ("--hold-out", digit))], ["two or more"]),
     ],
@@ -100,6 +101,8 @@ def test_bad_use_of_adapt(hyperconv, digits, tmp_path):
     assert hyperconv("adapt", digits).complains("PHOTO", "--shots FOLDER")
     assert hyperconv("adapt", digits, "--shots", tmp_path / "absent").complains("absent")
     assert hyperconv("adapt", digits, "--shots", digits / "held_out" / "8", "-k", 101).complains("100 images", "101")
+    shots = ["adapt", digits, "--shots", digits / "held_out" / "8"]
+    assert hyperconv(*shots, "--export", tmp_path / "x.safetensors").complains("--export")
     assert hyperconv("train", "--examples", "--tasks", 2, "--out", tmp_path / "run").complains("meta has no setting tasks")
     assert hyperconv("train", "--examples", "--hold-out", "8", "--out", tmp_path / "run").complains("--hold-out")
 
