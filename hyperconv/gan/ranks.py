@@ -96,7 +96,11 @@ def rank_from_environment() -> int:
 
 def was_restarted() -> bool:
     """Whether torchrun starts this process again after one of them died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def local_device(device: str) -> str:
@@ -113,7 +117,10 @@ def joined() -> Iterator[Ranks]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
+    store, rank, count = next(dist.rendezvous("env://"))
+    # The agent's store outlives a restart, and the addresses in it that the last start left are nobody's any more.
+    store = dist.PrefixStore(f"start_{_restarts()}", store)
+    dist.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo", store=store, rank=rank, world_size=count)
     yield Ranks(dist.get_rank(), dist.get_world_size())
     dist.destroy_process_group()  # not after an error: the others may be gone
 
