@@ -26,7 +26,7 @@ install: .venv/installed
 	touch $@
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder tests
 
 # AddressSanitizer has to be loaded before Python; Python itself leaks, and pytest must not find this folder's package.
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
