@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import describe
-from benchmarks.report import table
+from benchmarks.report import publish, table
 from benchmarks.wide import quickest
 from hyperconv import backends
 from hyperconv.ops import native, reference
@@ -96,14 +96,10 @@ def main() -> None:
         name, layout = f"{channels[0]}->{channels[1]}", "nhwc" if last else "nchw"
         rows.append([name, str(stride), f"{side}x{side}", layout, *cells])
     facts = {**describe("cpu"), "native uses": instruction_set, "AMX": native.why_no_amx() or "present"}
-    lines = ["# bfloat16: native over PyTorch's grouped convolution", "",
-             *(f"- {name}: {fact}" for name, fact in facts.items()), "",
-             *table(["layer", "stride", "size", "layout", *OPERATIONS], rows)]
+    body = table(["layer", "stride", "size", "layout", *OPERATIONS], rows)
     if instruction_set == "amx":
-        lines += ["", "```python", *entries(by_class), "```"]
-    print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+        body += ["", "```python", *entries(by_class), "```"]
+    publish("bfloat16: native over PyTorch's grouped convolution", facts, body, options.out)
 
 
 if __name__ == "__main__":

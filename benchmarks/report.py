@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -48,6 +49,14 @@ def speed_up(seconds: dict[str, float], own: str = OURS) -> float | None:
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
     return [lines[0], "|---" * len(header) + "|", *lines[1:], ""]
+
+
+def publish(title: str, facts: Mapping[str, object], body: Sequence[str], out: Path | None) -> None:
+    """Print a page of Markdown, with where it was measured on top, and write it to `out` too."""
+    page = "\n".join([f"# {title}", "", *(f"- {name}: {fact}" for name, fact in facts.items()), "", *body])
+    print(page)
+    if out:
+        out.write_text(page + "\n")
 
 
 def summary(found: list[dict]) -> list[str]:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.environment import describe
 from benchmarks.layers import Layer, problem
 from benchmarks.peers import grouped
-from benchmarks.report import table
+from benchmarks.report import publish, table
 from benchmarks.rivals import OURS, hyperconv_layer
 from benchmarks.timing import Race
 
@@ -113,17 +113,14 @@ def main() -> None:
     options = parser.parse_args()
     most = len(os.sched_getaffinity(0))
     counts = sorted({1, 2, most} & set(range(1, most + 1)))
-    lines = ["# Threads", "", *(f"- {k}: {v}" for k, v in describe("cpu").items()), "",
-             "Milliseconds of forward and backward.", ""]
     header = ["layer", "by", *(f"{count} thread{'s' * (count > 1)}" for count in counts), "speed-up", "busy neighbour"]
-    lines += table(header, scaling(counts, options.seconds))
+    facts = describe("cpu")
+    body = ["Milliseconds of forward and backward.", "", *table(header, scaling(counts, options.seconds))]
     torch.set_num_threads(most)
-    lines += ["", f"Items a second from workers of a DataLoader, {LAYERS[5]}.", ""]
+    body += [f"Items a second from workers of a DataLoader, {LAYERS[5]}.", ""]
     rows = [[name, *(f"{items_a_second(LAYERS[5], name, workers):.3g}" for workers in counts)] for name in RIVALS]
-    lines += table(["by", *(f"{count} worker{'s' * (count > 1)}" for count in counts)], rows)
-    print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+    body += table(["by", *(f"{count} worker{'s' * (count > 1)}" for count in counts)], rows)
+    publish("Threads", facts, body, options.out)
 
 
 if __name__ == "__main__":

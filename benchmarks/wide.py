@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import describe
-from benchmarks.report import table
+from benchmarks.report import publish, table
 from hyperconv import backends
 from hyperconv.ops import native, reference
 
@@ -74,11 +74,7 @@ def main() -> None:
         ratios = [f"{ratio:.2f}" for ratio in measure(layer, options.seconds)]
         rows.append([f"{channels}->{out}", f"{kernel}x{kernel}", str(stride), f"{side}x{side}", str(samples), *ratios])
     header = ["layer", "kernel", "stride", "size", "B", "forward", "input gradient", "weight gradient"]
-    lines = ["# Native over the reference in wide layers", "", *(f"- {k}: {v}" for k, v in describe("cpu").items()), "",
-             *table(header, rows)]
-    print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+    publish("Native over the reference in wide layers", describe("cpu"), table(header, rows), options.out)
 
 
 if __name__ == "__main__":

@@ -144,3 +144,21 @@ def calls(draw, dtype=torch.float64):
         mask=laid_out(random(*outputs), draw(layouts)) if draw(st.booleans()) else None,
         negative_slope=draw(st.sampled_from([0.0, 0.2])),
     )
+
+
+def largest_errors(backend, call, dtype):
+    """{operator: largest error of a backend, relative to the largest value} of `call` in `dtype`, beside this loop."""
+    low = call.to(dtype)
+    exact = low.to(torch.float64)
+    pairs = {name: (getattr(backend, name)(*low.arguments(name)), exact.expected(name)) for name in FAMILY}
+    sums = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
+    for activation, code in CODES.items():
+        output = backend.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2)
+        pairs[f"conv2d, {activation}"] = output, ACTIVATE[activation](sums, 0.2)
+    return {
+        name: max(
+            ((one.double() - right).abs().max() / right.abs().max().clamp(min=1)).item()
+            for one, right in zip(tensors_of(ours), tensors_of(expected), strict=True)
+        )
+        for name, (ours, expected) in pairs.items()
+    }

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
+from sample_loop import FAMILY, Call, convolve_each, laid_out, largest_errors, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
@@ -51,30 +51,12 @@ def thin_calls(draw):
     )
 
 
-def errors(call, dtype):
-    """{operator: largest error against the loop in float64, relative to the largest value}, of `call` in `dtype`."""
-    low = call.to(dtype)
-    exact = low.to(torch.float64)
-    pairs = {name: (getattr(native, name)(*low.arguments(name)), exact.expected(name)) for name in FAMILY}
-    sums = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
-    for activation, code in CODES.items():
-        output = native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2)
-        pairs[f"conv2d, {activation}"] = output, ACTIVATE[activation](sums, 0.2)
-    return {
-        name: max(
-            ((one.double() - right).abs().max() / right.abs().max().clamp(min=1)).item()
-            for one, right in zip(tensors_of(ours), tensors_of(expected), strict=True)
-        )
-        for name, (ours, expected) in pairs.items()
-    }
-
-
 @settings(max_examples=40, deadline=None, database=None)
 @given(thin_calls())
 def check_edges(call):
     tolerances = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
     for dtype, tolerance in tolerances.items():
-        for name, error in errors(call, dtype).items():
+        for name, error in largest_errors(native, call, dtype).items():
             assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
+from sample_loop import Call, laid_out, largest_errors, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
@@ -48,30 +48,12 @@ def edge_calls(draw):
     )
 
 
-def largest_errors(call, dtype):
-    """{operator: largest error against the loop in float64, relative to the largest value}, computed in `dtype`."""
-    low = call.to(dtype)
-    pairs = {name: (getattr(native, name)(*low.arguments(name)), call.expected(name)) for name in FAMILY}
-    for activation, code in CODES.items():
-        output = native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2)
-        exact = ACTIVATE[activation](convolve_each(call.input, call.weight, call.bias, *call.geometry), 0.2)
-        pairs[f"conv2d, {activation}"] = output, exact
-    return {
-        name: max(
-            ((one.double() - exact).abs().max() / exact.abs().max().clamp(min=1)).item()
-            for one, exact in zip(tensors_of(ours), tensors_of(expected), strict=True)
-        )
-        for name, (ours, expected) in pairs.items()
-    }
-
-
 @settings(max_examples=25, deadline=None, database=None)
 @given(edge_calls())
 def check_edges(call):
     call = dataclasses.replace(call, weight=call.weight.float().double())
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
-        exact = call.to(dtype).to(torch.float64)
-        for name, error in largest_errors(exact, dtype).items():
+        for name, error in largest_errors(native, call, dtype).items():
             assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 
