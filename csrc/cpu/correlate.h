@@ -44,19 +44,8 @@ void correlate_tile(const TileInput<T>& input, const T* panel, T* out) {
   for (int64_t c = 0;;) {
     const int64_t end = smaller(c + input.channels_per_sum, input.channels);
     for (; c < end; ++c, pixels += input.channel_stride) {
-      for (int64_t t = 0; t < input.taps; ++t, panel += M) {
-        const T* source = pixels + input.offsets[t];
-        Vector<T> x[V];
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) {
-          Vector<T> w;
-          broadcast(w, panel[m]);
-#pragma GCC unroll 8
-          for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
-        }
-      }
+      for (int64_t t = 0; t < input.taps; ++t, panel += M)
+        multiply_add<T, M, V>(sum, pixels + input.offsets[t], panel, 1);
     }
     const bool first = c <= input.channels_per_sum;
 #pragma GCC unroll 8

@@ -31,19 +31,8 @@ struct PairTarget {
 template <typename T, int M, int V>
 HYPERCONV_INLINE void add_products(Vector<T> (&sum)[M][V], const T* pixels, const int64_t* offsets, int64_t steps,
                                    const T* weights) {
-  for (int64_t step = 0; step < steps; ++step, weights += M) {
-    const T* source = pixels + offsets[step];
-    Vector<T> x[V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      Vector<T> w;
-      broadcast(w, weights[m]);
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sum[m][v] += w * x[v];
-    }
-  }
+  for (int64_t step = 0; step < steps; ++step, weights += M)
+    multiply_add<T, M, V>(sum, pixels + offsets[step], weights, 1);
 }
 
 // visit(m, v) for every sum of a tile, unrolled.

@@ -132,6 +132,21 @@ HYPERCONV_INLINE void sum_lanes(Vector<T>* vectors, T* target) {
   store(target, vectors[0]);
 }
 
+// One step of a product in a register tile: sum[m][v] += factors[m * stride] * the v-th vector from `source` on.
+template <typename T, int M, int V>
+HYPERCONV_INLINE void multiply_add(Vector<T> (&sum)[M][V], const T* source, const T* factors, int64_t stride) {
+  Vector<T> x[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+    Vector<T> factor;
+    broadcast(factor, factors[m * stride]);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[m][v] += factor * x[v];
+  }
+}
+
 HYPERCONV_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 HYPERCONV_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

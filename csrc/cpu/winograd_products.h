@@ -45,18 +45,7 @@ void multiply_tile(LeftFactor<T> a, const T* b, int64_t b_stride, SumLength leng
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] = Vector<T>{};
     const int64_t end = smaller(k + length.at_once, length.count);
-    for (; k < end; ++k, a.data += a.step, b += b_stride) {
-      Vector<T> x[V];
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) load(x[v], b + v * lanes<T>);
-#pragma GCC unroll 6
-      for (int r = 0; r < R; ++r) {
-        Vector<T> w;
-        broadcast(w, a.data[r * a.row_stride]);
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v] += w * x[v];
-      }
-    }
+    for (; k < end; ++k, a.data += a.step, b += b_stride) multiply_add<T, R, V>(sum, b, a.data, a.row_stride);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
