@@ -14,6 +14,7 @@ from hyperconv.apps.imitate import check_domains, start_domains
 from hyperconv.apps.train import check_tensorboard, follow, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
+from hyperconv.cli.stopping import until_stopped
 from hyperconv.data.examples import load_examples
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import PRESETS, Config
@@ -173,7 +174,7 @@ def train(
 
     Goes through the scales from coarse to fine. RUN then holds the model,
     the photos as trained, metrics.jsonl, and contact sheets in RUN/samples.
-    Stop at any time: --resume goes on from the last checkpoint.
+    Stop at any time, with Ctrl-C: --resume goes on from where it was.
 
     \b
     Examples:
@@ -234,7 +235,9 @@ def _take_all_steps(trainer: Trainer | ReptileTrainer, tensorboard: bool) -> Non
     begun, began = trainer.progress, time.monotonic()
     try:
         steps = follow(trainer, tensorboard=tensorboard)
-        if trainer.ranks.leads:
+        if trainer.ranks.count == 1:
+            show(trainer, until_stopped(trainer, steps))
+        elif trainer.ranks.leads:
             show(trainer, steps)
         else:
             deque(steps, maxlen=0)

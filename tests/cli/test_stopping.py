@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from hyperconv.cli.stopping import until_stopped
+from hyperconv.gan.run import Run
 from tests.cli.conftest import SMALL
 
 STEPS = [*SMALL, "--batch-size", "2"]
@@ -66,12 +69,30 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
     assert records[0] == records[1]
 
 
-def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_last_step_and_says_how_to_go_on(photos, tmp_path, number):
     process = start(photos, tmp_path / "run", "--iterations", "5,5000")
     wait_for(process, tmp_path / "run", 1, 10)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130
     assert error.startswith("hyperconv: interrupted at scale 2, step ") and error.count("\n") == 1
-    assert "the last checkpoint is of scale 1, step 5;" in error
+    step = int(error.partition("step ")[2].partition(";")[0])
+    assert step >= 10 and f"the last checkpoint is of scale 2, step {step};" in error
     assert f"hyperconv train --resume --out {tmp_path / 'run'}" in error
+    assert Run.open(tmp_path / "run").checkpoint() == (1, step)
+
+
+def test_asked_twice_training_stops_at_once():
+    asked = []
+
+    def steps():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        asked.append("went on")
+        yield
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        list(until_stopped(None, steps()))
+    assert not asked and signal.getsignal(signal.SIGTERM) == before
