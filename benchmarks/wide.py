@@ -1,4 +1,4 @@
-"""Native kernels beside the reference over wide layers of many kinds: what `hyperconv.ops.backends.cpu_choice` goes by.
+"""Native kernels beside the reference over wide layers of many kinds: what `hyperconv.ops.cpu_rule` goes by.
 
     OMP_NUM_THREADS=1 python -m benchmarks.wide [--seconds 0.25] [--out wide.md]
 

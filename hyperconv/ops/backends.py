@@ -16,7 +16,7 @@ import torch
 
 from hyperconv import kernels
 from hyperconv.kernels.configurations import Layer
-from hyperconv.ops import ledger, native, reference, results, trust
+from hyperconv.ops import cpu_rule, ledger, native, reference, results, trust
 from hyperconv.ops.classes import layer_of, shape_of
 from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
 from hyperconv.ops.triton_status import triton_status
@@ -25,7 +25,6 @@ NAMES = ("native", "triton", "reference")
 DEVICES = ("cpu", "cuda")
 
 MODULES = {"native": native, "triton": kernels, "reference": reference}
-_WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
 _NAMES_OF_DTYPES = {getattr(torch, name): name for name in ("float32", "float64", "bfloat16", "float16")}
 _logger = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ def choose(operation: str, *args: object) -> ModuleType:
 
 def _fastest(operation: str, device_type: str, args: tuple) -> str:
     if device_type == "cpu" and _why_not("native", operation, device_type) is None:
-        return cpu_choice(operation, args)
+        return cpu_rule.choice(operation, args)
     return "reference"
 
 
@@ -198,86 +197,9 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
     return True
 
 
-def cpu_choice(operation: str, args: tuple) -> str:
-    """The measured rule where native runs: 'native' or 'reference'.
-
-    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch,
-    which also reads float16 masks in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
-    native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
-    `results.FASTEST_ON_AMX` says so.
-    """
-    dtype = args[0].dtype
-    if dtype in _NATIVE_ON_CPU:
-        return "native" if _suits_native(operation, args) else "reference"
-    channels_in, channels_out, size = _call_shape(operation, args)
-    wide, small = min(channels_in, channels_out) >= 16, size[0] * size[1] < 96 * 96
-    if dtype == torch.bfloat16 and wide and _has_amx():
-        if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
-            return measured
-        return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
-    if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
-        return "reference"
-    return "native"
-
-
-# The dtypes that `cpu_choice` leaves to native, but for wide layers.
-_NATIVE_ON_CPU = frozenset({torch.float32, torch.float64})
-_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
-
-
-def _suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
-    those of other kernels and strides count as wide from 16 channels on."""
-    if operation == "bias_gradient":
-        return True
-    groups = args[-3] if operation == "conv2d" else args[-2]
-    if operation in _WEIGHT_GRADIENTS:
-        channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
-    else:
-        _, channels_out, channels, *kernel = args[1].shape
-    narrowest = min(channels, channels_out // groups)
-    if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
-        return True
-    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
-    if narrowest < _WIDE and not few_pixels:
-        return True
-    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
-    if height * width == 1:
-        return True
-    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
-        return False
-    return narrowest < _WIDE or not few_pixels
-
-
 @functools.cache
 def _native_by_default() -> bool:
     return _default() == "auto" and native.status("cpu") is None
-
-
-@functools.cache
-def _has_amx() -> bool:
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return supported is not None and supported()
-
-
-def _measured_on_amx(operation: str, args: tuple) -> str | None:
-    if native.instruction_set()[0] != "amx":
-        return None
-    return results.FASTEST_ON_AMX.get((operation, str(layer_of("bfloat16", shape_of(operation, args)))))
-
-
-def _call_shape(operation: str, args: tuple) -> tuple[int, int, tuple[int, int]]:
-    """Channels of input and output, and the input's (height, width), from the arguments of whichever operator it is."""
-    first = args[0]
-    if operation == "bias_gradient":
-        return 0, first.shape[1], first.shape[2:]
-    if operation in _WEIGHT_GRADIENTS:
-        _, channels_in, *size = args[1].shape
-        return channels_in, first.shape[1], size
-    groups = args[-3] if operation == "conv2d" else args[-2]
-    _, channels_out, channels, *_ = args[1].shape
-    return channels * groups, channels_out, args[3] if operation == "input_gradient" else first.shape[2:]
 
 
 @functools.cache
@@ -302,7 +224,7 @@ def implementation(operation: str):
     on_cpu = native.quick(operation)
 
     def run(*args):
-        if _simple(args[0]) and _suits_native(operation, args):
+        if _simple(args[0]) and cpu_rule.suits_native(operation, args):
             return on_cpu(*args)  # what `choose` would say, at a fraction of the cost of the smallest layers
         try:
             return getattr(choose(operation, *args), operation)(*args)
@@ -315,8 +237,8 @@ def implementation(operation: str):
 
 
 def _simple(tensor: torch.Tensor) -> bool:
-    """Whether native computes what `_suits_native` says of it: on a CPU, where nobody asked for another backend."""
-    return tensor.is_cpu and not _open and tensor.dtype in _NATIVE_ON_CPU and _native_by_default()
+    """Whether native computes what `cpu_rule.suits_native` says of it: on a CPU, where nobody asked for another backend."""
+    return tensor.is_cpu and not _open and tensor.dtype in cpu_rule.NATIVE and _native_by_default()
 
 
 _on_cpu_at_once = native.quick(AT_ONCE)
@@ -331,7 +253,7 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
         return None
     by_input = (grad, weight, mask, input.shape[2:], *geometry)
     by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
-    if _suits_native("input_gradient", by_input) and _suits_native("parameter_gradients", by_weight):
+    if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native("parameter_gradients", by_weight):
         return _on_cpu_at_once(grad, input, weight, mask, *geometry)
     return None
 

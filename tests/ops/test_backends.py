@@ -11,8 +11,8 @@ import torch
 
 import hyperconv
 from hyperconv import backends, hyper_conv2d, use_backend
-from hyperconv.ops import reference
-from hyperconv.ops.backends import choose, cpu_choice, requested
+from hyperconv.ops import cpu_rule, reference
+from hyperconv.ops.backends import choose, requested
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def call_of(operation, weight, stride=1, input=WIDE):
                                        "parameter_gradients"])
 def test_wide_layers_that_winograd_does_not_serve_go_to_torch(operation):
     def choice(*shape, **options):
-        return cpu_choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
+        return cpu_rule.choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
 
     assert choice(64, 64, 3, 3) == "native"
     assert choice(64, 64, 3, 3, stride=2) == "reference"

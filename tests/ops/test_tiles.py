@@ -19,8 +19,7 @@ from sample_loop import ACTIVATE, CODES, FAMILY, Call, convolve_each, laid_out, 
 from setup_script import ROOT, script
 
 from hyperconv import use_backend
-from hyperconv.ops import native, results
-from hyperconv.ops.backends import cpu_choice
+from hyperconv.ops import cpu_rule, native, results
 
 SAME = ((1, 1), (1, 1), (1, 1), 1)
 LAYOUTS = ["contiguous", "channels_last", "sliced", "transposed"]
@@ -199,9 +198,9 @@ def test_why_there_is_no_amx_or_that_there_is(native_backend, tiles):
 def test_auto_goes_by_what_was_measured_on_amx():
     weight, geometry = torch.zeros(2, 64, 64, 3, 3, dtype=torch.bfloat16), SAME
     small, large = (torch.zeros(2, 64, side, side, dtype=torch.bfloat16) for side in (32, 64))
-    choice = lambda input: cpu_choice("conv2d", (input, weight, None, *geometry, 0, 0.0))
+    choice = lambda input: cpu_rule.choice("conv2d", (input, weight, None, *geometry, 0, 0.0))
     measured = {("conv2d", "correlate/wide/64/small/nchw"): "native"}
-    with mock.patch("hyperconv.ops.backends._has_amx", lambda: True):
+    with mock.patch("hyperconv.ops.cpu_rule._has_amx", lambda: True):
         assert (choice(small), choice(large)) == ("reference", "reference")
         with mock.patch.object(results, "FASTEST_ON_AMX", measured):
             with mock.patch.object(native, "instruction_set", lambda: ("amx", None)):

@@ -1,0 +1,87 @@
+"""Who computes a call on a CPU where the native library runs, as measured: native, or PyTorch as the reference."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from hyperconv.ops import native, results
+from hyperconv.ops.classes import layer_of, shape_of
+
+# The dtypes that `choice` leaves to native, but for wide layers.
+NATIVE = frozenset({torch.float32, torch.float64})
+_WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
+_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
+
+
+def choice(operation: str, args: tuple) -> str:
+    """The measured rule where native runs: 'native' or 'reference'.
+
+    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch,
+    which also reads float16 masks in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
+    native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
+    `results.FASTEST_ON_AMX` says so.
+    """
+    dtype = args[0].dtype
+    if dtype in NATIVE:
+        return "native" if suits_native(operation, args) else "reference"
+    channels_in, channels_out, size = _call_shape(operation, args)
+    wide, small = min(channels_in, channels_out) >= 16, size[0] * size[1] < 96 * 96
+    if dtype == torch.bfloat16 and wide and _has_amx():
+        if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
+            return measured
+        return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
+    if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
+        return "reference"
+    return "native"
+
+
+def suits_native(operation: str, args: tuple) -> bool:
+    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
+    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
+    those of other kernels and strides count as wide from 16 channels on."""
+    if operation == "bias_gradient":
+        return True
+    groups = args[-3] if operation == "conv2d" else args[-2]
+    if operation in _WEIGHT_GRADIENTS:
+        channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
+    else:
+        _, channels_out, channels, *kernel = args[1].shape
+    narrowest = min(channels, channels_out // groups)
+    if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
+        return True
+    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
+    if narrowest < _WIDE and not few_pixels:
+        return True
+    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    if height * width == 1:
+        return True
+    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
+        return False
+    return narrowest < _WIDE or not few_pixels
+
+
+@functools.cache
+def _has_amx() -> bool:
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return supported is not None and supported()
+
+
+def _measured_on_amx(operation: str, args: tuple) -> str | None:
+    if native.instruction_set()[0] != "amx":
+        return None
+    return results.FASTEST_ON_AMX.get((operation, str(layer_of("bfloat16", shape_of(operation, args)))))
+
+
+def _call_shape(operation: str, args: tuple) -> tuple[int, int, tuple[int, int]]:
+    """Channels of input and output, and the input's (height, width), from the arguments of whichever operator it is."""
+    first = args[0]
+    if operation == "bias_gradient":
+        return 0, first.shape[1], first.shape[2:]
+    if operation in _WEIGHT_GRADIENTS:
+        _, channels_in, *size = args[1].shape
+        return channels_in, first.shape[1], size
+    groups = args[-3] if operation == "conv2d" else args[-2]
+    _, channels_out, channels, *_ = args[1].shape
+    return channels * groups, channels_out, args[3] if operation == "input_gradient" else first.shape[2:]
