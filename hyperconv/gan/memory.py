@@ -16,17 +16,18 @@ from hyperconv.gan.system import System
 LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
 LAYERS_ALIVE_AGAIN = 3  # the same where activations are computed again on the way back
 EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
-ADAM = 16  # bytes of a parameter in training: itself, its gradient and two averages
+LEARNS = 8  # bytes of a parameter in training: itself and its gradient
+AVERAGES = 8  # bytes of Adam's two averages of it, which processes divide among themselves
 SHARE = 0.9  # of the free memory; the rest is the allocator's
 RESIDENT = 0.25  # of the free memory, at most, for photos that wait on the device
 KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
 
 
-def parameter_bytes(system: System, scale: int) -> int:
+def parameter_bytes(system: System, scale: int, processes: int = 1) -> int:
     """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
     resting, training = system.parameter_counts(scale)
     remembered = 4 if system.config.alone else 0  # see hyperconv.gan.divergence
-    return 4 * resting + (ADAM + remembered) * training
+    return 4 * resting + (LEARNS + AVERAGES // processes + remembered) * training
 
 
 class Fit(NamedTuple):
@@ -56,20 +57,21 @@ def batch_bytes(config: Config, system: System, photos: int) -> int:
     return photos * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
 
 
-def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str) -> list[Fit]:
-    """How every scale is to train on `photos` photos a step in `free` bytes (None: unknown).
+def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1
+            ) -> list[Fit]:
+    """How every scale is to train on `photos` photos a step in `free` bytes (None: unknown) of each process.
 
     The whole batch at a time where that fits, else a half, a quarter ..., and where not even one photo does, that one
     with its activations computed again on the way back; the gradients are the same. InputError where that is too much
     still, before anything is allocated for it.
     """
-    return [_fit(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where)
+    return [_fit(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where, processes)
             for scale in range(system.config.scale_count)]
 
 
-def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str) -> Fit:
-    config = system.config
-    fixed = parameter_bytes(system, scale) + batch_bytes(config, system, photos)
+def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int) -> Fit:
+    config, parameters = system.config, parameter_bytes(system, scale, processes)
+    fixed = parameters + batch_bytes(config, system, photos)
     each, least = (photo_bytes(config, system.channels, *size, recompute) for recompute in (False, True))
     while photos > 1 and free is not None and fixed + photos * each > SHARE * free:
         photos = -(-photos // 2)
@@ -78,7 +80,7 @@ def _fit(system: System, scale: int, size: list[int], photos: int, free: int | N
     if fixed + least <= SHARE * free:
         return Fit(photos, True)
     raise InputError(f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + least)}, "
-                     f"{gigabytes(parameter_bytes(system, scale))} of it for parameters and optimizers; "
+                     f"{gigabytes(parameters)} of it for parameters and optimizers; "
                      f"{where} has {gigabytes(free)} free: lower {KNOBS}")
 
 

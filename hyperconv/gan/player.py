@@ -11,6 +11,8 @@ from hyperconv.errors import InputError
 from hyperconv.gan.presets import Config
 from hyperconv.gan.ranks import ALONE, Ranks
 
+LEAST_DIVIDED = 4096  # numbers of a parameter from which on processes share its update
+
 
 class Group(NamedTuple):
     """Parameters that learn at `pace` times the learning rate."""
@@ -22,15 +24,25 @@ class Group(NamedTuple):
 class Player:
     """Parameters with an Adam of their own, whose learning rates are tensors: a step reads nothing on the host.
 
-    ranks: processes that have the same parameters; their gradients are added up before each update.
+    ranks: processes that have the same parameters; their gradients are added up before each update, and of a large
+    parameter each process moves its own part, whose averages it alone keeps.
     """
 
     def __init__(self, name: str, groups: list[Group], config: Config, ranks: Ranks = ALONE) -> None:
         self.name, self.groups, self.clip, self.ranks = name, groups, config.clip, ranks
+        self.moved = {parameter: self._own(parameter) for parameter in self.parameters}
         device = self.parameters[0].device
-        parameters = [{"params": group.parameters, "lr": torch.zeros((), device=device)} for group in groups]
-        self.adam = torch.optim.Adam(parameters, betas=config.betas, fused=True, capturable=device.type == "cuda")
+        settings = [{"params": [self.moved[parameter] for parameter in group.parameters],
+                     "lr": torch.zeros((), device=device)} for group in groups]
+        self.adam = torch.optim.Adam(settings, betas=config.betas, fused=True, capturable=device.type == "cuda")
         self.adam._warned_capturable_if_run_uncaptured = True  # the eager steps before a capture are meant
+
+    def _own(self, parameter: nn.Parameter) -> nn.Parameter:
+        """What this process moves of a parameter: all of it, or a view of its own part."""
+        count = self.ranks.count
+        if count == 1 or parameter.numel() < LEAST_DIVIDED or parameter.numel() % count:
+            return parameter
+        return nn.Parameter(self.ranks.own(parameter.detach()))
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -41,34 +53,58 @@ class Player:
 
         The fused Adam divides them as it reads them, as it does for a loss scale: clipping costs no pass of its own.
         """
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        self.ranks.add_up(gradients)
+        reached = [parameter for parameter in self.parameters if parameter.grad is not None]
+        whole = [parameter.grad for parameter in reached if self.moved[parameter] is parameter]
+        divided = [parameter for parameter in reached if self.moved[parameter] is not parameter]
+        self.ranks.add_up(whole)
+        own = self.ranks.add_up_own([parameter.grad.contiguous() for parameter in divided])
+        for parameter, gradient in zip(divided, own):
+            self.moved[parameter].grad = gradient
         if self.clip is not None:
-            norm = nn.utils.get_total_norm(gradients, foreach=True)
-            self.adam.grad_scale = ((norm + 1e-6) / self.clip).clamp(min=1)
+            self.adam.grad_scale = ((self._norm(whole, own) + 1e-6) / self.clip).clamp(min=1)
         for settings, group in zip(self.adam.param_groups, self.groups):
             torch.mul(rate, group.pace, out=settings["lr"])
         for _ in range(times):
             self.adam.step()
         self.adam.grad_scale = None
+        self.ranks.exchange([parameter.detach() for parameter in divided])
         self.forget()
+
+    def _norm(self, whole: list[Tensor], own: list[Tensor]) -> Tensor:
+        """Of all gradients together: those every process has, and those of which each has a part."""
+        norm = nn.utils.get_total_norm(whole, foreach=True)
+        if not own:
+            return norm
+        square = nn.utils.get_total_norm(own, foreach=True).square()
+        self.ranks.add_up([square])
+        return (norm.square() + square).sqrt()
 
     def forget(self) -> None:
         """Drop the gradients."""
-        self.adam.zero_grad(set_to_none=True)
+        for parameter, moved in self.moved.items():
+            parameter.grad = moved.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimizer's state by name, for a checkpoint."""
-        return {f"{self.name}_optimizer.{i}.{key}": value
-                for i, state in self.adam.state_dict()["state"].items() for key, value in state.items()}
+        """The optimizer's state by name, for a checkpoint. Every process has to call it; rank 0 gets all of it."""
+        states = self.adam.state_dict()["state"]
+        return {f"{self.name}_optimizer.{i}.{key}": self._whole(self.parameters[i], value)
+                for i, state in states.items() for key, value in state.items()}
+
+    def _whole(self, parameter: nn.Parameter, value: Tensor) -> Tensor:
+        if self.moved[parameter] is parameter or value.dim() == 0:
+            return value
+        gathered = self.ranks.gather(value)
+        return value if gathered is None else gathered.view_as(parameter).cpu()
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take the optimizer's state from what `tensors` returned. InputError if it is not there."""
+        """Take the optimizer's state from what `tensors` returned, on however many processes. InputError if it is not there."""
         saved = self.adam.state_dict()
-        for i in range(len(self.parameters)):
-            prefix = f"{self.name}_optimizer.{i}."
-            saved["state"][i] = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
-            if not saved["state"][i]:
+        for i, parameter in enumerate(self.parameters):
+            prefix, divided = f"{self.name}_optimizer.{i}.", self.moved[parameter] is not parameter
+            state = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
+            if not state:
                 raise InputError(f"the training state lacks the {self.name}'s optimizer: "
                                  "it was written by another version")
+            saved["state"][i] = {key: self.ranks.own(value).clone() if divided and value.dim() else value
+                                 for key, value in state.items()}
         self.adam.load_state_dict(saved)

@@ -2,6 +2,8 @@
 
 All of them draw the same batch from the seed and step, each plays the game on its rows, and the gradients are added up.
 As a photo's losses are multiplied with 1 / B of the whole batch, that sum is the gradient of one process with all of it.
+Large parameters are then moved in parts, one by each process, which keeps Adam's averages of its own part only
+(`hyperconv.gan.player`; ZeRO's first stage, Rajbhandari et al. 2020).
 """
 
 from __future__ import annotations
@@ -57,6 +59,33 @@ class Ranks:
             with _watching():
                 for work in [dist.broadcast(tensor, 0, async_op=True) for tensor in tensors]:
                     work.wait()
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """This process's part of a contiguous tensor, flat: one of `count`, which divides its size."""
+        return tensor.view(-1).chunk(self.count)[self.rank]
+
+    def add_up_own(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The own part of each tensor's sum over all processes."""
+        sums = [torch.empty_like(self.own(tensor)) for tensor in tensors]
+        with _watching():
+            for work in [dist.reduce_scatter(own, list(tensor.view(-1).chunk(self.count)), async_op=True)
+                         for own, tensor in zip(sums, tensors)]:
+                work.wait()
+        return sums
+
+    def exchange(self, tensors: Sequence[Tensor]) -> None:
+        """Fill every tensor with what each process has in its own part."""
+        with _watching():
+            for work in [dist.all_gather(list(tensor.view(-1).chunk(self.count)), self.own(tensor), async_op=True)
+                         for tensor in tensors]:
+                work.wait()
+
+    def gather(self, own: Tensor) -> Tensor | None:
+        """The whole of which each process has its own part: flat, and on rank 0 alone."""
+        whole = own.new_empty(len(own) * self.count) if self.leads else None
+        with _watching():
+            dist.gather(own, list(whole.chunk(self.count)) if self.leads else None)
+        return whole
 
     def first(self, work: Callable[[], Result]) -> Result | None:
         """work() on rank 0, whose result only rank 0 gets; the others wait, and leave without a word if it fails."""

@@ -60,7 +60,7 @@ class Trainer:
             outline = build_system(self.config, collection, pretrained=False)
         self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
         self.fits = memory.fits_of(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
-                                   str(self.device))
+                                   str(self.device), ranks.count)
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
@@ -214,9 +214,9 @@ class Trainer:
         if bad:
             raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step}: {bad[0]} is not finite; "
                                    f"the last good checkpoint in {self.run.path} is kept")
+        generator, discriminator = (player.tensors() for player in self.players)
         if not self.ranks.leads:
             return
         where = {"scale": self.scale, "step": self.step}
-        generator, discriminator = (player.tensors() for player in self.players)
         self.run.save("training_state", {**tensors, **generator, **discriminator, "awake": self.awake}, where)
         self.run.save("model", tensors, where)

@@ -56,6 +56,7 @@ def test_parameters_and_optimizers_are_counted(tmp_path):
     with torch.device("meta"):
         outline = MetaGAN(trainer.config, 3, 24, pretrained=False)
     assert memory.parameter_bytes(outline, 2) == wanted
+    assert memory.parameter_bytes(outline, 2, processes=4) == wanted - 4 * trained * 2 * 3 // 4
 
 
 def test_fewer_photos_at_a_time_give_the_same_gradients(tmp_path):

@@ -77,6 +77,15 @@ def test_two_processes_train_as_one(tmp_path, slow, photos, together):
             assert other[name] == pytest.approx(record[name], rel=0.02, abs=1e-4), name
 
 
+def test_each_process_keeps_half_of_the_averages_and_one_can_go_on_alone(photos, together):
+    for rank in range(2):
+        for moved, whole in json.loads((together / f"moved_{rank}.json").read_text()):
+            assert moved < 0.6 * whole
+    saved = Run.open(together).load("training_state")[0]
+    for player in Trainer(Run.open(together), photos).players:
+        assert all(torch.equal(value, saved[name]) for name, value in player.tensors().items())
+
+
 def test_when_one_dies_all_start_again_from_the_checkpoint(tmp_path, slow, photos, together):
     Run.create(tmp_path / "died", slow, photos)
     result = torchrun("tests/gan/train_together.py", tmp_path / "died", 6, restarts=1)
