@@ -90,9 +90,9 @@ def test_the_same_seed_gives_the_same_run(tmp_path, config, collection):
     assert not torch.equal(state(tmp_path / "a")[0][key], state(tmp_path / "c")[0][key])
 
 
-@pytest.mark.parametrize("stop", [3, 4, 8, 15])
-def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, config, collection, stop):
-    config = replace(config, iterations=(8,))
+@pytest.mark.parametrize("stop, average", [(3, 0.0), (4, 0.0), (8, 0.0), (15, 0.0), (4, 0.9), (8, 0.9), (15, 0.9)])
+def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, config, collection, stop, average):
+    config = replace(config, iterations=(8,), average=average)
     train(tmp_path / "whole", config, collection, checkpoint_every=4)
     interrupted = Trainer(Run.create(tmp_path / "parts", config, collection), collection, checkpoint_every=4)
     steps = interrupted.train()
