@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +32,12 @@ from hyperconv.gan.presets import preset
 TRAININGS = {"lsun-50": ("paper", 5000), "places-50": ("paper-places", 4000), "v500": ("paper", 25_000),
              "v2500": ("paper", 100_000), "v5000": ("paper", 150_000)}  # preset, steps of a scale as published
 SHOWN, CURVE_PHOTOS = 6, 3  # photos on sheets; whose curves are averaged
+FIGURES = (  # title; of every pattern the file of the shortest name, which is the picture of the whole
+    ("Photos it trained on", "training/samples/sheet.png", "training/charts.png"),
+    ("Photos it never saw", "held_out/samples/sheet.png", "held_out/charts.png"),
+    ("From one photo's model to another's", "walk/*.png", "walk/*_smoothness.png"),
+    ("The finer half of the scales alone", "texture/*.png", "texture/*_smoothness.png"),
+    ("Between four photos", "grid/*.png", "grid/*_smoothness.png"))
 
 
 def train(options: argparse.Namespace, photos: list) -> bool:
@@ -77,11 +82,9 @@ def report(out: Path, about: dict) -> None:
     if (out / "unseen" / "adapt_curve.md").is_file():
         lines += ["## Training on an unseen photo", "", (out / "unseen" / "adapt_curve.md").read_text(),
                   "![quality against seconds](unseen/adapt_curve.png)", ""]
-    for folder, title in (("training/samples", "Photos it trained on"), ("held_out/samples", "Photos it never saw"),
-                          ("walk", "From one photo's model to another's"), ("texture", "The finer half of the scales alone"),
-                          ("grid", "Between four photos")):
-        pictures = sorted((out / folder).glob("sheet.png")) or sorted((out / folder).glob("*.png"), key=lambda p: len(p.name))
-        lines += [f"## {title}", "", f"![{title}]({os.path.relpath(pictures[0], out)})", ""] if pictures else []
+    for title, *patterns in FIGURES:
+        pictures = [picture for pattern in patterns for picture in sorted(out.glob(pattern), key=lambda p: len(p.name))[:1]]
+        lines += [f"## {title}", "", *(f"![{title}]({picture.relative_to(out)})\n" for picture in pictures)] if pictures else []
     (out / "report.md").write_text("\n".join(lines))
 
 
