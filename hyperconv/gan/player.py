@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import Config
@@ -15,10 +16,14 @@ LEAST_DIVIDED = 4096  # numbers of a parameter from which on processes share its
 
 
 class Group(NamedTuple):
-    """Parameters that learn at `pace` times the learning rate."""
+    """Parameters that learn at `pace` times the learning rate.
+
+    average: the decay, per update, of the running average that they take when a scale ends; 0: they stay as they are.
+    """
 
     parameters: list[nn.Parameter]
     pace: float = 1.0
+    average: float = 0.0
 
 
 class Player:
@@ -66,6 +71,9 @@ class Player:
             torch.mul(rate, group.pace, out=settings["lr"])
         for _ in range(times):
             self.adam.step()
+            for group in self.groups:
+                if group.average:
+                    self._average(group)
         self.adam.grad_scale = None
         self.ranks.exchange([parameter.detach() for parameter in divided])
         self.forget()
@@ -78,6 +86,22 @@ class Player:
         square = nn.utils.get_total_norm(own, foreach=True).square()
         self.ranks.add_up([square])
         return (norm.square() + square).sqrt()
+
+    @torch.no_grad()
+    def _average(self, group: Group) -> None:
+        moved = [self.moved[parameter] for parameter in group.parameters if self.moved[parameter] in self.adam.state]
+        averages = [self.adam.state[own].setdefault("average", torch.zeros_like(own)) for own in moved]
+        get_ema_multi_avg_fn(group.average)(averages, moved, None)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Parameters take their averages over all updates so far, which began at zero."""
+        averaged = [(parameter, group.average) for group in self.groups if group.average for parameter in group.parameters
+                    if self.moved[parameter] in self.adam.state]
+        for parameter, decay in averaged:
+            state = self.adam.state[self.moved[parameter]]
+            self.moved[parameter].copy_(state["average"] / (1 - decay ** state["step"]))
+        self.ranks.exchange([parameter.detach() for parameter, _ in averaged if self.moved[parameter] is not parameter])
 
     def forget(self) -> None:
         """Drop the gradients."""
@@ -99,12 +123,13 @@ class Player:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the optimizer's state from what `tensors` returned, on however many processes. InputError if it is not there."""
         saved = self.adam.state_dict()
+        averaged = {parameter for group in self.groups if group.average for parameter in group.parameters}
         for i, parameter in enumerate(self.parameters):
             prefix, divided = f"{self.name}_optimizer.{i}.", self.moved[parameter] is not parameter
             state = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
-            if not state:
-                raise InputError(f"the training state lacks the {self.name}'s optimizer: "
-                                 "it was written by another version")
+            if not state or ("average" not in state and parameter in averaged):
+                raise InputError(f"the training state lacks the {self.name}'s "
+                                 f"{'averages' if state else 'optimizer'}: it was written by another version")
             saved["state"][i] = {key: self.ranks.own(value).clone() if divided and value.dim() else value
                                  for key, value in state.items()}
         self.adam.load_state_dict(saved)
