@@ -1,5 +1,6 @@
 # make install   hyperconv, editable, in a virtual environment .venv, with all that the tests need
-# make test      install, then every test, one process on each core
+# make test      install, then the tests, one process on each core
+# make test-all  the same, and what they do for some cases done for all (every choice of tiles compiled for every GPU)
 # make sanitize  the CPU library built with the address and undefined-behaviour sanitizers, and the tests of its kernels
 # make demo      install, then train on example photos and write pictures to demo/
 # make bench     install, then the benchmarks of the operator: RESULTS=FOLDER keeps tables and plot (build/bench)
@@ -9,9 +10,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RESULTS ?= build/bench
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*)
 
-.PHONY: install test sanitize demo bench clean
+.PHONY: install test test-all sanitize demo bench clean
 
 install: .venv/installed
 
@@ -26,7 +28,10 @@ install: .venv/installed
 	touch $@
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder tests
+	$(PYTEST) tests
+
+test-all: install
+	$(PYTEST) -m '' tests
 
 # AddressSanitizer has to be loaded before Python; Python itself leaks, and pytest must not find this folder's package.
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined

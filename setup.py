@@ -34,7 +34,7 @@ WORK = Path(os.environ.get("HYPERCONV_BUILD_FOLDER", "build/native"))
 TORCH_TARGET = "2.10"
 CODE_FLAGS = ["-O3", "-std=c++17", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
 CPU_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math"]
-CUDA_FLAGS = ["-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", "-DUSE_CUDA"]
+CUDA_FLAGS = ["-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", "-Xptxas", "-v", "-DUSE_CUDA"]
 AVX512_FLAGS = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
 INSTRUCTION_SETS = {
     "baseline": ["-msse4.2"],
@@ -161,16 +161,18 @@ def output_of(*command):
 def run_ninja(name, objects, target, link):
     """Compile `objects` {object: (source, command)} and link them into `target`, redoing only what changed.
 
-    All that the compilers print goes to <name>.log in the build folder; raises NotBuilt when one of them fails.
+    What a compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises
+    NotBuilt when a compiler fails.
     """
 
     def edge(rule, output, inputs, command):
         text = shlex.join(map(str, command)).replace("$", "$$")
         return f"build {output}: {rule} {' '.join(map(str, inputs))}\n  command_line = {text}"
 
+    logged = "> $out.log 2>&1; status=$$?; cat $out.log; exit $$status"
     lines = [
         f"builddir = {WORK / name}",
-        "rule compile\n  command = $command_line -MD -MF $out.d\n  depfile = $out.d\n  deps = gcc",
+        f"rule compile\n  command = $command_line -MD -MF $out.d {logged}\n  depfile = $out.d\n  deps = gcc",
         "rule link\n  command = $command_line",
         *(edge("compile", output, [source], [*command, "-c", source, "-o", output])
           for output, (source, command) in objects.items()),
@@ -226,7 +228,7 @@ def build_cuda(record):
     requested = os.environ.get("TORCH_CUDA_ARCH_LIST")
     architectures = cuda_architectures(requested, {f"{major}.{minor}" for major, minor in known})
     command = [*nvcc, *CODE_FLAGS, *CUDA_FLAGS, *gencode_flags(architectures), *torch_headers(torch)]
-    sources = sorted(Path("csrc/cuda").glob("*.cu"))
+    sources = sorted(Path("csrc/cuda").glob("*.cu"), reverse=True)  # correlate_tile.cu, the longest, not last
     objects = {WORK / "cuda" / f"{source.stem}.o": (source, command) for source in sources}
     target = WORK / "hyperconv_cuda.so"
     own_runtime = ["-cudart", "static", "-Xlinker", "--exclude-libs=ALL"]

@@ -220,27 +220,30 @@ def tile(launch: Launch) -> tuple[int, ...]:
     return tuple(sizes[::-1])
 
 
-def every(
+def each(
     capability: str, arithmetics=tuple(ARITHMETICS), layers=LAYERS, distinct=specialisation
-) -> Iterator[tuple[str, Resources | Exception]]:
-    """(description, resources) of the kernels of these layers, compiled as they are asked for; or why one does not.
+) -> Iterator[tuple[str, Launch, tuple[Tensor | None, ...]]]:
+    """(description, launch, its tensors) of the kernels of these layers.
 
     Of launches that `distinct` finds equal in one arithmetic and memory format, the first: operators that read a mask
     come before those that do not.
     """
     seen = set()
-    with target(capability):
-        for name, layer, size, layout in itertools.product(arithmetics, layers, SIZES, LAYOUTS):
-            for operator, launch, tensors in launches(capability, name, layer, size, layout):
-                key = (name, layout, distinct(launch, tensors))
-                if key not in seen:
-                    seen.add(key)
-                    label = f"{name:8} {layer!s:9} {size:3} {layout} {operator}"
-                    try:
-                        found = resources(launch, compiled(launch, tensors))
-                    except Exception as error:  # noqa: BLE001 -- Triton's stages and the assembler each have their own kinds
-                        found = error
-                    yield label, found
+    for name, layer, size, layout in itertools.product(arithmetics, layers, SIZES, LAYOUTS):
+        for operator, launch, tensors in launches(capability, name, layer, size, layout):
+            key = (name, layout, distinct(launch, tensors))
+            if key not in seen:
+                seen.add(key)
+                yield f"{name:8} {layer!s:9} {size:3} {layout} {operator}", launch, tensors
+
+
+def tried(capability: str, launch: Launch, tensors: tuple[Tensor | None, ...]) -> Resources | Exception:
+    """What a launch's kernel becomes; or why it does not compile."""
+    try:
+        with target(capability):
+            return resources(launch, compiled(launch, tensors))
+    except Exception as error:  # noqa: BLE001 -- Triton's stages and the assembler each have their own kinds
+        return error
 
 
 def row(capability: str, label: str, one: Resources | Exception) -> str:
@@ -273,7 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(HEADER)
     bad = 0
     for capability in chosen.capability:
-        for label, one in every(capability, chosen.arithmetic, layers, distinct):
+        for label, *launch in each(capability, chosen.arithmetic, layers, distinct):
+            one = tried(capability, *launch)
             print(row(capability, label, one), flush=True)
             bad += isinstance(one, Exception) or one.spilled > 0 or one.shared > SHARED[capability] * 1024
     print(f"{bad} kernels do not compile, spill registers or ask for more shared memory than there is")

@@ -1,4 +1,4 @@
-"""Every choice of tiles, compiled ahead of time for GPUs that are not here: it compiles, fits, and spills nothing.
+"""Choices of tiles, compiled ahead of time for GPUs that are not here: each compiles, fits, and spills nothing.
 
 Compiling happens in a process of its own, as Triton either interprets or compiles for all of a process.
 """
@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,34 +16,42 @@ pytest.importorskip("triton", reason="Triton is not installed")
 from hyperconv.kernels import ahead
 
 COMPILE = """
-import dataclasses, json, sys
+import dataclasses, json, math, sys
 from hyperconv.kernels import ahead
-for label, one in ahead.every(sys.argv[1], sys.argv[2].split(), distinct=ahead.configuration):
+
+def kind(label, launch):
+    arithmetic, _, _, layout, _ = label.split()
+    kernel, packed, *_ = ahead.configuration(launch, None)
+    return arithmetic, layout, kernel, packed
+
+capability, every = sys.argv[1], sys.argv[2] == "every"
+launches = list(ahead.each(capability, distinct=ahead.configuration))
+if not every:
+    launches.sort(key=lambda one: math.prod(ahead.tile(one[1])) * one[1].stages)
+    launches = {kind(label, launch): (label, launch, tensors) for label, launch, tensors in launches}.values()
+for label, *launch in launches:
+    one = ahead.tried(capability, *launch)
     print(json.dumps([label, str(one) if isinstance(one, Exception) else dataclasses.asdict(one)]))
 """
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """{label: resources} of a capability, by one process whose cache of kernels starts empty and is thrown away."""
-    cache = tmp_path_factory.mktemp("triton")
-
-    def compile(capability: str, arithmetics: str) -> dict[str, dict]:
-        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-        process = subprocess.run(
-            [sys.executable, "-c", COMPILE, capability, arithmetics], check=False, capture_output=True, text=True,
-            env={**environment, "TRITON_CACHE_DIR": str(cache)},
-        )
-        assert process.returncode == 0, process.stderr[-2000:]
-        return dict(json.loads(line) for line in process.stdout.splitlines())
-
-    return compile
+def compiled(capability: str, cache: Path, which: str) -> dict[str, dict]:
+    """{label: resources} of the choices of tiles, by one process whose cache of kernels starts empty."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    process = subprocess.run(
+        [sys.executable, "-c", COMPILE, capability, which], check=False, capture_output=True, text=True,
+        env={**environment, "TRITON_CACHE_DIR": str(cache)},
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    return dict(json.loads(line) for line in process.stdout.splitlines())
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("which", ["largest", pytest.param("every", marks=pytest.mark.whole)])
 @pytest.mark.parametrize("capability", ahead.SHARED)
-def test_every_choice_of_tiles_compiles_without_spills(compiled, capability):
-    kernels = compiled(capability, " ".join(ahead.ARITHMETICS))
+def test_choices_of_tiles_compile_without_spills(tmp_path, capability, which):
+    """Of each kernel, in each arithmetic and memory format, the largest tiles; or all of them."""
+    kernels = compiled(capability, tmp_path, which)
     assert {label.split()[0] for label in kernels} == set(ahead.ARITHMETICS)
     failed = {label: one for label, one in kernels.items() if isinstance(one, str)}
     assert not failed

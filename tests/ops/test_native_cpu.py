@@ -1,18 +1,12 @@
-"""The CPU kernels themselves: every instruction set, tile and block shape, dtype conversion, and what may not leak.
+"""The CPU kernels themselves: every instruction set, tile and block shape, dtype conversion, and what may not leak."""
 
-Run as a script, this file checks the instruction set that HYPERCONV_CPU_ISA names.
-"""
-
-import ctypes
-import os
-import subprocess
-import sys
 import threading
 
+import fresh_process
 import pytest
 import torch
 import torch.nn.functional as F
-from sample_loop import CODES, FAMILY, Call, convolve_each, laid_out, tensors_of, weights_laid_out
+from sample_loop import CODES, FAMILY, Call, convolve_each, laid_out, largest_errors, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
@@ -40,19 +34,8 @@ def random_call(sets, shared, channels, size, kernel, geometry, dtype=torch.floa
 
 def check(call, dtype, tolerance):
     """All six operations in `dtype` against the loop of `F.conv2d` in float64."""
-    low = call.to(dtype)
-    exact = low.to(torch.float64)
-    outputs = {name: (getattr(native, name)(*low.arguments(name)), exact.expected(name)) for name in FAMILY}
-    for name, code in CODES.items():
-        expected = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
-        expected = {None: lambda z: z, "relu": F.relu, "tanh": torch.tanh}.get(name, lambda z: F.leaky_relu(z, 0.2))(
-            expected
-        )
-        outputs[name] = (native.conv2d(low.input, low.weight, low.bias, *low.geometry, code, 0.2), expected)
-    for name, pair in outputs.items():
-        for output, expected in zip(*map(tensors_of, pair), strict=True):
-            error = (output.double() - expected).abs().max() / expected.abs().max().clamp(min=1)
-            assert error <= tolerance, f"{name}: error {error:.2e}, expected at most {tolerance:.2e}"
+    for name, error in largest_errors(native, call, dtype).items():
+        assert error <= tolerance, f"{name}: error {error:.2e}, expected at most {tolerance:.2e}"
 
 
 def check_many_shapes():
@@ -72,34 +55,21 @@ def check_many_shapes():
     check(random_call(1, 1, (40, 64), (90, 70), (3, 3), SAME), torch.float32, 1e-5)
 
 
-@pytest.fixture(scope="module")
-def instruction_sets():
-    """What this machine runs, from the message about a name that no machine has."""
-    problem = run_script("imaginary").stderr
-    names = problem.partition("set it to one of ")[2].partition(", or unset it")[0].split(", ")
-    return [name for name in names if not name.startswith("amx")]  # another's kernels but for its tiles: test_tiles.py
-
-
-def run_script(instruction_set):
-    environment = dict(os.environ, HYPERCONV_CPU_ISA=instruction_set, OMP_NUM_THREADS="1")
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    command = [sys.executable, __file__]
-    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-
-
-def test_every_instruction_set_of_this_machine(instruction_sets):
-    assert "baseline" in instruction_sets
-    for name in instruction_sets:
-        finished = run_script(name)
-        assert finished.returncode == 0, f"{name}: {finished.stderr}"
-        assert finished.stdout.strip() == name
+def test_every_instruction_set_of_this_machine():
+    names = fresh_process.instruction_sets()
+    assert "baseline" in names
+    for name in names:
+        if not name.startswith("amx"):  # another's kernels but for its tiles: test_tiles.py
+            assert fresh_process.call(native.instruction_set, instruction_set=name) == (name, None)
+            fresh_process.call(check_many_shapes, instruction_set=name)
 
 
 def test_instruction_set_that_cannot_run_is_one_clear_line():
-    finished = run_script("imaginary")
-    assert finished.returncode != 0
-    last = finished.stderr.strip().splitlines()[-1]
-    assert "HYPERCONV_CPU_ISA=imaginary cannot run on this machine: set it to one of" in last
+    problem = fresh_process.call(native.status, "cpu", instruction_set="imaginary")
+    assert problem.startswith("HYPERCONV_CPU_ISA=imaginary cannot run on this machine: set it to one of ")
+    assert "\n" not in problem
+    with pytest.raises(RuntimeError, match=problem):
+        fresh_process.call(fresh_process.convolve, instruction_set="imaginary")
 
 
 @pytest.mark.parametrize(
@@ -238,23 +208,3 @@ def test_wrong_arguments_are_refused_before_a_kernel_runs(change, message):
     with pytest.raises(RuntimeError) as error:
         native.masked_conv2d(*arguments.values(), *SAME, 0.0)
     assert message in str(error.value)
-
-
-def main():
-    assert native.status("cpu") is None, native.status("cpu")
-    library = ctypes.CDLL(str(native.DIRECTORY / "hyperconv_cpu.so"))
-    library.hyperconv_cpu_isa.restype = library.hyperconv_cpu_isa_problem.restype = ctypes.c_char_p
-    if library.hyperconv_cpu_isa() is None:
-        call = random_call(1, 1, (1, 1), (3, 3), (1, 1), UNIT, torch.float32)
-        try:
-            native.conv2d(call.input, call.weight, None, *UNIT, 0, 0.0)
-        except RuntimeError as error:
-            assert library.hyperconv_cpu_isa_problem().decode() in str(error)
-            sys.exit(str(error).splitlines()[0])
-        sys.exit("the call went through")
-    check_many_shapes()
-    print(library.hyperconv_cpu_isa().decode())
-
-
-if __name__ == "__main__":
-    main()

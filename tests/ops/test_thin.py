@@ -1,13 +1,6 @@
-"""Layers of few channels in the CPU kernels: rows two at a time, and output channels tap by tap, at all their edges.
+"""Layers of few channels in the CPU kernels: rows two at a time, and output channels tap by tap, at all their edges."""
 
-Run as a script, this file checks the instruction set and the algorithm that HYPERCONV_CPU_ISA and
-HYPERCONV_CPU_ALGORITHM name.
-"""
-
-import os
-import subprocess
-import sys
-
+import fresh_process
 import pytest
 import torch
 from hypothesis import given, settings
@@ -51,7 +44,7 @@ def thin_calls(draw):
     )
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=40, deadline=None, database=None, derandomize=True)
 @given(thin_calls())
 def check_edges(call):
     tolerances = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
@@ -60,18 +53,10 @@ def check_edges(call):
             assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 
-def run_script(instruction_set, algorithm):
-    environment = dict(os.environ, HYPERCONV_CPU_ISA=instruction_set, HYPERCONV_CPU_ALGORITHM=algorithm)
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, __file__], check=False, env=environment, capture_output=True, text=True)
-
-
 @pytest.mark.parametrize("algorithm", ["", "row_pairs", "tap_planes"])
 def test_edges_on_every_instruction_set(native_backend, algorithm):
-    names = run_script("imaginary", "").stderr.partition("set it to one of ")[2].partition(", or unset it")[0]
-    for name in names.split(", "):
-        finished = run_script(name, algorithm)
-        assert finished.returncode == 0, f"{name}: {finished.stderr}"
+    for name in fresh_process.instruction_sets():
+        fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
 
 
 @pytest.mark.parametrize("channels", THIN, ids=str)
@@ -131,14 +116,3 @@ def test_results_do_not_depend_on_the_number_of_threads(native_backend):
                 assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
     finally:
         torch.set_num_threads(threads)
-
-
-def main():
-    assert native.status("cpu") is None, native.status("cpu")
-    call = Call(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 3, 3), None, SAME, None, None, 0.0)
-    native.conv2d(call.input, call.weight, None, *SAME, 0, 0.0)  # an instruction set that cannot run says so here
-    check_edges()
-
-
-if __name__ == "__main__":
-    main()

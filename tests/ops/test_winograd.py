@@ -1,14 +1,8 @@
-"""Winograd's algorithm in the CPU kernels: every tile size and instruction set at the edges of tiles, and its error.
-
-Run as a script, this file checks the instruction set and the algorithm that HYPERCONV_CPU_ISA and
-HYPERCONV_CPU_ALGORITHM name.
-"""
+"""Winograd's algorithm in the CPU kernels: every tile size and instruction set at the edges of tiles, and its error."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
+import fresh_process
 import pytest
 import torch
 from hypothesis import given, settings
@@ -48,7 +42,7 @@ def edge_calls(draw):
     )
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=25, deadline=None, database=None, derandomize=True)
 @given(edge_calls())
 def check_edges(call):
     call = dataclasses.replace(call, weight=call.weight.float().double())
@@ -57,34 +51,17 @@ def check_edges(call):
             assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 
-def run_script(instruction_set, algorithm):
-    environment = dict(os.environ, HYPERCONV_CPU_ISA=instruction_set, HYPERCONV_CPU_ALGORITHM=algorithm)
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, __file__]
-    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def instruction_sets():
-    """What this machine runs, from the message about a name that no machine has."""
-    problem = run_script("imaginary", "direct").stderr
-    names = problem.partition("set it to one of ")[2].partition(", or unset it")[0].split(", ")
-    return [name for name in names if not name.startswith("amx")]  # another's kernels but for its tiles: test_tiles.py
-
-
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_edges_of_tiles_on_every_instruction_set(native_backend, instruction_sets, algorithm):
-    for name in instruction_sets:
-        finished = run_script(name, algorithm)
-        assert finished.returncode == 0, f"{name}: {finished.stderr}"
+def test_edges_of_tiles_on_every_instruction_set(native_backend, algorithm):
+    for name in fresh_process.instruction_sets():
+        if not name.startswith("amx"):  # another's kernels but for its tiles: test_tiles.py
+            fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
 
 
-def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend, instruction_sets):
-    finished = run_script(instruction_sets[0], "imaginary")
-    assert finished.returncode != 0
-    assert "HYPERCONV_CPU_ALGORITHM is 'imaginary': set it to direct, tiles, tap_planes, winograd2, winograd3" in (
-        finished.stderr
-    )
+def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
+    known = "set it to direct, tiles, tap_planes, winograd2, winograd3, winograd4 or row_pairs"
+    with pytest.raises(RuntimeError, match=f"HYPERCONV_CPU_ALGORITHM is 'imaginary': {known}"):
+        fresh_process.call(fresh_process.convolve, algorithm="imaginary")
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (32, 32), (64, 64), (32, 64), (64, 32), (128, 128)], ids=str)
@@ -135,12 +112,3 @@ def test_results_do_not_depend_on_the_number_of_threads(native_backend, sets, si
     torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-def main():
-    assert native.status("cpu") is None, native.status("cpu")
-    check_edges()
-
-
-if __name__ == "__main__":
-    main()
