@@ -155,7 +155,6 @@ class Draws:
         batch = self._batch(step)
         extents, indices = self._extents(batch), batch[rows]
         here, loaded = send(indices, self.device), self.load(step)
-        rate = config.learning_rate * (config.decay if step >= config.decay_at * self.iterations else 1.0)
         return StepInputs(
             photos=send(loaded.photos, self.device),
             coarsest=None if loaded.coarsest is None else send(loaded.coarsest, self.device),
@@ -166,7 +165,7 @@ class Draws:
             noise=tuple(self._noise(step, draw, batch, extents).rows(rows) for draw in range(config.draws)),
             variants=None if loaded.to_alter is None else self._variants(step, loaded.to_alter),
             each=self.awake if config.alone else torch.full((len(indices),), 1 / len(batch), device=self.device),
-            rate=torch.full((), rate, device=self.device),
+            rate=torch.full((), config.rate_at(step, self.iterations), device=self.device),
         )
 
     @property
