@@ -22,24 +22,30 @@ from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import Carried, PhotoModel
 
 
-@torch.no_grad()
 def injected(photo_model: PhotoModel, picture: Tensor, start_scale: int, seed: int = 0) -> Tensor:
     """The picture (C, h, w) in [-1, 1] as the model of one photo draws it, in the size of its finest scale.
 
     start_scale: the first scale that draws, as `start_scale_for` gives it.
     """
-    carried = entered(photo_model, picture, start_scale)
-    source = seeded(photo_model.device, seed, "inject")
-    return photo_model.images(photo_model.climb(carried, noise_of([source])))[0].clamp(-1, 1)
+    return drawn_on(photo_model, entered(photo_model, picture, start_scale, seed), seed)
 
 
-def entered(photo_model: PhotoModel, picture: Tensor, start_scale: int) -> Carried:
+@torch.no_grad()
+def drawn_on(photo_model: PhotoModel, carried: Carried, seed: int) -> Tensor:
+    """What the scales above make of what is carried, one image (C, H, W) in [-1, 1]."""
+    noise = noise_of([seeded(photo_model.device, seed, "inject")])
+    return photo_model.images(photo_model.climb(carried, noise))[0].clamp(-1, 1)
+
+
+@torch.no_grad()
+def entered(photo_model: PhotoModel, picture: Tensor, start_scale: int, seed: int) -> Carried:
     """What the scale below `start_scale` carries if the picture is what it made."""
     at = photo_model.grid(max(0, start_scale - 1))
     small = resize(picture, at.extent)[None]
     if photo_model.generator.carries_images:
         return photo_model.carry(small, at, start_scale - 1)
-    return photo_model.begin(small)
+    noise = photo_model.z(1, seeded(photo_model.device, seed, "picture"))
+    return photo_model.begin(small + photo_model.generator.picture_noise * noise)
 
 
 def start_scale_for(model: Model, wanted: int | None, depth: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, written_to
+from hyperconv.apps.inject import Written, as_model_sees, drawn_on, injected, start_scale_for, written_to
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import stretched
 from hyperconv.apps.sheet import contact_sheet
@@ -42,9 +42,10 @@ def paint(
     """A painting or clip art (C, h, w) as a photo like the one named: (C, H, W) in [-1, 1], in the painting's shape.
 
     quantise: the photo, at the scale where the painting enters, is brought to 5 colours (k-means), and the painting
-    painted with them. retrain_steps: training steps that teach this scale to make photos of so few colours (SinGAN:
-    2,000), with on_step(taken, all) called after each. start_scale: the first scale that draws; a coarser one keeps
-    less of the painting. The result has as many pixels as the photo. InputError where the run cannot do it.
+    painted with them. retrain_steps: training steps that teach this scale to make photos of images in these colours
+    alone (SinGAN: 2,000), with on_step(taken, all) called after each; the painting then enters as such an image.
+    start_scale: the first scale that draws; a coarser one keeps less of the painting. The result has as many pixels as
+    the photo. InputError where the run cannot do it.
     """
     start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
     holder, index = model.find(name)
@@ -55,12 +56,15 @@ def paint(
             f"system that carries images, and this run is of --system {model.config.system}"
         )
     if quantise:
-        photo = holder.photo(index, max(0, start_scale - 1))
-        colours = palette(photo, COLOURS, seeded(model.device, seed, "palette"))
+        colours = palette(holder.photo(index, start_scale), COLOURS, seeded(model.device, seed, "palette"))
         painting = quantised(painting, colours)
-    if retrain_steps:
-        photo_model = _repainted(holder, index, photo_model, start_scale, colours, retrain_steps, on_step)
-    return injected(_shaped_like(painting, photo_model), painting, start_scale, seed)
+    if not retrain_steps:
+        return injected(_shaped_like(painting, photo_model), painting, start_scale, seed)
+    painter = _repainted(holder, index, photo_model, start_scale, colours, retrain_steps, on_step)
+    shaped = _shaped_like(painting, painter)
+    at = shaped.grid(start_scale)
+    small = quantised(resize(painting, at.extent), colours)
+    return drawn_on(shaped, shaped.carry(small[None], at, start_scale - 1), seed)
 
 
 def _repainted(

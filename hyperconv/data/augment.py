@@ -14,7 +14,12 @@ from torch import Tensor
 Augmentation = Literal["harmonize", "edit"]
 
 COLOURED, CUT = 0.25, 0.9  # how often a photo's colours change, and how often something is cut out of it
-EDIT_NOISE = 0.1
+HOLES = {1: (30, 60), 2: (15, 30)}  # sides of one cut-out or of each of two, in pixels where ...
+SHORT_SIDE = 120  # ... is the photo's short side: the published coarsest scale
+TILES = {1: (0.2, 0.5, 0.15), 2: (0.15, 0.3, 0.1), 3: (0.1, 0.2, 0.1), 4: (0.1, 0.15, 0.1), 5: (0.1, 0.15, 0.1)}
+"""Least and most of the sides of each of so many tiles, and how far they move at most, over the photo's sides."""
+LEAST_MOVE = 0.05
+EDIT_NOISE = 0.1  # standard deviation
 SEPIA = ((0.393, 0.769, 0.189), (0.349, 0.686, 0.168), (0.272, 0.534, 0.131))
 
 
@@ -34,9 +39,10 @@ def _for_harmonisation(image: Tensor, source: torch.Generator) -> Tensor:
     if _uniform(source) < CUT:
         image = image.clone()
         count = _integer(1, 3, source)
-        least, most = (30, 61) if count == 1 else (15, 31)
+        scale = min(image.shape[1:]) / SHORT_SIDE
+        least, most = HOLES[count]
         for _ in range(count):
-            rows, columns = (_part(side, min(_integer(least, most, source), side // 2), source)
+            rows, columns = (_part(side, max(1, round(scale * _integer(least, most + 1, source))), source)
                              for side in image.shape[1:])
             colour = 2 * torch.rand(len(image), generator=source, device=source.device) - 1
             image[:, rows, columns] = colour[:, None, None]
@@ -44,18 +50,19 @@ def _for_harmonisation(image: Tensor, source: torch.Generator) -> Tensor:
 
 
 def _for_editing(image: Tensor, source: torch.Generator) -> Tensor:
-    """One to four tiles copied to places nearby, and a little noise."""
-    result, count = image.clone(), _integer(1, 5, source)
+    """One to five tiles copied to places nearby, and a little noise."""
+    result, count = image.clone(), _integer(1, 6, source)
+    least, most, furthest = TILES[count]
     for _ in range(count):
-        sides = [max(1, int(side * (0.2 + 0.3 * _uniform(source)) / count**0.5)) for side in image.shape[1:]]
+        sides = [max(1, int(side * _between(least, most, source))) for side in image.shape[1:]]
         starts = [_integer(0, side - tile + 1, source) for side, tile in zip(image.shape[1:], sides)]
-        moves = [_integer(-tile, tile + 1, source) for tile in sides]
-        ends = [min(max(start + move, 0), side - tile)
+        towards = 2 * _integer(0, 2, source) - 1
+        moves = [max(1, round(side * _between(LEAST_MOVE, furthest, source))) for side in image.shape[1:]]
+        ends = [min(max(start + towards * move, 0), side - tile)
                 for start, move, side, tile in zip(starts, moves, image.shape[1:], sides)]
         tile = image[:, starts[0]:starts[0] + sides[0], starts[1]:starts[1] + sides[1]]
         result[:, ends[0]:ends[0] + sides[0], ends[1]:ends[1] + sides[1]] = tile
-    noise = torch.randn(image.shape, generator=source, device=source.device)
-    return (result + EDIT_NOISE * noise).clamp(-1, 1)
+    return result + EDIT_NOISE * torch.randn(image.shape, generator=source, device=source.device)
 
 
 def _multiplicative(image: Tensor, source: torch.Generator) -> Tensor:
@@ -101,6 +108,10 @@ _ALTER = {"harmonize": _for_harmonisation, "edit": _for_editing}
 def _part(side: int, length: int, source: torch.Generator) -> slice:
     start = _integer(0, side - length + 1, source)
     return slice(start, start + length)
+
+
+def _between(low: float, high: float, source: torch.Generator) -> float:
+    return low + (high - low) * _uniform(source)
 
 
 def _uniform(source: torch.Generator) -> float:

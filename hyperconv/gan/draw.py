@@ -160,7 +160,6 @@ class Draws:
         loaded = Loaded(*(None if each is None else send(each, self.device) for each in loaded))
         if config.recoloured and not config.alone:
             loaded = self._recoloured(step, len(batch), loaded, self.sizes[here])
-        rate = config.learning_rate * (config.decay if step >= config.decay_at * self.iterations else 1.0)
         return StepInputs(
             photos=loaded.photos,
             coarsest=loaded.coarsest,
@@ -171,7 +170,7 @@ class Draws:
             noise=tuple(self._noise(step, draw, batch, extents).rows(rows) for draw in range(config.draws)),
             variants=None if loaded.to_alter is None else self._variants(step, loaded.to_alter),
             each=self.awake if config.alone else torch.full((len(indices),), 1 / len(batch), device=self.device),
-            rate=torch.full((), rate, device=self.device),
+            rate=torch.full((), config.rate_at(step, self.iterations), device=self.device),
         )
 
     @property

@@ -23,6 +23,7 @@ class Generator:
     """
 
     carries_images = True
+    picture_noise = 0.0
 
     def __init__(self, channels: int, *widths: int, depth: int = 5, negative_slope: float = 0.02, norm: bool = False,
                  resampling: Resampling = "bilinear", shared_noise: bool = False, noise_on_padding: bool = True) -> None:

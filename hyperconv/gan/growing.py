@@ -17,21 +17,23 @@ class GrowingGenerator:
 
     noisy_borders: features are enlarged beyond the image, so that the borders vary as the inside does (the published
     mode for generation and animation). Otherwise every body sees zeros around the image (retargeting, harmonisation,
-    editing). Interfaces, and canvases, are those of `hyperconv.gan.generator.Generator`.
+    editing). picture_noise: standard deviation of what is added to every picture that enters the coarsest scale, and to
+    the photo where it is reconstructed from itself (editing: 0.1). Interfaces, and canvases, are those of
+    `hyperconv.gan.generator.Generator`.
     """
 
     carries_images = False
     resampling = "bicubic"
 
     def __init__(self, channels: int, hidden: int = 64, *, depth: int = 3, negative_slope: float = 0.05,
-                 norm: bool = False, noisy_borders: bool = True) -> None:
+                 norm: bool = False, noisy_borders: bool = True, picture_noise: float = 0.0) -> None:
         self.channels = self.first_noise_channels = channels
         self.noise_channels = hidden
         slope = {"negative_slope": negative_slope}
         self.head = ConvStack(channels, hidden, hidden, depth=1, tail="leaky_relu", norm=norm, **slope)
         self.body = ConvStack(hidden, hidden, hidden, depth=depth, tail="leaky_relu", norm=norm, **slope)
         self.tail = ConvStack(hidden, hidden, channels, depth=1, tail="tanh", **slope)
-        self.noisy_borders = noisy_borders
+        self.noisy_borders, self.picture_noise = noisy_borders, picture_noise
         self.noise_margin = self.body.margin if noisy_borders else 0
         self.first_layout = WeightLayout({
             **{f"head.{name}": shape for name, shape in self.head.layout.shapes.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hyperconv.data.augment import EDIT_NOISE
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
@@ -13,7 +14,8 @@ def generator_template(config: Config, channels: int) -> Generator | GrowingGene
     norm = config.norm != "none"
     if config.system == "consingan":
         return GrowingGenerator(channels, config.hidden, depth=config.depth - 2, negative_slope=config.negative_slope,
-                                norm=norm, noisy_borders=config.borders == "noise")
+                                norm=norm, noisy_borders=config.borders == "noise",
+                                picture_noise=EDIT_NOISE if config.first_input == "edit" else 0.0)
     widths = [config.hidden_at(scale) for scale in range(config.scale_count)]
     singan = {"resampling": "cubic", "shared_noise": True} if config.system == "singan" else {}
     return Generator(channels, *widths, depth=config.depth, negative_slope=config.negative_slope, norm=norm,

@@ -105,6 +105,10 @@ class Config(Settings):
     def iterations_at(self, scale: int) -> int:
         return self.iterations[min(scale, len(self.iterations) - 1)]
 
+    def rate_at(self, step: int, iterations: int) -> float:
+        """Learning rate of a step of so many."""
+        return self.learning_rate * (self.decay if step >= self.decay_at * iterations else 1.0)
+
 
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
 CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),

@@ -121,10 +121,8 @@ class SingleGANs(nn.Module):
         return self.fixed
 
     def _fixed(self, scale: int) -> Tensor | None:
-        """SinGAN fixes the coarsest noise alone; ConSinGAN the photo there, and noise above."""
+        """SinGAN fixes the coarsest noise alone; ConSinGAN the photo there, for editing with noise on it, and noise above."""
         template = self.generator_template
-        if scale == 0 and self.config.fixed_input == "photo":
-            return self.collection.batch(range(self.photos), 0).images.to(self.device)
         if scale > 0 and template.carries_images:
             return None
         channels, margin = (template.noise_channels, template.noise_margin) if scale else (
@@ -132,7 +130,12 @@ class SingleGANs(nn.Module):
         sizes = [(height + 2 * margin, width + 2 * margin) for height, width in self.collection.sizes[scale].tolist()]
         extent = tuple(max(size[axis] for size in sizes) for axis in (0, 1))
         noise = on_canvas(channels, sizes, extent, partial(seeded, self.device, self.config.seed, "z*", scale))
-        return noise if scale else noise.expand(-1, self.channels, -1, -1)
+        if scale > 0:
+            return noise
+        if self.config.fixed_input == "photo":
+            photos = self.collection.batch(range(self.photos), 0).images.to(self.device)
+            return photos + template.picture_noise * noise
+        return noise.expand(-1, self.channels, -1, -1)
 
     def _source(self, scale: int) -> FreeWeights:
         source = seeded("cpu", self.config.seed, "generator", scale)

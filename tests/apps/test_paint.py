@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -78,6 +80,20 @@ def test_a_scale_trained_on_few_colours_paints_otherwise(model, singles, system)
     )
     assert not torch.equal(plain, retrained) and torch.equal(retrained, again)
     assert taken == [(1, 2), (2, 2)] * 2
+
+
+def test_a_retrained_scale_gets_the_painting_in_few_colours(singles, monkeypatch):
+    """What the scale adds its residual to is the painting in exactly the colours that it was trained on."""
+    model, entered = singles("singan"), []
+    monkeypatch.setattr(
+        sys.modules[paint.__module__], "drawn_on",
+        lambda shaped, carried, seed: entered.append((shaped, carried)) or carried.values[0],
+    )
+    paint(model, "china", drawing(), retrain_steps=1, start_scale=1)
+    (shaped, carried), = entered
+    enlarged = shaped.generator.enlarge(carried.values, carried.at, shaped.grid(1))
+    torch.testing.assert_close(enlarged, carried.values)
+    assert len(carried.values.flatten(2)[0].unique(dim=1).T) <= 5 and carried.values.shape[2:] == shaped.grid(1).extent
 
 
 def test_only_a_scale_that_few_colours_enter_is_retrained(model, singles):
