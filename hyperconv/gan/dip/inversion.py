@@ -44,7 +44,7 @@ def invert(gan: InstanceGAN, photo: Tensor, extractor: InstanceFeatures | None, 
         image = gan.average(noise, prior)
         errors = (image - photos).square().mean((1, 2, 3))
         best = int(errors.argmin())
-        yield Inversion(*(each[best].detach().clone() for each in (prior[:, None], noise[:, None], image)), float(errors[best]))
+        yield Inversion(*(each[best].detach().clone() for each in (prior[:, None], noise[:, None], image)), float(errors[best].detach()))
         if step == steps:
             return
         loss = errors.sum()
