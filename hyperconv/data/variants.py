@@ -13,17 +13,6 @@ NEGATIVE, UPSIDE_DOWN, MIXED = 0.3, 0.25, 0.5  # shares of the variants
 VIEW_JITTER = 0.4  # of brightness, contrast and saturation, at most
 
 
-def variants(photos: Tensor, source: torch.Generator) -> Tensor:
-    """An altered photo for each of `photos` (N, C, S, S) in [-1, 1], itself as large.
-
-    A part of the photo, enlarged, perhaps mirrored, its colours exchanged, scaled and shifted; half of them are
-    blended with the next photo, altered too.
-    """
-    first, second = _alter(photos, source), _alter(photos.roll(-1, 0), source)
-    share = _uniform(len(photos), source) * (_uniform(len(photos), source) < MIXED)
-    return torch.lerp(first, second, share[:, None, None, None]).clamp(-1, 1)
-
-
 def views(images: Tensor, source: torch.Generator, mirror: bool) -> Tensor:
     """Another view of each of `images` (N, C, S, S) in [-1, 1], itself as large, that shows the same thing.
 
@@ -38,8 +27,19 @@ def views(images: Tensor, source: torch.Generator, mirror: bool) -> Tensor:
     return (torch.lerp(level, coloured, 1 + contrast) + brightness).clamp(-1, 1)
 
 
+def variants(photos: Tensor, source: torch.Generator) -> Tensor:
+    """An altered photo for each of `photos` (N, C, S, S) in [-1, 1], itself as large.
+
+    A part of the photo, enlarged, perhaps mirrored, its colours exchanged, scaled and shifted; half of them are
+    blended with the next photo, altered too.
+    """
+    first, second = _alter(photos, source), _alter(photos.roll(-1, 0), source)
+    share = _uniform(len(photos), source) * (_uniform(len(photos), source) < MIXED)
+    return torch.lerp(first, second, share[:, None, None, None]).clamp(-1, 1)
+
+
 def _alter(photos: Tensor, source: torch.Generator) -> Tensor:
-    count, parts = len(photos), _crop(photos, source, LEAST_CROP, (0.5, UPSIDE_DOWN))
+    count, parts = len(photos), _crop(photos, source)
     order = torch.rand(parts.shape[:2], generator=source, device=source.device).argsort(dim=1)
     parts = parts.gather(1, order[:, :, None, None].expand_as(parts))
     contrast = LEAST_CONTRAST + (MOST_CONTRAST - LEAST_CONTRAST) * _uniform(count, source)
@@ -48,7 +48,8 @@ def _alter(photos: Tensor, source: torch.Generator) -> Tensor:
     return parts * contrast[:, None, None, None] + tint[:, :, None, None]
 
 
-def _crop(photos: Tensor, source: torch.Generator, least: float, mirror: tuple[float, float]) -> Tensor:
+def _crop(photos: Tensor, source: torch.Generator, least: float = LEAST_CROP,
+          mirror: tuple[float, float] = (0.5, UPSIDE_DOWN)) -> Tensor:
     """A random part of each photo, at least `least` of each side, enlarged to its size; mirror: shares, x and y."""
     count, device = len(photos), source.device
     side = least + (1 - least) * torch.rand((count, 2), generator=source, device=device)

@@ -1,1 +1,1 @@
-"""Data Instance Prior (Mangla et al. 2022): a GAN whose generator and critic see features of an image, from a frozen net."""
+"""Data Instance Prior (Mangla et al. 2022): a GAN whose images are drawn around frozen features of single instances."""
