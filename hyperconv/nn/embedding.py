@@ -137,7 +137,7 @@ class InstanceEmbedding(nn.Module):
     """
 
     CALIBRATION_PHOTOS = 2048  # at most
-    STEPS = 300  # of contrastive training
+    STEPS = 200  # of contrastive training
 
     def __init__(self, kind: str, features: int, in_channels: int, size: int, weights: str | os.PathLike | None = None):
         super().__init__()
