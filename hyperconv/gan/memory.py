@@ -26,7 +26,7 @@ KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
 def parameter_bytes(system: System, scale: int) -> int:
     """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
     resting, training = system.parameter_counts(scale)
-    remembered = 4 if system.config.alone else 0  # see hyperconv.gan.divergence
+    remembered = 4 if system.config.alone or system.config.average else 0  # see Safeguard, and Player.averages
     return 4 * resting + (ADAM + remembered) * training
 
 

@@ -170,7 +170,7 @@ class MetaGAN(nn.Module):
         """What trains at the newest scale, by player."""
         scale = self.scales - 1
         embedding = list(self.generator.embedding.parameters()) if self.contexts_change(scale) else []
-        return {"generator": [Group(self.generator.parameters_at(scale) + embedding)],
+        return {"generator": [Group(self.generator.parameters_at(scale) + embedding, average=self.config.average)],
                 "discriminator": [Group(list(self.discriminator.parameters()))]}
 
     def parameter_counts(self, scale: int) -> tuple[int, int]:
