@@ -15,55 +15,37 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import adapt_curve
-from benchmarks.environment import describe
 from benchmarks.report import table
+from benchmarks.training import Deadline, machine, scaled, split, unfinished
+from benchmarks.training import train as train_on
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import write_samples
 from hyperconv.apps.scorecard import TITLES, write_evaluation
-from hyperconv.apps.train import follow, resume, start
 from hyperconv.data.images import Photo, find_photos, read_photo
 from hyperconv.gan.presets import preset
 
 TRAININGS = {"lsun-50": ("paper", 5000), "places-50": ("paper-places", 4000), "v500": ("paper", 25_000),
              "v2500": ("paper", 100_000), "v5000": ("paper", 150_000)}  # preset, steps of a scale as published
-UNFINISHED = 3  # exit code
-HELD_OUT_EVERY = 5
 SHOWN, CURVE_PHOTOS = 6, 3  # photos on sheets; whose curves are averaged
-
-
-def split(photos: list) -> tuple[list, list]:
-    """Photos to train on, and every fifth to hold out."""
-    held_out = photos[HELD_OUT_EVERY - 1::HELD_OUT_EVERY]
-    return [photo for number, photo in enumerate(photos, 1) if number % HELD_OUT_EVERY], held_out
+FIGURES = (  # title; of every pattern the file of the shortest name, which is the picture of the whole
+    ("Photos it trained on", "training/samples/sheet.png", "training/charts.png"),
+    ("Photos it never saw", "held_out/samples/sheet.png", "held_out/charts.png"),
+    ("From one photo's model to another's", "walk/*.png", "walk/*_smoothness.png"),
+    ("The finer half of the scales alone", "texture/*.png", "texture/*_smoothness.png"),
+    ("Between four photos", "grid/*.png", "grid/*_smoothness.png"))
 
 
 def train(options: argparse.Namespace, photos: list) -> bool:
     """Train for some minutes; whether that was to the end."""
     name, steps = TRAININGS[options.experiment]
-    end, run = time.monotonic() + 60 * options.minutes, options.out / "run"
-    if (run / "config.json").is_file():
-        trainer = resume(run, device=options.device)
-    else:
-        named = preset(options.preset or name)
-        iterations = tuple(max(10, round(options.budget * (each if options.preset else steps))) for each in named.iterations)
-        trainer, remarks = start(photos, run, preset(options.preset or name, iterations=iterations), device=options.device)
-        print("\n".join(remarks), file=sys.stderr)
-    if trainer.finished:
-        return True
-    trainer.checkpoint_every = min(trainer.checkpoint_every, options.checkpoint_every)
-    for taken in follow(trainer):
-        if taken.saved:
-            print(f"scale {taken.scale + 1}, step {taken.step}, {100 * trainer.progress:.1f} %", flush=True)
-        if taken.saved and time.monotonic() > end:
-            break
-    return trainer.finished
+    published = replace(preset(name), iterations=(steps,))
+    return train_on(options.out / "run", photos, scaled(preset(options.preset) if options.preset else published, options.budget),
+                    Deadline(options.minutes), device=options.device, checkpoint_every=options.checkpoint_every)
 
 
 def score(options: argparse.Namespace, model: Model, held_out: Model) -> None:
@@ -91,7 +73,7 @@ def report(out: Path, about: dict) -> None:
     config = json.loads((out / "run" / "config.json").read_text())
     settings = (f"{about['training']} photos trained on, {about['held_out']} held out; {config['max_size']} px, "
                 f"{config['scale_count']} scales, steps of the scales {config['iterations']}.")
-    lines = ["# Meta Internal Learning", "", settings, "", f"Machine: `{json.dumps(describe(about['device']))}`", ""]
+    lines = ["# Meta Internal Learning", "", settings, "", machine(about["device"]), ""]
     found = {name: json.loads((out / name / "evaluation.json").read_text())["mean"] for name in ("training", "held_out")
              if (out / name / "evaluation.json").is_file()}
     if found:
@@ -100,11 +82,9 @@ def report(out: Path, about: dict) -> None:
     if (out / "unseen" / "adapt_curve.md").is_file():
         lines += ["## Training on an unseen photo", "", (out / "unseen" / "adapt_curve.md").read_text(),
                   "![quality against seconds](unseen/adapt_curve.png)", ""]
-    for folder, title in (("training/samples", "Photos it trained on"), ("held_out/samples", "Photos it never saw"),
-                          ("walk", "From one photo's model to another's"), ("texture", "The finer half of the scales alone"),
-                          ("grid", "Between four photos")):
-        pictures = sorted((out / folder).glob("sheet.png")) or sorted((out / folder).glob("*.png"), key=lambda p: len(p.name))
-        lines += [f"## {title}", "", f"![{title}]({os.path.relpath(pictures[0], out)})", ""] if pictures else []
+    for title, *patterns in FIGURES:
+        pictures = [picture for pattern in patterns for picture in sorted(out.glob(pattern), key=lambda p: len(p.name))[:1]]
+        lines += [f"## {title}", "", *(f"![{title}]({picture.relative_to(out)})\n" for picture in pictures)] if pictures else []
     (out / "report.md").write_text("\n".join(lines))
 
 
@@ -122,8 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     training, held_out = split(find_photos(options.photos))
     if options.experiment in TRAININGS and not train(options, training):
-        print("to be continued: run the same command again")
-        sys.exit(UNFINISHED)
+        unfinished()
     model, photos = Model.open(options.out / "run", options.device), [read_photo(path) for path in held_out]
     if options.experiment in TRAININGS:
         score(options, model, model.with_photos(photos))

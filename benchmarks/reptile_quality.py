@@ -36,7 +36,7 @@ from hyperconv.gan.presets import preset
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
-from hyperconv.metrics.sifid import frechet_distance, gaussian
+from hyperconv.metrics.distribution import frechet_distance, gaussian
 
 SAMPLES = 256
 Sampler = Callable[[int, Tensor], Tensor]  # (digit, shots (k, C, S, S)) -> samples (SAMPLES, C, S, S)

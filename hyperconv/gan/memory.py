@@ -16,6 +16,7 @@ from hyperconv.gan.system import System
 LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
 LAYERS_ALIVE_AGAIN = 3  # the same where activations are computed again on the way back
 EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
+FROZEN_BYTES = 600  # of one without a way back: two layers of 64 channels
 ADAM = 16  # bytes of a parameter in training: itself, its gradient and two averages
 SHARE = 0.9  # of the free memory; the rest is the allocator's
 RESIDENT = 0.25  # of the free memory, at most, for photos that wait on the device
@@ -25,7 +26,7 @@ KNOBS = "--max-size, --batch-size, or hidden or features of the preset"
 def parameter_bytes(system: System, scale: int) -> int:
     """Parameters, gradients and optimizer states when `scale` trains: of a system that may still have fewer scales."""
     resting, training = system.parameter_counts(scale)
-    remembered = 4 if system.config.alone else 0  # see hyperconv.gan.divergence
+    remembered = 4 if system.config.alone or system.config.average else 0  # see Safeguard, and Player.averages
     return 4 * resting + (ADAM + remembered) * training
 
 
@@ -53,7 +54,7 @@ def batch_bytes(config: Config, system: System, photos: int) -> int:
     if config.alone:
         return 0
     weights = 4 * 3 * 4 * system.generator_template.layout(0).size
-    return photos * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
+    return photos * (weights + 2 * EMBEDDING_BYTES.get(config.embedding, FROZEN_BYTES) * config.embedding_size**2)
 
 
 def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str) -> list[Fit]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import Config
@@ -13,10 +14,14 @@ from hyperconv.gan.ranks import ALONE, Ranks
 
 
 class Group(NamedTuple):
-    """Parameters that learn at `pace` times the learning rate."""
+    """Parameters that learn at `pace` times the learning rate.
+
+    average: the decay, per update, of the running average that they take when a scale ends; 0: they stay as they are.
+    """
 
     parameters: list[nn.Parameter]
     pace: float = 1.0
+    average: float = 0.0
 
 
 class Player:
@@ -31,6 +36,8 @@ class Player:
         parameters = [{"params": group.parameters, "lr": torch.zeros((), device=device)} for group in groups]
         self.adam = torch.optim.Adam(parameters, betas=config.betas, fused=True, capturable=device.type == "cuda")
         self.adam._warned_capturable_if_run_uncaptured = True  # the eager steps before a capture are meant
+        self.averages = [[torch.zeros_like(parameter) for parameter in group.parameters] if group.average else []
+                         for group in groups]
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -51,16 +58,27 @@ class Player:
         for _ in range(times):
             self.adam.step()
         self.adam.grad_scale = None
+        for group, averages in zip(self.groups, self.averages):
+            if averages:
+                get_ema_multi_avg_fn(group.average)(averages, group.parameters, None)
         self.forget()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Parameters take their averages over all updates so far, which began at zero."""
+        for group, averages in zip(self.groups, self.averages):
+            for parameter, average in zip(group.parameters, averages):
+                parameter.copy_(average / (1 - group.average ** self.adam.state[parameter]["step"]))
 
     def forget(self) -> None:
         """Drop the gradients."""
         self.adam.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimizer's state by name, for a checkpoint."""
-        return {f"{self.name}_optimizer.{i}.{key}": value
-                for i, state in self.adam.state_dict()["state"].items() for key, value in state.items()}
+        """The optimizer's state by name, and the averages, for a checkpoint."""
+        optimizer = {f"{self.name}_optimizer.{i}.{key}": value
+                     for i, state in self.adam.state_dict()["state"].items() for key, value in state.items()}
+        return optimizer | dict(self._named_averages())
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the optimizer's state from what `tensors` returned. InputError if it is not there."""
@@ -72,3 +90,11 @@ class Player:
                 raise InputError(f"the training state lacks the {self.name}'s optimizer: "
                                  "it was written by another version")
         self.adam.load_state_dict(saved)
+        for name, average in self._named_averages():
+            if name not in tensors:
+                raise InputError(f"the training state lacks {name}: it was written by another version")
+            average.copy_(tensors[name])
+
+    def _named_averages(self) -> list[tuple[str, Tensor]]:
+        averages = [average for group in self.averages for average in group]
+        return [(f"{self.name}_average.{i}", average) for i, average in enumerate(averages)]

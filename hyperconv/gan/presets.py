@@ -11,6 +11,7 @@ from hyperconv.gan.dip.presets import DIP, DipConfig
 from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.reptile.presets import REPTILE, ReptileConfig
 from hyperconv.gan.settings import Settings
+from hyperconv.nn.embedding import EMBEDDINGS
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,15 @@ class Config(Settings):
     borders: str = "noise"  # or 'zeros': what is around an image as the generator sees it
     first_input: str = "noise"  # of the coarsest scale; or the photo augmented for 'harmonize' or 'edit'
     fixed_input: str = "noise"  # or 'photo': what the coarsest scale reconstructs the photo from
-    embedding: str = "resnet34"
+    embedding: str = "resnet34"  # or another of nn.embedding.EMBEDDINGS; a frozen one sees what a file taught it
     embedding_size: int = 128  # pixels; the embedding sees the photo squashed to a square
-    backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file
+    backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file; a frozen one needs it
     features: int = 512
     first_scale_sees: str = "embedding"  # or 'embedding and thumbnail': its last layer also reads the coarsest image
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
+    recoloured: float = 0.0  # share of a batch's photos that are shown in other colours, to every net
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
-    head_init: str = "linear"  # or 'hyperfan': weights start at He's scale, half shared and half the photo's own
+    head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or none of it at first
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     train_depth: int = 1  # scales that train together, the newest ones
     pace: float = 0.1  # learning rate of each of them over that of the next finer one
@@ -53,6 +55,7 @@ class Config(Settings):
     decay_at: float = 0.8  # of a scale's iterations
     decay: float = 0.1
     clip: float | None = 1.0  # gradient norm of each hypernetwork
+    average: float = 0.0  # decay of the running average that the generator's hypernetwork takes when a scale ends; 0: none
     penalty_weight: float = 0.1
     penalty_norm: str = "pixel"  # or 'sample'
     reconstruction_weight: float = 50.0
@@ -70,8 +73,15 @@ class Config(Settings):
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
+        if self.system == "meta" and self.embedding.startswith("frozen-") and self.backbone_weights is None:
+            raise InputError(f"the embedding {self.embedding} is that of a published network: name its file, "
+                             "--backbone-weights, or take --embedding contrastive, which needs none")
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
+        if not 0 <= self.recoloured <= 1:
+            raise InputError(f"recoloured is {self.recoloured}: it must be between 0 and 1")
+        if not 0 <= self.average < 1:
+            raise InputError(f"average is {self.average}: it must be at least 0 and below 1")
         for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -103,14 +113,14 @@ class Config(Settings):
 
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
 CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
-           "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan"),
+           "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan", "base"),
            "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "precision": PRECISIONS,
            "coarsest": ("long side", "short side"), "steps": ("geometric", "consingan"),
            "norm": ("none", "generator", "both"), "borders": ("noise", "zeros"),
            "first_input": ("noise", "harmonize", "edit"), "fixed_input": ("noise", "photo"),
-           "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
+           "embedding": EMBEDDINGS}
 
 PAPER = Config()
 SINGLE = replace(PAPER, coarsest="short side", negative_slope=0.05, critic_steps=3, generator_steps=3,

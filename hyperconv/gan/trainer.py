@@ -107,6 +107,9 @@ class Trainer:
                 self.begin_scale()
             losses = self.take_step()
             self.step += 1
+            if self.step == self.iterations:
+                for player in self.players:
+                    player.settle()
             logged, remarks = self.log(losses) if self.step % LOG_EVERY == 0 else (None, [])
             last = self.step == self.iterations
             saved = last or self.step % self.checkpoint_every == 0

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from hyperconv.nn.layout import WeightLayout, WeightSet
 
+OWN_SHARE = {"hyperfan": 0.5, "base": 0.0}  # of He's variance, by initialisation: what depends on the context
+
 
 class HyperNetwork(nn.Module):
     """Context (B, `context_features`) -> B weight sets of `layout`: flat = projection(context) * scale.
@@ -27,6 +29,9 @@ class HyperNetwork(nn.Module):
       variance scale**2 (tensors without a scale: 2 / fan_in, He). Half of that variance is a base shared by
       all contexts (the projection's bias), half depends on the context: weights of unrelated contexts have
       correlation 1/2. Tensors of fewer than two dimensions are biases and start at zero.
+    - ``'base'``: all of that variance is the shared base, to which the context adds a change that starts at zero
+      (additive weights of magnitude-invariant parametrisations, Gonzalez Ortiz et al. 2024, "Magnitude Invariant
+      Parametrizations Improve Hypernetwork Learning"). Every context starts with the same weights.
 
     Raises ValueError for an unknown `init`, a scale for an unknown tensor or `context_features` under one.
     """
@@ -43,22 +48,23 @@ class HyperNetwork(nn.Module):
         super().__init__()
         if context_features < 1:
             raise ValueError(f"context_features must be at least 1, got {context_features}")
-        if init not in ("linear", "hyperfan"):
-            raise ValueError(f"init must be 'linear' or 'hyperfan', got {init!r}")
+        if init not in ("linear", *OWN_SHARE):
+            raise ValueError(f"init must be 'linear', 'hyperfan' or 'base', got {init!r}")
         self.layout = layout
         self.context_features = context_features
         self.projection = nn.Linear(context_features, layout.size, device=device, dtype=dtype)
         factors = None if scale is None else layout.fill(scale).to(self.projection.bias)
         self.register_buffer("scale", factors, persistent=False)
-        if init == "hyperfan":
-            self._init_hyperfan(scale or {})
+        if init != "linear":
+            self._init_he(scale or {}, OWN_SHARE[init])
 
     @torch.no_grad()
-    def _init_hyperfan(self, scale: Mapping[str, float]) -> None:
+    def _init_he(self, scale: Mapping[str, float], own: float) -> None:
+        """He's variance, the share `own` of it from the context."""
         std = {name: 1.0 if he and name in scale else he for name, he in self.layout.he_std().items()}
-        std = self.layout.fill(std).to(self.projection.bias) * 0.5**0.5
-        self.projection.bias.normal_().mul_(std)
-        self.projection.weight.normal_(std=self.context_features**-0.5).mul_(std.unsqueeze(1))
+        std = self.layout.fill(std).to(self.projection.bias)
+        self.projection.bias.normal_().mul_(std * (1 - own) ** 0.5)
+        self.projection.weight.normal_(std=self.context_features**-0.5).mul_((std * own**0.5).unsqueeze(1))
 
     def weights(self, context: Tensor) -> WeightSet:
         """Context (B, context_features) -> the weight sets of B networks."""

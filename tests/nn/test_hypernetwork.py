@@ -52,6 +52,17 @@ def test_hyperfan_gives_the_asked_variance_half_of_it_from_the_context():
         assert correlation.mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_base_has_all_of_the_variance_and_contexts_change_nothing_at_first():
+    torch.manual_seed(0)
+    layout = WeightLayout({"0.weight": (64, 16, 3, 3), "0.bias": (64,), "1.weight": (64, 64, 1, 1)})
+    net = HyperNetwork(layout, 64, scale={"0.weight": 0.3, "0.bias": 0.5}, init="base")
+    weights = net.weights(torch.randn(2, 64))
+    assert torch.equal(*weights.flat)
+    assert not weights["0.bias"].any()
+    for name, variance in {"0.weight": 0.3**2, "1.weight": 2 / 64}.items():
+        assert weights[name].square().mean().item() == pytest.approx(variance, rel=0.05)
+
+
 def test_gradients_reach_context_and_projection():
     net = HyperNetwork(LAYOUT, 6, scale=SCALE, init="hyperfan")
     context = torch.randn(2, 6, requires_grad=True)
@@ -95,7 +106,7 @@ def test_builds_without_memory_on_the_meta_device():
 def test_errors():
     with pytest.raises(ValueError, match=r"\(2, 5\), expected \(B, 6\)"):
         HyperNetwork(LAYOUT, 6).weights(torch.zeros(2, 5))
-    with pytest.raises(ValueError, match="'linear' or 'hyperfan', got 'he'"):
+    with pytest.raises(ValueError, match="'linear', 'hyperfan' or 'base', got 'he'"):
         HyperNetwork(LAYOUT, 6, init="he")
     with pytest.raises(ValueError, match="at least 1, got 0"):
         HyperNetwork(LAYOUT, 0)

@@ -1,0 +1,135 @@
+"""What each setting of the meta-GAN is worth: a preset against itself with one thing changed at a time.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.ablation --photos FOLDER --out REPORT [--budget 0.3] [--arms preset average ...]
+
+Every arm trains with the same seed and steps on four fifths of the photos and is scored on those and on every fifth,
+which it never saw. What takes longer than --minutes stops at a checkpoint, with exit code 3: the same command goes on,
+and arms that are finished stay. REPORT gets ablation.json, .md and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.report import table
+from benchmarks.training import (
+    SCORES,
+    Deadline,
+    machine,
+    means,
+    processor_seconds,
+    scaled,
+    scores_of_all,
+    split,
+    train,
+    unfinished,
+)
+from hyperconv.apps.chart import FAINT, Canvas, Plot, Series
+from hyperconv.apps.model import Model
+from hyperconv.data.images import find_photos, read_photo
+from hyperconv.gan.presets import PRESETS, preset
+
+ARMS = {
+    "preset": {},
+    "average": {"average": 0.99},
+    "other colours": {"recoloured": 0.5},
+    "base": {"head_init": "base"},
+    "linear heads": {"head_init": "linear"},
+    "contexts of any norm": {"context_norm": "none"},
+    "no altered photos": {"variants": 0},
+    "no thumbnail": {"first_scale_sees": "embedding"},
+    "embedding trains on": {"embedding_trains": "every scale"},
+    "penalty 0.1": {"penalty_weight": 0.1},
+    "penalty 1": {"penalty_weight": 1.0},
+    "noise 1": {"noise_factor": 1.0},
+    "batch 12": {"batch_size": 12},
+    "half the rate": {"learning_rate": 5e-4},
+}
+SEEN, UNSEEN = "training", "held out"
+COLOURS = {SEEN: (35, 105, 180), UNSEEN: (228, 120, 30)}
+SHOWN = ("patch_swd", "diversity", "rmse")  # in the chart
+
+
+def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]) -> dict | None:
+    """Means of an arm's scores by set of photos, and its processor time; None where it is not finished."""
+    folder = options.out / name.replace(" ", "_")
+    file = folder / "scores.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    config = replace(scaled(preset(options.preset), options.budget), **ARMS[name])
+    if not train(folder / "run", training, config, deadline, device=options.device):
+        return None
+    model = Model.open(folder / "run", options.device)
+    never_seen = model.with_photos([read_photo(path) for path in held_out])
+    found = {which: means(scores_of_all(of, options.count).values()) for which, of in ((SEEN, model), (UNSEEN, never_seen))}
+    result = {**found, "processor_seconds": processor_seconds(folder / "run"), "changes": ARMS[name]}
+    file.write_text(json.dumps(result) + "\n")
+    return result
+
+
+def report(out: Path, about: str, found: dict[str, dict]) -> str:
+    header = ["", *(f"{title}, {which}" for title in SCORES.values() for which in (SEEN, UNSEEN)), "processor seconds"]
+    cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in (SEEN, UNSEEN)),
+              f"{arm['processor_seconds']:.0f}"] for name, arm in found.items()]
+    changes = [f"- {name}: {', '.join(f'{key} {value}' for key, value in arm['changes'].items())}"
+               for name, arm in found.items() if arm["changes"]]
+    page = "\n".join(["# What each setting of the meta-GAN is worth", "", about, "", *table(header, cells), *changes, ""])
+    (out / "ablation.md").write_text(page)
+    (out / "ablation.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")
+    draw(found).save(out / "ablation.png")
+    return page
+
+
+def draw(found: dict[str, dict]):
+    """A row for each arm, a panel for each score, a dot for each set of photos."""
+    row, left, top, panel = 22, 140, 44, 250
+    canvas = Canvas(left + panel * len(SHOWN), top + row * len(found) + 64)
+    canvas.legend((14, 12), [Series(f"photos {'it trained on' if which == SEEN else 'it never saw'}", colour, ())
+                             for which, colour in COLOURS.items()])
+    for place, key in enumerate(SHOWN):
+        values = [arm[which][key] for arm in found.values() for which in COLOURS]
+        plot = Plot(canvas, (left + panel * place - 16, top - 8, panel, row * len(found) + 62), SCORES[key],
+                    (0, 1.08 * max(values)), (len(found) - 0.5, -0.5))
+        plot.axes(y_ticks=False)
+        for number, (name, arm) in enumerate(found.items()):
+            ends = [plot.at(arm[which][key], number) for which in COLOURS]
+            canvas.line(ends, FAINT)
+            for which, end in zip(COLOURS, ends):
+                canvas.dot(end, COLOURS[which], radius=4, alpha=255)
+            if place == 0:
+                canvas.text((left - 6, ends[0][1]), name, anchor="rm")
+    return canvas.picture()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
+    parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument("--budget", type=float, default=0.3, help="share of the preset's steps")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--count", type=int, default=5, help="samples of each photo that are scored")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    deadline, found = Deadline(options.minutes), {}
+    training, held_out = split(find_photos([options.photos]))
+    config = scaled(preset(options.preset), options.budget)
+    about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
+             f"{len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each. "
+             f"{machine(options.device)}")
+    for name in options.arms:
+        arm = run_arm(name, options, deadline, training, held_out)
+        if arm is None:
+            unfinished()
+        found[name] = arm
+        report(options.out, about, found)
+        print(f"{name}: patch SWD {arm[SEEN]['patch_swd']:.4f}, held out {arm[UNSEEN]['patch_swd']:.4f}", flush=True)
+    print(report(options.out, about, found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Training in pieces that can be gone on with, and scores of what came out: what the quality benchmarks share."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from benchmarks.environment import describe
+from hyperconv.apps.evaluate import score
+from hyperconv.apps.model import Model
+from hyperconv.apps.sample import draw, reconstruct
+from hyperconv.apps.train import follow, resume, start
+from hyperconv.files import replacing
+from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.gan.presets import Config
+from hyperconv.metrics.pixels import reconstruction_rmse
+
+UNFINISHED = 3  # exit code of a script that is to be run again
+HELD_OUT_EVERY = 5
+SCORES = {"patch_swd": "patch SWD", "coherence": "coherence", "diversity": "diversity", "rmse": "reconstruction RMSE"}
+
+
+def split(photos: list) -> tuple[list, list]:
+    """Photos to train on, and every fifth to hold out."""
+    held_out = photos[HELD_OUT_EVERY - 1::HELD_OUT_EVERY]
+    return [photo for number, photo in enumerate(photos, 1) if number % HELD_OUT_EVERY], held_out
+
+
+def scaled(config: Config, budget: float) -> Config:
+    """The same with a share of the steps."""
+    return replace(config, iterations=tuple(max(10, round(budget * each)) for each in config.iterations))
+
+
+class Deadline:
+    """Some minutes from now on."""
+
+    def __init__(self, minutes: float) -> None:
+        self.end = time.monotonic() + 60 * minutes
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() > self.end
+
+
+def train(path: Path, photos: list, config: Config, deadline: Deadline, *, device: str = "auto",
+          checkpoint_every: int = 200) -> bool:
+    """Train a run, new or as far as it is, until the first checkpoint after the deadline; whether that was to the end.
+
+    RUN/processor_seconds.json holds what its steps took of the processor.
+    """
+    if (path / "config.json").is_file():
+        trainer = resume(path, device=device)
+    else:
+        trainer, remarks = start(photos, path, config, device=device)
+        print("\n".join(remarks), flush=True)
+    if trainer.finished:
+        return True
+    trainer.checkpoint_every = min(trainer.checkpoint_every, checkpoint_every)
+    spent, began = processor_seconds(path), time.process_time()
+    for taken in follow(trainer):
+        if taken.saved:
+            with replacing(path / "processor_seconds.json") as file:
+                file.write_text(json.dumps(spent + time.process_time() - began))
+            print(f"{path.name}: {trainer.title(taken.scale)}, step {taken.step}, {100 * trainer.progress:.1f} %", flush=True)
+        if taken.saved and deadline.passed:
+            break
+    return trainer.finished
+
+
+def unfinished() -> NoReturn:
+    """Leave, and say that there is more to do."""
+    print("to be continued: run the same command again")
+    sys.exit(UNFINISHED)
+
+
+def processor_seconds(path: Path) -> float:
+    """What a run's steps up to its last checkpoint took of the processor."""
+    file = path / "processor_seconds.json"
+    return json.loads(file.read_text()) if file.is_file() else 0.0
+
+
+@torch.no_grad()
+def scores(photo_model: PhotoModel, photo: torch.Tensor, count: int) -> dict[str, float]:
+    """`SCORES` of `count` samples of the model of one photo, and of its reconstruction."""
+    return {**score(draw(photo_model, count), photo), "rmse": reconstruction_rmse(reconstruct(photo_model), photo)}
+
+
+def scores_of_all(model: Model, count: int, tune_steps: int = 0) -> dict[str, dict[str, float]]:
+    """`scores` of every photo by name, each model tuned for some steps per scale first; and what that took, `seconds`."""
+    found = {}
+    for name in model.names:
+        began = time.process_time()
+        photo_model = model.tuned(name, tune_steps)
+        found[name] = {"seconds": time.process_time() - began, **scores(photo_model, model.photo(name), count)}
+    return found
+
+
+def means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Of every score over the rows; those that are not numbers are left out."""
+    rows = list(rows)
+    return {key: statistics.fmean(row[key] for row in rows if row[key] == row[key]) for key in rows[0]}
+
+
+def machine(device: str) -> str:
+    """Where a figure was measured, in a sentence."""
+    facts = describe(device)
+    where = facts.get("gpu") or f"{facts['threads']} thread{'s' * (facts['threads'] > 1)} of {facts['cores']} cores"
+    return (f"Measured on {facts['date'][:10]} at commit {facts['commit']}: {facts['cpu']} ({facts['cpu_capability']}), "
+            f"{where}; Python {facts['python']}, torch {facts['torch']}.")
+
