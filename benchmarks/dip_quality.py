@@ -122,7 +122,7 @@ def main() -> None:
         facts = {"environment": describe("cpu"), "options": settings, "processor_seconds": seconds, "results": results}
         options.out.write_text(json.dumps(facts, indent=1) + "\n")
     if options.sheet:
-        contact_sheet([(name, list(images)) for name, images in kept.items()], path=options.sheet)
+        contact_sheet([(name.split(", "), list(images)) for name, images in kept.items()], path=options.sheet)
 
 
 if __name__ == "__main__":
