@@ -11,6 +11,7 @@ from hyperconv.data.domain_files import DIGITS_HELD_OUT, load_digits, read_domai
 from hyperconv.data.domains import Domains
 from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
+from hyperconv.gan.dip.features import OnStep, open_features
 from hyperconv.gan.dip.presets import DipConfig
 from hyperconv.gan.dip.trainer import DipTrainer
 from hyperconv.gan.dip.transfer import start_from
@@ -25,13 +26,14 @@ TRAINERS = {"reptile": ReptileTrainer, "dip": DipTrainer}
 
 
 def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, config: ReptileConfig | DipConfig, *,
-                  hold_out: Sequence[str] = (), device: str = "auto") -> tuple[DomainTrainer, list[str]]:
+                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnStep = None) -> tuple[DomainTrainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each file that was left out.
 
     data: domains of config.image_size pixels, or a folder (of domains, `read_domains`, for a Reptile-GAN; of images,
     `read_images`, for a Data Instance Prior), or None for scikit-learn's digits, of which 8 and 9 are held out if
     nothing else is. hold_out: domains not trained on; some of their images go to RUN/held_out/NAME. Where
-    config.started_from names a run, the new one starts from its weights.
+    config.started_from names a run, the new one starts from its weights. on_step(taken, all): called while a network for
+    features is trained.
     """
     where = resolve_device(device)
     source = None if config.system != "dip" or config.started_from is None else Run.open(config.started_from)
@@ -50,6 +52,8 @@ def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, co
                 save_png(-image if domains.inverted else image, run.path / "held_out" / name / f"{number:03}.png")
         if source is not None:
             start_from(source, run, domains.to(where))
+        elif config.system == "dip":
+            open_features(run, domains.to(where), on_step)
         return TRAINERS[config.system](run, domains, where), remarks
     except InputError:
         shutil.rmtree(run.path)  # was absent or empty

@@ -74,7 +74,9 @@ def started_domains(images: list[Path], examples: bool, out: Path, config: Repti
         raise InputError("choose between a folder of images and --examples")
     if len(images) > 1:
         raise InputError(f"--system {config.system} learns from one folder of images, {len(images)} are named")
-    trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device)
+    with counted("learning features") as on_step:
+        trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device,
+                                         on_step=on_step)
     for remark in remarks:
         print(remark, file=sys.stderr)
     domains = trainer.domains

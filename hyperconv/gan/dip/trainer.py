@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.domains import Domains
+from hyperconv.errors import InputError
 from hyperconv.gan.dip.diff_augment import diff_augment
 from hyperconv.gan.dip.features import open_features
 from hyperconv.gan.dip.instances import Instances
@@ -24,6 +25,9 @@ class DipTrainer(DomainTrainer):
     def __init__(self, run: Run, domains: Domains, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None) -> None:
         super().__init__(run, domains, device, checkpoint_every)
+        if self.config.started_from is not None and not run.has("training_state"):
+            raise InputError(f"{run.path} was stopped before it had the weights of {self.config.started_from}: delete it and "
+                             "start again")
         self.extractor, features = open_features(run, self.domains)
         self.instances = Instances(self.domains, features, self.config.neighbours)
         self.gan = InstanceGAN(self.config, domains.channels, features.shape[1]).to(self.device)

@@ -115,6 +115,8 @@ def test_transfer_starts_from_the_weights_of_a_run(tmp_path, source, transfer):
     config = config_from(source, transfer=transfer, iterations=(3,), seed=5)
     assert config == replace(source.config, transfer=transfer, iterations=(3,), seed=5, started_from=str(source.path))
     run = Run.create(tmp_path / "new", config, few)
+    with pytest.raises(InputError, match="stopped before it had the weights"):
+        DipTrainer(run, few)
     start_from(source, run, few)
     before = load_file(source.path / "model.safetensors")
     assert same(source.path / "model.safetensors", run.path / "model.safetensors")
