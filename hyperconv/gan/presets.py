@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
 from hyperconv.errors import InputError
+from hyperconv.gan.dip.presets import DIP, DipConfig
 from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.reptile.presets import REPTILE, ReptileConfig
 from hyperconv.gan.settings import Settings
@@ -165,10 +166,14 @@ PRESETS = {
         "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
     "reptile": REPTILE,
+    "dip": DIP,
 }
+OF_DOMAINS = {"reptile": ReptileConfig, "dip": DipConfig}  # systems of one scale, which learn from folders of images
+
+AnyConfig = Config | ReptileConfig | DipConfig
 
 
-def preset(name: str, system: str = "meta", **changes) -> Config | ReptileConfig:
+def preset(name: str, system: str = "meta", **changes) -> AnyConfig:
     """A system's preset with some settings changed; None leaves a setting as it is."""
     if system not in PRESETS:
         raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")
