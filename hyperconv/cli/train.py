@@ -15,6 +15,7 @@ from hyperconv.gan.presets import OF_DOMAINS, PRESETS
 from hyperconv.gan.presets import preset as named_preset
 from hyperconv.gan.ranks import joined, local_device, was_restarted
 from hyperconv.gan.run import Run
+from hyperconv.nn.embedding import EMBEDDINGS
 
 
 def _list_presets() -> str:
@@ -132,12 +133,21 @@ def train(
             help=f"Of both optimizers {OURS}; the one setting a resumed run may change.",
         ),
     ] = None,
+    embedding: Annotated[
+        Literal[EMBEDDINGS] | None,
+        setting(
+            metavar="NAME",
+            help=f"How the hypernetwork of --system meta sees photos {OURS}. conv, resnet18, resnet34, resnet50: it learns to. "
+            "contrastive: features that a small net learns of the photos before, and a linear map. frozen-resnet18, "
+            "-resnet34, -resnet50, -vgg16: the features of --backbone-weights, and a linear map.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         Path | None,
         setting(
             metavar="FILE",
             help="Start the ResNet embeddings from torchvision's published weights, "
-            "a .pth or .safetensors file (default: random). With --system dip: the ResNet or VGG16 whose features are the "
+            "a .pth or .safetensors file (default: random); a frozen embedding needs one, MoCo's and SwAV's fit, too. With --system dip: the ResNet or VGG16 whose features are the "
             "prior (default: a small net, trained on the images by contrast).",
         ),
     ] = None,
@@ -220,6 +230,7 @@ def train(
         "min_size": min_size,
         "scale_count": scale_count,
         "learning_rate": learning_rate,
+        "embedding": embedding,
         "backbone_weights": None if backbone_weights is None else str(backbone_weights),
         "image_size": image_size,
         "tasks": tasks,
@@ -230,6 +241,8 @@ def train(
         "augment": augment,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
+    if embedding is not None and system not in (None, "meta"):
+        raise InputError(f"--embedding is for --system meta, which makes its GANs of what it sees, not for {system}: leave it out")
     if hold_out and (resume or system not in OF_DOMAINS):
         raise InputError("--hold-out is for new runs of --system reptile or dip: leave it out")
     if start_from is not None and (resume or preset is not None or system != "dip"):

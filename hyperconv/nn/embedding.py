@@ -15,11 +15,10 @@ from hyperconv.data.images import resize, to_uint8
 from hyperconv.data.weights import imagenet_scaling, read_state_dict
 from hyperconv.errors import InputError
 from hyperconv.nn.contrast import train_contrastive
-from hyperconv.nn.instance_features import CONTRASTIVE, KINDS, StandardFeatures
+from hyperconv.nn.instance_features import CONTRASTIVE, PUBLISHED, StandardFeatures
 from hyperconv.nn.resnet import BLOCKS, ResNet, fixed_norms, published_resnet
 
-EMBEDDINGS = (*(f"resnet{depth}" for depth in BLOCKS), "conv", CONTRASTIVE,
-              *(f"frozen-{kind}" for kind in KINDS if kind != CONTRASTIVE))
+EMBEDDINGS = (*(f"resnet{depth}" for depth in BLOCKS), "conv", CONTRASTIVE, *(f"frozen-{kind}" for kind in PUBLISHED))
 
 
 class ResNetEmbedding(nn.Module):

@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from hyperconv.data.images import resize, with_channels
 from hyperconv.data.weights import imagenet_scaling, read_state_dict
 from hyperconv.errors import InputError
+from hyperconv.metrics.inception_v3 import CLASSES, SIDE, WIDTH, InceptionV3, published_inception
 from hyperconv.nn.resnet import BLOCKS, ResNet, published_resnet
 from hyperconv.nn.vgg import VGG16, published_vgg16
 
 PUBLISHED_SIZE = 224  # pixels that published networks are trained on
 CONTRASTIVE, CONTRASTIVE_WIDTH = "contrastive", 128
-KINDS = (CONTRASTIVE, *(f"resnet{depth}" for depth in BLOCKS), "vgg16")
+INCEPTION = "inception-"  # and the variant
+PUBLISHED = (*(f"resnet{depth}" for depth in BLOCKS), "vgg16")
+KINDS = (CONTRASTIVE, *PUBLISHED, *(f"{INCEPTION}{variant}" for variant in CLASSES.values()))
 
 
 class ContrastiveNet(nn.Module):
@@ -56,8 +59,9 @@ class ContrastiveNet(nn.Module):
 class InstanceFeatures(nn.Module):
     """Images (N, 1 or 3, H, W) in [-1, 1] -> features (N, `width`) of length 1, float32, from a network that never trains.
 
-    Images are brought to `size` x `size` pixels and to the channels the network takes. Its weights are buffers: they are
-    in the state_dict and move with `.to`, and no optimizer finds them; images may have gradients.
+    Images are brought to `size` x `size` pixels (Inception resizes them itself) and to the channels the network takes.
+    Its weights are buffers: they are in the state_dict and move with `.to`, and no optimizer finds them; images may have
+    gradients.
 
     kind: one of KINDS. name: of the features, for tables, where a file made them with the beginning of its SHA-256.
     Made by `from_file`, by `hyperconv.nn.contrast.train_contrastive`, or of what `to_tensors` kept.
@@ -67,7 +71,7 @@ class InstanceFeatures(nn.Module):
         super().__init__()
         self.kind, self.name, self.width, self.channels, self.size = kind, name, width, channels, size
         self.net = frozen(net)
-        scale, shift = (torch.ones(1), torch.zeros(1)) if kind == CONTRASTIVE else imagenet_scaling()
+        scale, shift = imagenet_scaling() if kind in PUBLISHED else (torch.ones(1), torch.zeros(1))
         self.register_buffer("input_scale", scale, persistent=False)
         self.register_buffer("input_shift", shift, persistent=False)
 
@@ -78,7 +82,9 @@ class InstanceFeatures(nn.Module):
         """The features as the network has them, of any length: what published scores of distributions are taken of."""
         if images.dim() != 4 or images.shape[1] not in (1, 3):
             raise ValueError(f"images must be (N, 1 or 3, H, W), got {tuple(images.shape)}")
-        pixels = resize(with_channels(images, self.channels), (self.size, self.size))
+        pixels = with_channels(images, self.channels).float()
+        if not self.kind.startswith(INCEPTION):
+            pixels = resize(pixels, (self.size, self.size))
         return self.net(pixels * self.input_scale + self.input_shift)
 
     @torch.no_grad()
@@ -90,15 +96,19 @@ class InstanceFeatures(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | PathLike, size: int = PUBLISHED_SIZE) -> InstanceFeatures:
-        """A published network's: of a ResNet of 18, 34 or 50 layers what its global average pooling gives, of VGG16 fc7.
+        """A published network's: of a ResNet of 18, 34 or 50 layers and of Inception v3 the last average, of VGG16 fc7.
 
-        path: a state_dict with torchvision's names, .pth or .safetensors, or a checkpoint of MoCo or SwAV. size: pixels
-        that images are brought to. InputError where the file is no such network.
+        path: a state_dict with torchvision's names, .pth or .safetensors, a checkpoint of MoCo or SwAV, or pytorch-fid's
+        Inception, whose features FID is of. size: pixels that images are brought to, but 299 of Inception. InputError
+        where the file is no such network.
         """
         path = Path(path)
         state = read_state_dict(path)
         if any(key.endswith("features.0.weight") for key in state):
             net, kind = published_vgg16(state, path), "vgg16"
+        elif any(key.startswith("Mixed_") for key in state):
+            net, variant = published_inception(state, path)
+            kind, size = f"{INCEPTION}{variant}", SIDE
         else:
             net = published_resnet(state, path)
             kind = f"resnet{net.depth}"
@@ -160,11 +170,15 @@ def build_net(kind: str, width: int, channels: int, size: int) -> nn.Module:
     """The network of a kind, at random; width, channels and size are those of the contrastive one."""
     if kind == CONTRASTIVE:
         return ContrastiveNet(channels, size, width)
+    if kind.startswith(INCEPTION):
+        return InceptionV3(kind.removeprefix(INCEPTION))
     return VGG16() if kind == "vgg16" else ResNet(int(kind.removeprefix("resnet")))
 
 
 def width_of(kind: str) -> int:
     """Features of a published network."""
+    if kind.startswith(INCEPTION):
+        return WIDTH
     return 4096 if kind == "vgg16" else 2048 if kind == "resnet50" else 512
 
 
