@@ -135,11 +135,16 @@ def write_instance_samples(folder: str | PathLike, images: Sequence[Tensor], aro
     return sheet
 
 
+def file_name(instance: str) -> str:
+    """FOLDER:NUMBER as part of a file's name."""
+    return instance.replace("/", "_").replace(":", "_")
+
+
 def write_instance_walk(model: InstanceModel, a: str, b: str, folder: str | PathLike, steps: int = 8, *, seed: int = 0,
                         force: bool = False) -> Path:
     """`interpolate_instances` into files: FOLDER/A-B_01.png ... and all of them between the two images, A-B.png (returned)."""
-    names = [Path(name).stem if Path(name).is_file() else name.replace("/", "_").replace(":", "_") for name in (a, b)]
-    stem = "-".join(names)
+    names = [Path(name).stem if Path(name).is_file() else name for name in (a, b)]
+    stem = "-".join(map(file_name, names))
     picture = Path(folder) / f"{stem}.png"
     refuse_existing([*image_paths(folder, stem, steps), picture], force)
     frames = interpolate_instances(model, a, b, steps, seed=seed)

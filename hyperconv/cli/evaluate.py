@@ -87,8 +87,9 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE", show_default=False,
-            help="With a run of --system dip: score with the features of this ResNet or VGG16, torchvision's weights, "
-            "MoCo's or SwAV's (default: the run's own, which do not compare with those of another run).",
+            help="With a run of --system dip: score with the features of this network: pytorch-fid's Inception, "
+            "torchvision's ResNet or VGG16, MoCo's or SwAV's ResNet (default: the run's own, which do not compare with those "
+            "of another run).",
         ),
     ] = None,
     seed: Seed = 0,
@@ -125,7 +126,7 @@ def evaluate(
       hyperconv evaluate run --against other_run/samples
       hyperconv evaluate run --photos unseen/
       hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
-      hyperconv evaluate dip_run --prior gmm --features resnet50-11ad3fa6.pth
+      hyperconv evaluate dip_run --features pt_inception-2015-12-05-6726825d.pth
     """
     if is_dip(run):
         leave_out("--system dip", image=image, photos=photos, against=against, sifid=sifid, each_scale=each_scale)

@@ -11,6 +11,7 @@ from rich.table import Table
 from hyperconv.apps.instance_scores import write_instance_scores
 from hyperconv.apps.instances import (
     InstanceModel,
+    file_name,
     sample_around,
     sample_instances,
     write_instance_samples,
@@ -68,13 +69,14 @@ def evaluate_dip(run: Path, count: int | None, prior: str | None, features: Path
     network = None if features is None else InstanceFeatures.from_file(features)
     scores = write_instance_scores(model, out, count, prior or "stored", seed=seed, features=network, force=force)
     table = Table(box=box.SIMPLE, header_style="bold", pad_edge=False)
-    for column in ("", "Frechet distance", "precision", "recall", "density", "coverage"):
+    for column in ("", "Frechet", "precision", "recall", "density", "coverage"):
         table.add_column(column, justify="right" if column else "left")
-    table.add_row(f"{scores.samples} samples, prior {scores.prior}", *map("{:.3f}".format, scores.scores))
+    table.add_row(f"samples ({scores.prior})", *map("{:.3f}".format, scores.scores))
     if scores.halves is not None:
-        table.add_row("half of the images beside the rest", *map("{:.3f}".format, scores.halves))
+        table.add_row("real, half beside half", *map("{:.3f}".format, scores.halves))
     Console().print(table)
-    print(f"features: {scores.features}; {scores.real} images\nscores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}")
+    print(f"features: {scores.features}; {scores.samples} samples, {scores.real} images\n"
+          f"scores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}")
 
 
 def interpolate_dip(run: Path, photos: list[str], steps: int, seed: int | None, device: str, out: Path | None, force: bool
@@ -118,7 +120,7 @@ def invert(
       hyperconv invert run faces:7
     """
     model = InstanceModel.open(run, device)
-    name = Path(photo).stem if Path(photo).is_file() else photo.replace("/", "_").replace(":", "_")
+    name = Path(photo).stem if Path(photo).is_file() else file_name(photo)
     out = out or run / "inverted" / name
     with counted("searching") as on_step:
         sheet, before, after = write_inversion(model, photo, out, count, steps=steps, seed=seed, force=force, on_step=on_step)

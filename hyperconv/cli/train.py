@@ -67,7 +67,8 @@ def train(
             metavar="NAME",
             show_default=False,
             help="tiny (default): 64 px, minutes on a CPU. small: 128 px, for a GPU or an evening. "
-            f"paper: 250 px with the published settings, for a GPU. All of them: {_list_presets()}.",
+            "paper: 250 px with the published settings, for a GPU. Of reptile and dip, whose images are square, tiny has 8 px "
+            f"and small 32. All of them: {_list_presets()}.",
         ),
     ] = None,
     resume: Annotated[
