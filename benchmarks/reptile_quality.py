@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.digits import Classifier, everything
 from benchmarks.environment import describe
 from benchmarks.plain_reptile import PlainCritic, PlainGenerator, PlainReptile
 from benchmarks.report import table
@@ -35,33 +36,10 @@ from hyperconv.gan.presets import preset
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
-from hyperconv.metrics.sifid import frechet_distance, gaussian
+from hyperconv.metrics.distribution import frechet_distance, gaussian
 
-SAMPLES, FEATURES = 256, 32
+SAMPLES = 256
 Sampler = Callable[[int, Tensor], Tensor]  # (digit, shots (k, C, S, S)) -> samples (SAMPLES, C, S, S)
-
-
-class Classifier(nn.Module):
-    """Ten digits from FEATURES numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
-            nn.AdaptiveMaxPool2d(4), nn.Flatten(), nn.Linear(512, FEATURES), nn.ReLU())
-        self.top = nn.Linear(FEATURES, 10)
-
-    @classmethod
-    def trained(cls, digits: Domains, steps: int = 600) -> Classifier:
-        torch.manual_seed(0)
-        net, (images, labels) = cls(), everything(digits)
-        adam = torch.optim.Adam(net.parameters(), 2e-3)
-        for _ in range(steps):
-            chosen = torch.randint(len(images), (64,))
-            adam.zero_grad()
-            F.cross_entropy(net.top(net.features(images[chosen])), labels[chosen]).backward()
-            adam.step()
-        return net.requires_grad_(False).eval()
 
 
 class ConditionalDCGAN:
@@ -115,12 +93,6 @@ class ConditionalDCGAN:
         own.generator.eval()
         with torch.no_grad():
             return own.draw(torch.full((SAMPLES,), digit))
-
-
-def everything(digits: Domains) -> tuple[Tensor, Tensor]:
-    """All images and their labels."""
-    parts = [digits.images(name) for name in digits.names]
-    return torch.cat(parts), torch.cat([torch.full((len(part),), int(name)) for name, part in zip(digits.names, parts)])
 
 
 def judge(sampler: Sampler, digits: Domains, shots: int, classifier: Classifier, kept: dict[str, Tensor]) -> dict:

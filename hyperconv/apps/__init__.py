@@ -6,6 +6,8 @@ from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
 from hyperconv.apps.evaluate import evaluate
 from hyperconv.apps.imitate import DomainModel, imitate
+from hyperconv.apps.instance_scores import evaluate_instances
+from hyperconv.apps.instances import InstanceModel, interpolate_instances, invert, sample_around, sample_instances
 from hyperconv.apps.interpolate import interpolate, interpolate_grid
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import paint, style
@@ -18,6 +20,7 @@ from hyperconv.apps.train import train
 
 __all__ = [
     "DomainModel",
+    "InstanceModel",
     "Model",
     "adapt",
     "animate",
@@ -25,14 +28,19 @@ __all__ = [
     "demo",
     "edit",
     "evaluate",
+    "evaluate_instances",
     "harmonize",
     "imitate",
     "interpolate",
     "interpolate_grid",
+    "interpolate_instances",
+    "invert",
     "paint",
     "reconstructions",
     "retarget",
     "sample",
+    "sample_around",
+    "sample_instances",
     "strip",
     "style",
     "superres",

@@ -1,9 +1,8 @@
-"""Domains instead of photos: training a Reptile-GAN on them, and imitating one it never saw from a few images."""
+"""Imitating a domain that a Reptile-GAN never saw from a few of its images."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -12,24 +11,19 @@ from torch import Tensor
 
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sample import image_paths, write_images
-from hyperconv.apps.sheet import Row, contact_sheet
-from hyperconv.data.domain_files import DIGITS_HELD_OUT, load_digits, read_domains, read_shots
+from hyperconv.apps.sheet import contact_sheet, image_rows
+from hyperconv.data.domain_files import read_shots
 from hyperconv.data.domains import Domains
-from hyperconv.data.images import save_png
-from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
-from hyperconv.gan.ranks import Ranks
 from hyperconv.gan.reptile.draws import Draws
-from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.system import ReptileGAN
 from hyperconv.gan.reptile.tasks import Tasks
-from hyperconv.gan.reptile.trainer import ReptileTrainer, adapt, load_gan
-from hyperconv.gan.run import Run
+from hyperconv.gan.reptile.trainer import ReptileTrainer, adapt
+from hyperconv.gan.run import Run, fill
 
-SHEET_DOMAINS, SHEET_IMAGES, PER_ROW = 8, 6, 8  # on the sheets written while training; of an imitation
-HELD_OUT_IMAGES = 100  # written of each domain kept aside
+SHEET_DOMAINS, SHEET_IMAGES = 8, 6  # on the sheets written while training
 STRANGER = "the domain to imitate"
 
 
@@ -43,9 +37,9 @@ class DomainModel:
     def open(cls, path: str | PathLike, device: str = "auto") -> DomainModel:
         """Open a run folder; InputError, in one line, where it is none of --system reptile, or is damaged."""
         run = Run.open(path)
-        domains = run.domains()
+        domains = run.domains("reptile")
         gan = ReptileGAN(run.config, domains.channels, resolve_device(device))
-        load_gan(run, gan, run.load("model")[0])
+        fill(run, gan.tensors(), run.load("model")[0])
         return cls(gan, domains)
 
     def adapt(self, shots: Tensor, steps: int | None = None, seed: int = 0) -> Imitation:
@@ -87,48 +81,9 @@ def write_imitation(model: DomainModel, shots: str | PathLike, k: int, folder: s
     imitation = imitate(model, shots, k, steps, seed)
     samples = imitation.sample(count, seed)
     write_images(samples, folder, "sample")
-    rows = _rows(f"{k} real", imitation.shots) + _rows("generated", samples)
+    rows = image_rows(f"{k} real", imitation.shots) + image_rows("generated", samples)
     contact_sheet(rows, path=folder / "sheet.png")
     return folder / "sheet.png"
-
-
-def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, config: ReptileConfig, *,
-                  hold_out: Sequence[str] = (), device: str = "auto") -> tuple[ReptileTrainer, list[str]]:
-    """A trainer at its first step in a new run folder, and one line for each file that was left out.
-
-    data: domains of config.image_size pixels, or a folder (`read_domains`), or None for scikit-learn's digits, of
-    which 8 and 9 are held out if nothing else is. hold_out: domains not trained on; some of their images go to
-    RUN/held_out/NAME.
-    """
-    where, remarks = resolve_device(device), []
-    if data is None:
-        domains, hold_out = load_digits(config.image_size), hold_out or DIGITS_HELD_OUT
-    elif isinstance(data, Domains):
-        domains = data
-    else:
-        domains, remarks = read_domains(data, config.image_size)
-    if domains.size != config.image_size:
-        raise InputError(f"the images are {domains.size} pixels wide and image_size is {config.image_size}")
-    domains, held_out = domains.without(hold_out)
-    if len(domains) < 2:
-        raise InputError(f"{len(domains)} domains are left to learn from: two or more are needed, to tell them apart")
-    run = Run.create(out, config, domains)
-    try:
-        for name, images in held_out.items():
-            for number, image in enumerate(images[:HELD_OUT_IMAGES], 1):
-                save_png(-image if domains.inverted else image, run.path / "held_out" / name / f"{number:03}.png")
-        return ReptileTrainer(run, domains, where), remarks
-    except InputError:
-        shutil.rmtree(run.path)  # was absent or empty
-        raise
-
-
-def check_domains(on_disk: bool, ranks: Ranks) -> None:
-    """InputError for what a Reptile-GAN's training cannot do."""
-    if ranks.count > 1:
-        raise InputError(f"a Reptile-GAN trains in one process, {ranks.count} were started: start it without torchrun")
-    if on_disk:
-        raise InputError("a Reptile-GAN has its domains in memory: leave out what keeps them on disk")
 
 
 def write_domain_sheet(trainer: ReptileTrainer) -> Path:
@@ -144,7 +99,3 @@ def write_domain_sheet(trainer: ReptileTrainer) -> Path:
     path = trainer.run.path / "samples" / f"step_{trainer.step:06}.png"
     contact_sheet(rows, headings, path)
     return path
-
-
-def _rows(caption: str, images: Tensor) -> list[Row]:
-    return [("" if number else caption, list(part)) for number, part in enumerate(images.split(PER_ROW))]

@@ -52,6 +52,12 @@ def photo_rows(
     return rows
 
 
+def image_rows(caption: str, images: Sequence[Tensor], per_row: int = 8) -> list[Row]:
+    """Rows for images of one kind, the caption under the first of them."""
+    starts = range(0, len(images), per_row)
+    return [("" if start else caption, list(images[start : start + per_row])) for start in starts]
+
+
 PHOTO_HEADINGS = ("photo", "reconstruction", "samples")
 
 

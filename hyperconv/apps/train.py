@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.imitate import check_domains, start_domains, write_domain_sheet
+from hyperconv.apps.domains import TRAINERS, check_domains, start_domains
+from hyperconv.apps.imitate import write_domain_sheet
+from hyperconv.apps.instances import write_instance_sheet
 from hyperconv.apps.model import resolve_device
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet
 from hyperconv.data import canvas
@@ -23,12 +25,13 @@ from hyperconv.data.domains import Domains
 from hyperconv.data.images import Photo, find_photos
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
+from hyperconv.gan.dip.transfer import config_from
+from hyperconv.gan.domain_trainer import DomainTrainer
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.presets import Config, preset
+from hyperconv.gan.presets import OF_DOMAINS, Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
-from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Progress, Trainer
 
@@ -45,18 +48,20 @@ def train(
     device: str = "auto",
     tensorboard: bool = False,
     hold_out: Sequence[str] = (),
+    start_from: str | PathLike | None = None,
     **changes: Any,
 ) -> Run:
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
-    system 'reptile' takes domains instead, or one folder of them, or None for scikit-learn's digits; hold_out names
-    those to leave out (`start_domains`).
+    systems 'reptile' and 'dip' take domains instead, or one folder of them, or None for scikit-learn's digits; hold_out
+    names those to leave out (`start_domains`). start_from: a trained run of system 'dip', whose settings and weights the
+    new one has; there is no preset then.
     changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
     for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
     (`start` tells which, and why).
     """
-    config = preset(preset_name, system, **changes)
-    if system == "reptile":
+    config = preset(preset_name, system, **changes) if start_from is None else config_from(Run.open(start_from), **changes)
+    if config.system in OF_DOMAINS:
         trainer, _ = start_domains(images, out, config, hold_out=hold_out, device=device)
     else:
         trainer, _ = start(images, out, config, device=device)
@@ -114,7 +119,7 @@ def resume(
     device: str = "auto",
     on_disk: bool = False,
     ranks: Ranks = ALONE,
-) -> Trainer | ReptileTrainer:
+) -> Trainer | DomainTrainer:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
@@ -123,8 +128,8 @@ def resume(
     where = resolve_device(device)
     opened = ranks.first(lambda: _reopen(out, wanted or {}, on_disk, ranks))
     run, collection = opened or (Run.open(out), Run.open(out).collection(on_disk))
-    if run.config.system == "reptile":
-        return ReptileTrainer(run, collection, where)
+    if run.config.system in TRAINERS:
+        return TRAINERS[run.config.system](run, collection, where)
     return Trainer(run, collection, where, ranks=ranks)
 
 
@@ -141,18 +146,18 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     if changed:
         run = Run(run.path, replace(run.config, **changed))
         run.save_config()
-    if run.config.system == "reptile":
+    if run.config.system in OF_DOMAINS:
         check_domains(on_disk, ranks)
-        return run, run.domains()
+        return run, run.domains(run.config.system)
     collection = run.collection(on_disk)
     check_ranks(ranks, run.config, len(collection))
     return run, collection
 
 
-def follow(trainer: Trainer | ReptileTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+def follow(trainer: Trainer | DomainTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
     leads = trainer.ranks.leads
-    write_sheet = write_domain_sheet if isinstance(trainer, ReptileTrainer) else write_training_sheet
+    write_sheet = {"reptile": write_domain_sheet, "dip": write_instance_sheet}.get(trainer.config.system, write_training_sheet)
     with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved and leads:
@@ -203,7 +208,7 @@ def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list
     return given or find_photos(images)
 
 
-def _overall_step(trainer: Trainer | ReptileTrainer) -> int:
+def _overall_step(trainer: Trainer | DomainTrainer) -> int:
     return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
 
 
@@ -213,7 +218,7 @@ def check_tensorboard() -> None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
 
 
-def _curves(trainer: Trainer | ReptileTrainer):
+def _curves(trainer: Trainer | DomainTrainer):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
+from hyperconv.cli.instances import Prior, evaluate_dip, is_dip, leave_out
 from hyperconv.cli.options import Device, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import read_photos
@@ -36,9 +37,13 @@ def evaluate(
         ),
     ] = None,
     count: Annotated[
-        int,
-        typer.Option("--count", "-n", min=1, metavar="NUMBER", help="Samples of each photo; diversity needs 2."),
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--count", "-n", min=1, metavar="NUMBER", show_default=False,
+            help="Samples of each photo (default: 10); diversity needs 2. Of a run of --system dip: in all (default: as many "
+            "as it has images, but 256 to 2000).",
+        ),
+    ] = None,
     photos: Annotated[
         Path | None,
         typer.Option(
@@ -70,13 +75,23 @@ def evaluate(
         ),
     ] = "192",
     each_scale: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--each-scale/--no-each-scale",
+            "--each-scale/--no-each-scale", show_default=False,
             help="Also the diversity when only the scales from K on are drawn, for every K; takes as many "
-            "samples again for each scale.",
+            "samples again for each scale (default: yes).",
         ),
-    ] = True,
+    ] = None,
+    prior: Prior = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False,
+            help="With a run of --system dip: score with the features of this network: pytorch-fid's Inception, "
+            "torchvision's ResNet or VGG16, MoCo's or SwAV's ResNet (default: the run's own, which do not compare with those "
+            "of another run).",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Annotated[
@@ -99,6 +114,11 @@ def evaluate(
     Writes evaluation.json, evaluation.csv, charts.png, and best_and_worst.png
     with the photos of the lowest and highest patch SWD.
 
+    Of a run of --system dip: Frechet distance (lower is better), precision
+    and density (are samples like real images), recall and coverage (are all
+    real images met); higher is better. Writes evaluation.json, and
+    nearest.png, the samples beside the real images nearest to them.
+
     \b
     Examples:
       hyperconv evaluate run
@@ -106,7 +126,13 @@ def evaluate(
       hyperconv evaluate run --against other_run/samples
       hyperconv evaluate run --photos unseen/
       hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
+      hyperconv evaluate dip_run --features pt_inception-2015-12-05-6726825d.pth
     """
+    if is_dip(run):
+        leave_out("--system dip", image=image, photos=photos, against=against, sifid=sifid, each_scale=each_scale)
+        evaluate_dip(run, count, prior, features, seed, device, out, force)
+        return
+    leave_out("pyramids", prior=prior, features=features)
     model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
     if photos is not None:
         given, problems = read_photos(photos)
@@ -115,7 +141,7 @@ def evaluate(
     inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
     with counted("evaluating") as on_photo:
         evaluation = write_evaluation(
-            model, out, image, count, seed=seed, each_scale=each_scale, inception=inception, against=against,
+            model, out, image, count or 10, seed=seed, each_scale=each_scale is not False, inception=inception, against=against,
             force=force, on_photo=on_photo,
         )
     _warn(evaluation.notes)

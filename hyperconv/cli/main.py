@@ -14,10 +14,12 @@ from hyperconv.cli.demo import demo
 from hyperconv.cli.evaluate import evaluate
 from hyperconv.cli.info import report
 from hyperconv.cli.inject import edit, harmonize, paint, style
+from hyperconv.cli.instances import invert
 from hyperconv.cli.meta import adapt, interpolate
 from hyperconv.cli.sample import reconstruct, retarget, sample, superres
 from hyperconv.cli.selftest import selftest
-from hyperconv.cli.train import Interrupted, train
+from hyperconv.cli.train import train
+from hyperconv.cli.training import Interrupted
 from hyperconv.cli.tune import tune
 from hyperconv.errors import InputError, RankLost, TrainingDiverged
 from hyperconv.gan.ranks import rank_from_environment
@@ -77,7 +79,7 @@ def info() -> None:
     print(report())
 
 
-USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, reconstruct)
+USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, invert, reconstruct)
 for verb in (train, *USES, evaluate, demo, info, selftest, tune):
     app.command()(verb)
 

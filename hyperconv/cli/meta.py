@@ -9,6 +9,7 @@ from hyperconv.apps.adapt import write_adaptation
 from hyperconv.apps.imitate import DomainModel, write_imitation
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
+from hyperconv.cli.instances import interpolate_dip, is_dip, leave_out
 from hyperconv.cli.options import Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
@@ -27,13 +28,14 @@ def interpolate(
     ],
     steps: Annotated[int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted; of a grid, along each side.")] = 8,
     space: Annotated[
-        Literal["embedding", "weights"],
+        Literal["embedding", "weights"] | None,
         typer.Option(
+            show_default=False,
             help="What is blended: the photos' embeddings (the hypernetwork makes a model for every point "
             "between) or the generated weights. They differ where contexts are kept at unit norm, as in "
-            "the tiny and small presets."
+            "the tiny and small presets (default: embedding)."
         ),
-    ] = "embedding",
+    ] = None,
     scales: Annotated[
         str | None,
         typer.Option(
@@ -69,11 +71,16 @@ def interpolate(
       hyperconv interpolate run lake mountain --scales 2-   texture alone
       hyperconv interpolate run lake mountain city sea      between four
       hyperconv interpolate run lake mountain --space weights --out walk
+      hyperconv interpolate dip_run cats:3 cats:8           features of two images
     """
+    if is_dip(run):
+        leave_out("--system dip", space=space, scales=scales)
+        interpolate_dip(run, photos, steps, seed, device, out, force)
+        return
     out = out or beside(run, "interpolations")
     model = Model.open(run, device)
     written = write_interpolation(
-        model, photos, out, steps, space=space, scales=_parse_scales(scales, model.scales), seed=seed, force=force
+        model, photos, out, steps, space=space or "embedding", scales=_parse_scales(scales, model.scales), seed=seed, force=force
     )
     distances = [distance for row in written.distances for distance in row]
     print(

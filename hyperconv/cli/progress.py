@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from hyperconv.gan.domain_trainer import DomainTrainer
 from hyperconv.gan.memory import gigabytes, peak_bytes
-from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.trainer import Progress as Taken
 from hyperconv.gan.trainer import Trainer
 
-AnyTrainer = Trainer | ReptileTrainer
+AnyTrainer = Trainer | DomainTrainer
 
 
 class Clock:

@@ -9,6 +9,7 @@ from hyperconv.apps.reconstruction import write_reconstructions
 from hyperconv.apps.retarget import write_retargeted
 from hyperconv.apps.sample import write_samples
 from hyperconv.apps.superres import write_superres
+from hyperconv.cli.instances import Prior, is_dip, leave_out, sample_dip
 from hyperconv.cli.options import Count, Device, Force, Images, Out, Run, Seed, beside, parse_size
 
 
@@ -34,6 +35,7 @@ def sample(
             "0 (default) invents the layout too, 1 and up vary ever smaller things.",
         ),
     ] = None,
+    prior: Prior = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -42,7 +44,8 @@ def sample(
     """Draw new images of photos in a run.
 
     Writes every sample as a PNG, and sheet.png: photo, reconstruction and
-    samples side by side.
+    samples side by side. With a run of --system dip: images around features
+    of its images (--prior), or of those named FOLDER:NUMBER or by a file.
 
     \b
     Examples:
@@ -50,7 +53,14 @@ def sample(
       hyperconv sample run --image lake --count 20        twenty of one
       hyperconv sample run -i lake --size 128x512         a panorama
       hyperconv sample run -i lake --start-scale 2        the same layout, other details
+      hyperconv sample dip_run --count 64 --prior mixed   between images of a run of --system dip
+      hyperconv sample dip_run -i cats:3 -i photo.jpg     around one of them, around a photo
     """
+    if is_dip(run):
+        leave_out("--system dip", size=size, start_scale=start_scale)
+        sample_dip(run, image, count, prior, seed, device, out, force)
+        return
+    leave_out("pyramids", prior=prior)
     wanted_size, model, out = parse_size(size), Model.open(run, device), out or beside(run, "samples")
     names = image or model.names
     sheet = write_samples(

@@ -1,29 +1,21 @@
 """`hyperconv train`: photos in, a run folder out."""
 
-import sys
-import time
-from collections import deque
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.imitate import check_domains, start_domains
-from hyperconv.apps.train import check_tensorboard, follow, start
-from hyperconv.apps.train import resume as continue_run
-from hyperconv.cli.progress import counted, show
-from hyperconv.cli.stopping import until_stopped
-from hyperconv.data.examples import load_examples
+from hyperconv.apps.domains import check_domains
+from hyperconv.apps.train import check_tensorboard
+from hyperconv.cli.training import next_verb, resumed, started, started_domains, take_all_steps
 from hyperconv.errors import InputError
-from hyperconv.gan.presets import PRESETS, Config
+from hyperconv.gan.dip.transfer import config_from
+from hyperconv.gan.presets import OF_DOMAINS, PRESETS
 from hyperconv.gan.presets import preset as named_preset
-from hyperconv.gan.ranks import Ranks, joined, local_device, was_restarted
-from hyperconv.gan.reptile.presets import ReptileConfig
-from hyperconv.gan.reptile.trainer import ReptileTrainer
+from hyperconv.gan.ranks import joined, local_device, was_restarted
 from hyperconv.gan.run import Run
-from hyperconv.gan.trainer import Trainer
+from hyperconv.nn.embedding import EMBEDDINGS
 
 
 def _list_presets() -> str:
@@ -31,14 +23,12 @@ def _list_presets() -> str:
 
 
 PRESET = "Preset's settings, where you want others"
-DOMAINS = "With --system reptile"
+FOLDERS, REPTILE, DIP = "With --system reptile or dip", "With --system reptile", "With --system dip"
 OURS = "(default: the preset's)"
 setting = partial(typer.Option, show_default=False, rich_help_panel=PRESET)
-of_domains = partial(typer.Option, show_default=False, rich_help_panel=DOMAINS)
-
-
-class Interrupted(Exception):
-    """Training was stopped from the keyboard; the message says how to go on."""
+of_folders = partial(typer.Option, show_default=False, rich_help_panel=FOLDERS)
+of_reptile = partial(typer.Option, show_default=False, rich_help_panel=REPTILE)
+of_dip = partial(typer.Option, show_default=False, rich_help_panel=DIP)
 
 
 def train(
@@ -49,7 +39,8 @@ def train(
             show_default=False,
             help="Image files and folders of images: anything Pillow opens. "
             "Grey photos alone train a grey model. With --system reptile one folder: of sub-folders of images, "
-            "or MNIST's or CIFAR-10's files (binary version).",
+            "or MNIST's or CIFAR-10's files (binary version); with --system dip one folder of any images, sub-folders "
+            "included.",
         ),
     ] = None,
     out: Annotated[
@@ -60,13 +51,14 @@ def train(
     ] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos, or digits.")] = False,
     system: Annotated[
-        Literal["meta", "consingan", "singan", "reptile"] | None,
+        Literal["meta", "consingan", "singan", "reptile", "dip"] | None,
         typer.Option(
             show_default=False,
             help="What is trained. meta (default): one hypernetwork that makes a pyramid GAN of every photo. "
             "consingan, singan: a GAN of its own for every photo, all of them side by side; each becomes what "
             "it would become alone. reptile: a GAN that learns to imitate a whole domain, such as the images of one "
-            "sub-folder, from a few of its images.",
+            "sub-folder, from a few of its images. dip: a GAN of square images that draws around the features of "
+            "single ones, and moves to a few images of another kind.",
         ),
     ] = None,
     preset: Annotated[
@@ -75,7 +67,8 @@ def train(
             metavar="NAME",
             show_default=False,
             help="tiny (default): 64 px, minutes on a CPU. small: 128 px, for a GPU or an evening. "
-            f"paper: 250 px with the published settings, for a GPU. All of them: {_list_presets()}.",
+            "paper: 250 px with the published settings, for a GPU. Of reptile and dip, whose images are square, tiny has 8 px "
+            f"and small 32. All of them: {_list_presets()}.",
         ),
     ] = None,
     resume: Annotated[
@@ -141,33 +134,62 @@ def train(
             help=f"Of both optimizers {OURS}; the one setting a resumed run may change.",
         ),
     ] = None,
+    embedding: Annotated[
+        Literal[EMBEDDINGS] | None,
+        setting(
+            metavar="NAME",
+            help=f"How the hypernetwork of --system meta sees photos {OURS}. conv, resnet18, resnet34, resnet50: it learns to. "
+            "contrastive: features that a small net learns of the photos before, and a linear map. frozen-resnet18, "
+            "-resnet34, -resnet50, -vgg16: the features of --backbone-weights, and a linear map.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         Path | None,
         setting(
             metavar="FILE",
             help="Start the ResNet embeddings from torchvision's published weights, "
-            "a .pth or .safetensors file (default: random).",
+            "a .pth or .safetensors file (default: random); a frozen embedding needs one, MoCo's and SwAV's fit, too. With --system dip: the ResNet or VGG16 whose features are the "
+            "prior (default: a small net, trained on the images by contrast).",
         ),
     ] = None,
     hold_out: Annotated[
         list[str] | None,
-        of_domains(
+        of_folders(
             metavar="NAME",
-            help="A domain not to learn from; may be repeated. Some of its images go to RUN/held_out/NAME, to try "
-            "`hyperconv adapt` with (default with --examples: 8 and 9).",
+            help="A domain, or folder, not to learn from; may be repeated. Some of its images go to RUN/held_out/NAME, to "
+            "try `hyperconv adapt` or --from with (default with --examples: 8 and 9).",
         ),
-    ] = None,
-    tasks: Annotated[
-        int | None,
-        of_domains(min=1, metavar="NUMBER", help=f"Domains that adapt side by side in a step {OURS}."),
-    ] = None,
-    inner_steps: Annotated[
-        int | None,
-        of_domains(min=1, metavar="STEPS", help=f"Steps of each domain's own training within a step {OURS}."),
     ] = None,
     image_size: Annotated[
         int | None,
-        of_domains(min=8, metavar="PIXELS", help=f"Side of the square images: 8, 16, 32, ... {OURS}."),
+        of_folders(min=8, metavar="PIXELS", help=f"Side of the square images: 8, 16, 32, ... {OURS}."),
+    ] = None,
+    tasks: Annotated[
+        int | None,
+        of_reptile(min=1, metavar="NUMBER", help=f"Domains that adapt side by side in a step {OURS}."),
+    ] = None,
+    inner_steps: Annotated[
+        int | None,
+        of_reptile(min=1, metavar="STEPS", help=f"Steps of each domain's own training within a step {OURS}."),
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        of_dip("--from", metavar="RUN", help="Start from the weights of this trained run, with its settings: few-shot transfer."),
+    ] = None,
+    transfer: Annotated[
+        Literal["all", "freeze-d"] | None,
+        of_dip(help="What then learns (default: all). freeze-d: the lower half of the discriminator rests."),
+    ] = None,
+    without_prior: Annotated[
+        bool, of_dip("--without-prior", help="A constant in place of the features: the same GAN without its prior.")
+    ] = False,
+    neighbours: Annotated[
+        int | None,
+        of_dip(min=1, metavar="K", help=f"Show a random one of an image's K nearest as the real one, as IC-GAN {OURS}."),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        of_dip(metavar="WORDS", help="Alter what the discriminator sees (DiffAugment): some of color,translation,cutout."),
     ] = None,
 ) -> None:
     """Train a model of photos.
@@ -184,6 +206,8 @@ def train(
       hyperconv train photos/*.jpg --out run --system consingan
       hyperconv train a.jpg -o run --system consingan --preset paper-harmonize
       hyperconv train --examples --out digits --system reptile
+      hyperconv train images/ --out run --system dip
+      hyperconv train fifty/ --out fifty_run --system dip --from run
       hyperconv train --resume --out run
 
     \b
@@ -207,114 +231,41 @@ def train(
         "min_size": min_size,
         "scale_count": scale_count,
         "learning_rate": learning_rate,
+        "embedding": embedding,
         "backbone_weights": None if backbone_weights is None else str(backbone_weights),
+        "image_size": image_size,
         "tasks": tasks,
         "inner_steps": inner_steps,
-        "image_size": image_size,
+        "transfer": transfer,
+        "prior": "none" if without_prior else None,
+        "neighbours": neighbours,
+        "augment": augment,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    if hold_out and (resume or system != "reptile"):
-        raise InputError("--hold-out is for new runs of --system reptile: leave it out")
+    if embedding is not None and system not in (None, "meta"):
+        raise InputError(f"--embedding is for --system meta, which makes its GANs of what it sees, not for {system}: leave it out")
+    if hold_out and (resume or system not in OF_DOMAINS):
+        raise InputError("--hold-out is for new runs of --system reptile or dip: leave it out")
+    if start_from is not None and (resume or preset is not None or system != "dip"):
+        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out --resume "
+                         "and --preset")
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
-            trainer = _resumed(out, system, preset, changes, device, on_disk, ranks)
+            trainer = resumed(out, system, preset, changes, device, on_disk, ranks)
         else:
-            config = named_preset(preset or "tiny", system or "meta", **changes)
-            if system == "reptile":
-                check_domains(on_disk, ranks)
-                trainer = _started_domains(images or [], examples, out, config, hold_out or (), device)
+            if start_from is not None:
+                config = config_from(Run.open(start_from), **changes)
             else:
-                trainer = _started(images or [], examples, out, config, device, on_disk, ranks)
-        _take_all_steps(trainer, tensorboard)
+                config = named_preset(preset or "tiny", system or "meta", **changes)
+            if system in OF_DOMAINS:
+                check_domains(on_disk, ranks)
+                trainer = started_domains(images or [], examples, out, config, hold_out or (), device)
+            else:
+                trainer = started(images or [], examples, out, config, device, on_disk, ranks)
+        take_all_steps(trainer, tensorboard)
     if ranks.leads:
-        print(f"run: {out}\nsheets: {out / 'samples'}\nnext: {_next(trainer, out)}")
-
-
-def _take_all_steps(trainer: Trainer | ReptileTrainer, tensorboard: bool) -> None:
-    begun, began = trainer.progress, time.monotonic()
-    try:
-        steps = follow(trainer, tensorboard=tensorboard)
-        if trainer.ranks.count == 1:
-            show(trainer, until_stopped(trainer, steps))
-        elif trainer.ranks.leads:
-            show(trainer, steps)
-        else:
-            deque(steps, maxlen=0)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
-        ) from None
-    if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
-        hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
-        print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
-
-
-def _started(
-    images: list[Path], examples: bool, out: Path, config: Config, device: str, on_disk: bool, ranks: Ranks
-) -> Trainer:
-    if examples and images:
-        raise InputError("choose between IMAGES and --examples")
-    if not examples and not images:
-        raise InputError("no photos given: name image files or folders, or take --examples")
-    given = load_examples() if examples else images
-    with counted("reading photos") as on_photo:
-        trainer, remarks = start(given, out, config, device=device, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
-    if not ranks.leads:
-        return trainer
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    several = f", {ranks.count} processes" if ranks.count > 1 else ""
-    print(
-        f"{len(trainer.collection)} photos, {config.scale_count} scales up to {config.max_size} px, "
-        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}{several}"
-    )
-    return trainer
-
-
-def _started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig, hold_out: Sequence[str],
-                     device: str) -> ReptileTrainer:
-    if examples == bool(images):
-        raise InputError("choose between a folder of domains and --examples")
-    if len(images) > 1:
-        raise InputError(f"a Reptile-GAN learns from one folder of domains, {len(images)} are named")
-    trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device)
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    domains = trainer.domains
-    print(f"{len(domains)} domains, {len(domains.pixels)} images of {domains.size} px, {trainer.iterations} steps of "
-          f"{config.tasks} domains side by side, on {trainer.device}")
-    return trainer
-
-
-def _next(trainer: Trainer | ReptileTrainer, out: Path) -> str:
-    if isinstance(trainer, Trainer):
-        return f"hyperconv sample {out}"
-    held_out = min((out / "held_out").rglob("*.png"), default=None)
-    return f"hyperconv adapt {out} --shots {held_out.parent if held_out else 'FOLDER'} -k 16"
-
-
-def _resumed(
-    out: Path, system: str | None, preset: str | None, changes: dict, device: str, on_disk: bool, ranks: Ranks
-) -> Trainer | ReptileTrainer:
-    wanted = {**changes, **({"system": system} if system else {})}
-    if preset is not None:
-        wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
-    trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
-    where = f"scale {trainer.scale + 1}, step {trainer.step}"
-    if ranks.leads:
-        known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
-        print(f"{out} with {known}, continued from {where}")
-    return trainer
-
-
-def _how_to_go_on(run: Run) -> str:
-    command = f"hyperconv train --resume --out {run.path}"
-    checkpoint = run.checkpoint()
-    if checkpoint is None:
-        return f"there is no checkpoint yet, start again with: {command}"
-    scale, step = checkpoint
-    return f"the last checkpoint is of scale {scale + 1}, step {step}; go on with: {command}"
+        print(f"run: {out}\nsheets: {out / 'samples'}\nnext: {next_verb(trainer, out)}")
 
 
 def _parse_steps(text: str | None) -> tuple[int, ...] | None:

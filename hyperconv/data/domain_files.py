@@ -32,18 +32,36 @@ def read_domains(path: str | os.PathLike, size: int) -> tuple[Domains, list[str]
     (data_batch_1.bin ...), else sub-folders of image files, of any depth, each a domain with its path for a name;
     OMNIGLOT's (.../character01/...) are inverted, to light strokes on dark. InputError for anything else.
     """
+    known = _known_set(path, size)
+    return (known, []) if known else _read_folders(Path(path), size)
+
+
+def read_images(path: str | os.PathLike, size: int, channels: int | None = None) -> tuple[Domains, list[str]]:
+    """All images in a folder and its sub-folders, the middle square of each at size x size; a line for each file left out.
+
+    Each folder that holds images is a domain; those beside the sub-folders have the name of `path`. MNIST's and
+    CIFAR-10's files are taken as `read_domains` does. channels: 1 or 3, or None for the images' own.
+    """
+    known = _known_set(path, size)
+    if known is None:
+        return _read_folders(Path(path), size, channels, crop=True)
+    return known if channels is None else known.with_channels(channels), []
+
+
+def _known_set(path: str | os.PathLike, size: int) -> Domains | None:
+    """MNIST or CIFAR-10, if a folder holds their files. InputError where it is no folder."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such folder")
     if not path.is_dir():
-        raise InputError(f"{path} is a file: give the folder that holds the data (sub-folders of images, MNIST, CIFAR-10)")
+        raise InputError(f"{path} is a file: give the folder that holds the data (images, sub-folders of them, MNIST, CIFAR-10)")
     if images := _first(path, r"train-images[.-]idx3-ubyte(\.gz)?"):
-        return _read_mnist(images, size), []
+        return _read_mnist(images, size)
     if batches := sorted(path.glob("data_batch_*.bin")):
-        return _read_cifar10(batches, size), []
+        return _read_cifar10(batches, size)
     if (path / "data_batch_1").exists():
         raise InputError(f"{path} is CIFAR-10's Python version, which only unpickling can read: take the binary version")
-    return _read_folders(path, size)
+    return None
 
 
 def load_digits(size: int) -> Domains:
@@ -68,36 +86,53 @@ def read_shots(paths: str | os.PathLike | Iterable[str | os.PathLike], count: in
     return torch.stack([_read(file, domains.size, domains.channels, domains.inverted) for file in files[:count]])
 
 
-def _read_folders(root: Path, size: int) -> tuple[Domains, list[str]]:
-    folders = {}
+def _read_folders(root: Path, size: int, channels: int | None = None, crop: bool = False) -> tuple[Domains, list[str]]:
+    """Squashed images of sub-folders, two or more; or, to `crop`, the squares of all images, in one folder or many."""
+    folders, least = {}, 1 if crop else LEAST
     for file in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-        if file.suffix.lower() in EXTENSIONS and file.parent != root and not hidden:
+        if file.suffix.lower() in EXTENSIONS and (crop or file.parent != root) and not hidden:
             folders.setdefault(file.parent, []).append(file)
-    if len(folders) < LEAST:
-        raise InputError(f"{root} holds {len(folders)} sub-folders of images: domains are sub-folders, two or more of them")
-    inverted = all(re.fullmatch(r"character\d+", folder.name) for folder in folders)
+    if len(folders) < least:
+        raise InputError(f"{root} holds no images, nor do its sub-folders (png, jpg, webp, tif, ...)" if crop else
+                         f"{root} holds {len(folders)} sub-folders of images: domains are sub-folders, two or more of them")
+    inverted = not crop and all(re.fullmatch(r"character\d+", folder.name) for folder in folders)
     domains, problems = {}, []
     for folder, files in folders.items():
         images = []
         for file in files:
             try:
-                images.append(_read(file, size, None, inverted))
+                images.append(_read(file, size, channels, inverted, crop))
             except InputError as error:
                 problems.append(f"left out: {error}")
         if images:
-            domains[folder.relative_to(root).as_posix()] = images
-    if len(domains) < LEAST:
-        raise InputError(f"{root} holds {len(domains)} sub-folders with readable images ({problems[0]}): two are needed")
+            domains[root.resolve().name if folder == root else folder.relative_to(root).as_posix()] = images
+    if len(domains) < least:
+        raise InputError(f"{root} holds no readable images ({problems[0]})" if crop else
+                         f"{root} holds {len(domains)} sub-folders with readable images ({problems[0]}): two are needed")
     channels = max(image.shape[0] for images in domains.values() for image in images)
     packed = {name: to_uint8(torch.stack([with_channels(image, channels) for image in images]))
               for name, images in domains.items()}
     return Domains(packed, inverted), problems
 
 
-def _read(file: Path, size: int, channels: int | None, inverted: bool) -> Tensor:
-    pixels = resize(read_photo(file, channels).pixels, (size, size))
+def read_image(file: str | os.PathLike, domains: Domains) -> Tensor:
+    """The middle square of a photo as `domains` has its images, (C, S, S) in [-1, 1]."""
+    return _read(Path(file), domains.size, domains.channels, domains.inverted, crop=True)
+
+
+def _read(file: Path, size: int, channels: int | None, inverted: bool, crop: bool = False) -> Tensor:
+    pixels = read_photo(file, channels).pixels
+    pixels = resize(_square(pixels) if crop else pixels, (size, size))
     return -pixels if inverted else pixels
+
+
+def _square(pixels: Tensor) -> Tensor:
+    """The middle of (C, H, W)."""
+    height, width = pixels.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[:, top : top + side, left : left + side]
 
 
 def _read_mnist(images: Path, size: int) -> Domains:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hyperconv.data.images import to_uint8
+from hyperconv.data.images import to_uint8, with_channels
 from hyperconv.data.tensor_file import TensorFile, write_tensors
 from hyperconv.errors import InputError
 
@@ -62,6 +62,10 @@ class Domains:
         start = int(self.starts[place])
         return _unpacked(self.pixels[start : start + int(self.counts[place])])
 
+    def at(self, places: Tensor) -> Tensor:
+        """Images (N, C, S, S) in [-1, 1] by their places (N,) among those of all domains, one domain after another."""
+        return _unpacked(self.pixels[places])
+
     def draw(self, chosen: Tensor, count: int, source: torch.Generator) -> Tensor:
         """`count` images of each of the domains `chosen` (B,), with replacement: (B * count, C, S, S) in [-1, 1]."""
         return self._draw(self.starts[chosen], self.counts[chosen], count, source)
@@ -93,6 +97,13 @@ class Domains:
         own = dict(zip(self.names, self.pixels.split(self.counts.tolist())))
         kept = {name: images for name, images in own.items() if name not in names}
         return Domains(kept, self.inverted), {name: _unpacked(own[name]) for name in names}
+
+    def with_channels(self, channels: int) -> Domains:
+        """The same images in grey (1) or RGB (3)."""
+        if channels == self.channels:
+            return self
+        pixels = torch.cat([to_uint8(with_channels(_unpacked(part), channels)) for part in self.pixels.split(4096)])
+        return Domains(dict(zip(self.names, pixels.split(self.counts.tolist()))), self.inverted)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything as one safetensors file with checksums, complete or not at all."""

@@ -1,4 +1,4 @@
-"""Published network weights from files."""
+"""Published network weights from files, and the pixels they were trained on."""
 
 from pathlib import Path
 
@@ -8,9 +8,16 @@ from torch import Tensor
 
 from hyperconv.errors import InputError
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NESTED = ("state_dict", "model")  # where checkpoints of a training keep the network
+
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or torch.save file by name; runs no code from the file."""
+    """The tensors of a .safetensors or torch.save file by name; runs no code from the file.
+
+    Of a training's checkpoint {"state_dict": ..., "epoch": ...} those of the network.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -20,9 +27,27 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # each format has its own errors for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as network weights ({reason})") from error
+    if isinstance(state, dict):
+        state = next((state[key] for key in NESTED if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state_dict (names and tensors) but {type(state).__name__}")
     return state
+
+
+def without_prefix(state: dict[str, Tensor], first: str) -> dict[str, Tensor]:
+    """A network's entries, of which `first` is one, without what training wrappers put before their names.
+
+    'module.encoder_q.conv1.weight' -> 'conv1.weight'. Of several such networks in a file the first.
+    """
+    prefixes = [key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}")]
+    prefix = min(prefixes, key=len, default="")
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def imagenet_scaling() -> tuple[Tensor, Tensor]:
+    """Scale and shift (1, 3, 1, 1) that bring pixels in [-1, 1] to the mean 0 and deviation 1 of ImageNet's colours."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return 0.5 / std, (0.5 - mean) / std
 
 
 def check_state(path: Path, name: str, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from hyperconv.gan.system import System
 LAYERS_ALIVE = 4  # at the peak of a round, outputs and gradients of one layer, per photo and layer of the nets
 LAYERS_ALIVE_AGAIN = 3  # the same where activations are computed again on the way back
 EMBEDDING_BYTES = {"conv": 300, "resnet18": 700, "resnet34": 1000, "resnet50": 4000}  # per pixel that one sees
+FROZEN_BYTES = 600  # of one without a way back: two layers of 64 channels
 LEARNS = 8  # bytes of a parameter in training: itself and its gradient
 AVERAGES = 8  # bytes of Adam's two averages of it, which processes divide among themselves
 SHARE = 0.9  # of the free memory; the rest is the allocator's
@@ -54,7 +55,7 @@ def batch_bytes(config: Config, system: System, photos: int) -> int:
     if config.alone:
         return 0
     weights = 4 * 3 * 4 * system.generator_template.layout(0).size
-    return photos * (weights + 2 * EMBEDDING_BYTES[config.embedding] * config.embedding_size**2)
+    return photos * (weights + 2 * EMBEDDING_BYTES.get(config.embedding, FROZEN_BYTES) * config.embedding_size**2)
 
 
 def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1

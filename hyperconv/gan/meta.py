@@ -22,11 +22,9 @@ from hyperconv.gan.player import Group
 from hyperconv.gan.presets import Config
 from hyperconv.gan.system import Generated
 from hyperconv.gan.template import ConvStack
-from hyperconv.nn.embedding import build_embedding
+from hyperconv.nn.embedding import InstanceEmbedding, build_embedding
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightSet
-
-CALIBRATION_PHOTOS = 64  # at most, for the fixed statistics of a randomly initialised ResNet
 
 
 class ThumbnailHead(nn.Module):
@@ -66,7 +64,8 @@ class PhotoHyperNetwork(nn.Module):
         self.thumbnail_side = thumbnail_side
         self.unit_contexts = config.context_norm == "unit"
         backbone_weights = config.backbone_weights if pretrained else None
-        self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights)
+        self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights,
+                                         config.embedding_size)
         head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
         self.heads = nn.ModuleList([head])
         if thumbnail_side:
@@ -131,6 +130,8 @@ class MetaGAN(nn.Module):
                                                z_side if config.first_scale_sees != "embedding" else 0)
             self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack,
                                                     pretrained)
+        if isinstance(self.generator.embedding, InstanceEmbedding):  # both see the same, of which there is one copy
+            self.discriminator.embedding.prior = self.generator.embedding.prior
         self.register_buffer("z_star", white((channels, z_side, z_side), seeded("cpu", config.seed, "z*")))
 
     @property
@@ -151,8 +152,9 @@ class MetaGAN(nn.Module):
 
     def prepare(self, collection: Collection) -> None:
         """Statistics of the embeddings, and a first guess of the thumbnail's projection, from the photos."""
-        few = torch.arange(len(collection))[:CALIBRATION_PHOTOS]
-        self.calibrate(collection.embedding_inputs(few, self.config.embedding_size).to(self.z_star.device))
+        if most := getattr(self.generator.embedding, "CALIBRATION_PHOTOS", 0):
+            few = torch.arange(len(collection))[:most]
+            self.calibrate(collection.embedding_inputs(few, self.config.embedding_size).to(self.z_star.device))
         if self.generator.thumbnail_side:
             guess(self, collection)
 

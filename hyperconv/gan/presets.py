@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
 from hyperconv.errors import InputError
+from hyperconv.gan.dip.presets import DIP, DipConfig
 from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.reptile.presets import REPTILE, ReptileConfig
 from hyperconv.gan.settings import Settings
+from hyperconv.nn.embedding import EMBEDDINGS
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Config(Settings):
     borders: str = "noise"  # or 'zeros': what is around an image as the generator sees it
     first_input: str = "noise"  # of the coarsest scale; or the photo augmented for 'harmonize' or 'edit'
     fixed_input: str = "noise"  # or 'photo': what the coarsest scale reconstructs the photo from
-    embedding: str = "resnet34"
+    embedding: str = "resnet34"  # or another of nn.embedding.EMBEDDINGS; a frozen one sees what a file taught it
     embedding_size: int = 128  # pixels; the embedding sees the photo squashed to a square
-    backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file
+    backbone_weights: str | None = None  # torchvision's state_dict of the embedding, a file; a frozen one needs it
     features: int = 512
     first_scale_sees: str = "embedding"  # or 'embedding and thumbnail': its last layer also reads the coarsest image
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
@@ -71,6 +73,9 @@ class Config(Settings):
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
+        if self.system == "meta" and self.embedding.startswith("frozen-") and self.backbone_weights is None:
+            raise InputError(f"the embedding {self.embedding} is that of a published network: name its file, "
+                             "--backbone-weights, or take --embedding contrastive, which needs none")
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
         if not 0 <= self.recoloured <= 1:
@@ -119,7 +124,7 @@ CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_se
            "coarsest": ("long side", "short side"), "steps": ("geometric", "consingan"),
            "norm": ("none", "generator", "both"), "borders": ("noise", "zeros"),
            "first_input": ("noise", "harmonize", "edit"), "fixed_input": ("noise", "photo"),
-           "embedding": ("conv", "resnet18", "resnet34", "resnet50")}
+           "embedding": EMBEDDINGS}
 
 PAPER = Config()
 SINGLE = replace(PAPER, coarsest="short side", negative_slope=0.05, critic_steps=3, generator_steps=3,
@@ -165,10 +170,14 @@ PRESETS = {
         "tiny-superres": replace(SINGAN, **{**TINY, "hidden": 16}, scale_count=5, reconstruction_weight=100.0),
     },
     "reptile": REPTILE,
+    "dip": DIP,
 }
+OF_DOMAINS = {"reptile": ReptileConfig, "dip": DipConfig}  # systems of one scale, which learn from folders of images
+
+AnyConfig = Config | ReptileConfig | DipConfig
 
 
-def preset(name: str, system: str = "meta", **changes) -> Config | ReptileConfig:
+def preset(name: str, system: str = "meta", **changes) -> AnyConfig:
     """A system's preset with some settings changed; None leaves a setting as it is."""
     if system not in PRESETS:
         raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,10 +19,13 @@ from hyperconv.errors import InputError
 from hyperconv.files import replacing
 from hyperconv.gan import memory
 from hyperconv.gan.meta import MetaGAN
-from hyperconv.gan.presets import Config
-from hyperconv.gan.reptile.presets import ReptileConfig
+from hyperconv.gan.presets import OF_DOMAINS, AnyConfig, Config
 from hyperconv.gan.single import SingleGANs
 from hyperconv.gan.system import System
+
+KNOWS = {"reptile": ("domains, not single photos", "`hyperconv adapt RUN --shots FOLDER`"),
+         "dip": ("images by their features and has no pyramid", "`hyperconv sample`, interpolate, invert or evaluate")}
+KNOWS_PHOTOS = "single photos, not folders of images", "`hyperconv sample RUN`, or `hyperconv adapt RUN PHOTO`"
 
 
 class Run:
@@ -31,12 +35,12 @@ class Run:
     is a checkpoint by itself; `model` is what the applications load. Nothing in a run is unpickled.
     """
 
-    def __init__(self, path: str | Path, config: Config | ReptileConfig) -> None:
+    def __init__(self, path: str | Path, config: AnyConfig) -> None:
         self.path = Path(path)
         self.config = config
 
     @classmethod
-    def create(cls, path: str | Path, config: Config | ReptileConfig, photos: Collection | PhotoIntake | Domains) -> Run:
+    def create(cls, path: str | Path, config: AnyConfig, photos: Collection | PhotoIntake | Domains) -> Run:
         """A new run in an absent or empty folder; raises InputError where files would be overwritten.
 
         The folder is filled under another name and then renamed, so it appears whole or not at all.
@@ -68,7 +72,7 @@ class Run:
             raise InputError(f"{path} is not a run: it has no config.json (a run is what `hyperconv train` writes)")
         try:
             values = json.loads(file.read_text())
-            config = (ReptileConfig if values.get("system") == "reptile" else Config).from_json(values)
+            config = OF_DOMAINS.get(values.get("system"), Config).from_json(values)
         except (InputError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
             raise InputError(f"{file} cannot be used: {error}") from error
         return cls(path, config)
@@ -77,21 +81,25 @@ class Run:
         """The photos the run was trained on, as they were then; left on disk where memory has no room for them.
 
         on_disk: left there in any case. Where every photo has parameters of its own, all are in every batch: they are
-        in memory. InputError for a Reptile-GAN's run, which has domains.
+        in memory. InputError for a run of a system that has no pyramids of photos.
         """
-        if self.config.system == "reptile":
-            raise InputError(f"{self.path} is a run of --system reptile, which knows domains, not single photos: use "
-                             f"`hyperconv adapt {self.path} --shots FOLDER`, or a run of another system here")
+        if self.config.system in OF_DOMAINS:
+            raise self.is_of_another_system()
         path = self.path / "photos.safetensors"
         on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.holds(path)))
         return Collection.load(path, on_disk)
 
-    def domains(self) -> Domains:
-        """The domains that a Reptile-GAN was trained on. InputError for a run of another system."""
-        if self.config.system != "reptile":
-            raise InputError(f"{self.path} is a run of --system {self.config.system}, which knows single photos, not "
-                             f"domains: use `hyperconv adapt {self.path} PHOTO`, or a run of --system reptile here")
+    def domains(self, system: str) -> Domains:
+        """The images that a GAN of this system was trained on. InputError for a run of another one."""
+        if self.config.system != system:
+            raise self.is_of_another_system()
         return Domains.load(self.path / "photos.safetensors")
+
+    def is_of_another_system(self) -> InputError:
+        """What to say where a verb is for other systems than the run's."""
+        knows, use = KNOWS.get(self.config.system, KNOWS_PHOTOS)
+        return InputError(f"{self.path} is a run of --system {self.config.system}, which knows {knows}: use {use} with it, "
+                          "or a run of another system here")
 
     def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
         """Write `name`.safetensors; `where` (scale, step) goes into its header."""
@@ -169,6 +177,16 @@ def build_system(config: Config, collection: Collection, *, pretrained: bool = T
     if config.alone:
         return SingleGANs(config, collection)
     return MetaGAN(config, collection.channels, int(collection.sizes[0].max()), pretrained=pretrained)
+
+
+def fill(run: Run, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy what was read from a run's file into the tensors `own` of its GAN; InputError where they do not fit."""
+    for name, value in own.items():
+        if name not in tensors or tensors[name].shape != value.shape:
+            found = f"has {tuple(tensors[name].shape)}" if name in tensors else "is absent"
+            raise InputError(f"the checkpoint in {run.path} does not fit config.json beside it: {name} should have shape "
+                             f"{tuple(value.shape)}, it {found}")
+        value.copy_(tensors[name])
 
 
 def system_tensors(system: System, amplitudes: Tensor) -> dict[str, Tensor]:

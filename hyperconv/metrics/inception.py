@@ -29,7 +29,8 @@ LEAST = {192: 23, 64: 9}
 class ConvNorm(nn.Module):
     """Convolution without bias, batch normalisation by its stored statistics (eps 0.001), ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], stride: int = 1,
+                 padding: int | tuple[int, int] = 0):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
@@ -39,7 +40,26 @@ class ConvNorm(nn.Module):
         return F.relu(F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps))
 
 
-class InceptionFront(nn.Module):
+class InceptionStem(nn.Module):
+    """The convolutions before the second max pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = ConvNorm(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = ConvNorm(32, 32, 3)
+        self.Conv2d_2b_3x3 = ConvNorm(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1 = ConvNorm(64, 80, 1)
+        self.Conv2d_4a_3x3 = ConvNorm(80, 192, 3)
+
+    def stem(self, pixels: Tensor, block: Block = 192) -> Tensor:
+        """Pixels (N, 3, H, W) in [-1, 1] -> (N, block, h, w)."""
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(pixels)))
+        if block == 64:
+            return x
+        return self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, kernel_size=3, stride=2)))
+
+
+class InceptionFront(InceptionStem):
     """Images (N, 3, H, W) in [0, 1] -> features (N, block, h, w), one vector for each place.
 
     block: 192 or 64, a key of `BLOCKS`; H and W at least LEAST[block]. Pixels are scaled to [-1, 1] as pytorch-fid
@@ -52,11 +72,6 @@ class InceptionFront(nn.Module):
         if block not in BLOCKS:
             raise ValueError(f"block is {block}, expected one of {', '.join(map(str, BLOCKS))}")
         self.block = block
-        self.Conv2d_1a_3x3 = ConvNorm(3, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = ConvNorm(32, 32, 3)
-        self.Conv2d_2b_3x3 = ConvNorm(32, 64, 3, padding=1)
-        self.Conv2d_3b_1x1 = ConvNorm(64, 80, 1)
-        self.Conv2d_4a_3x3 = ConvNorm(80, 192, 3)
         self._load(Path(weights))
         self.requires_grad_(False)
 
@@ -67,10 +82,7 @@ class InceptionFront(nn.Module):
                 f"images must be (N, 3, H, W) of at least {least}x{least} pixels for the {self.block} features, "
                 f"got {tuple(images.shape)}"
             )
-        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(2 * images - 1)))
-        if self.block == 64:
-            return x
-        return self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, kernel_size=3, stride=2)))
+        return self.stem(2 * images - 1, self.block)
 
     def _load(self, path: Path) -> None:
         # batch counters are not in every published file, and are of no use here

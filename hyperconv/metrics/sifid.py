@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.images import with_channels
+from hyperconv.metrics.distribution import frechet_distance, gaussian
 from hyperconv.metrics.inception import LEAST, InceptionFront
 from hyperconv.metrics.pixels import unit_images
 
@@ -21,31 +22,6 @@ def sifid(samples: Tensor | Sequence[Tensor], real: Tensor, inception: Inception
     known = gaussian(_features(real, inception))
     distances = [frechet_distance(*gaussian(_features(sample, inception)), *known) for sample in samples]
     return float(torch.stack(distances).mean())
-
-
-def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors (count, D), two or more -> their mean (D,) and unbiased covariance (D, D), float64."""
-    features = features.double()
-    return features.mean(0), torch.atleast_2d(torch.cov(features.T))
-
-
-def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
-    """Squared Frechet (2-Wasserstein) distance of two Gaussians; means (D,), covariances (D, D); a scalar >= 0.
-
-    |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Dowson and Landau 1982). The trace of the root is the sum of the singular
-    values of R^T R', with S = R R^T and S' = R' R'^T: nothing is squared on the way, so singular covariances (fewer
-    vectors than dimensions) lose no digits and need nothing added to their diagonals.
-    """
-    roots = _root(covariance).T @ _root(other_covariance)
-    apart = (mean - other_mean).square().sum()
-    traces = covariance.trace() + other_covariance.trace()
-    return (apart + traces - 2 * torch.linalg.svdvals(roots).sum()).clamp(min=0)
-
-
-def _root(covariance: Tensor) -> Tensor:
-    """R with R R^T = covariance, a symmetric matrix without negative eigenvalues but by rounding."""
-    values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp(min=0).sqrt()
 
 
 def _features(image: Tensor, inception: InceptionFront) -> Tensor:

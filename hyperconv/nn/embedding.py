@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hyperconv.data.weights import check_state, read_state_dict
+from hyperconv.data.images import resize, to_uint8
+from hyperconv.data.weights import imagenet_scaling, read_state_dict
 from hyperconv.errors import InputError
-from hyperconv.nn.resnet import BLOCKS, ResNet, fixed_norms
+from hyperconv.nn.contrast import train_contrastive
+from hyperconv.nn.instance_features import CONTRASTIVE, PUBLISHED, StandardFeatures
+from hyperconv.nn.resnet import BLOCKS, ResNet, fixed_norms, published_resnet
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+EMBEDDINGS = (*(f"resnet{depth}" for depth in BLOCKS), "conv", CONTRASTIVE, *(f"frozen-{kind}" for kind in PUBLISHED))
 
 
 class ResNetEmbedding(nn.Module):
@@ -29,6 +31,8 @@ class ResNetEmbedding(nn.Module):
     three channels. Raises InputError where the file does not fit.
     """
 
+    CALIBRATION_PHOTOS = 64  # at most
+
     def __init__(
         self,
         depth: int = 34,
@@ -40,12 +44,15 @@ class ResNetEmbedding(nn.Module):
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels must be 1 (grey) or 3 (RGB), got {in_channels}")
         self.in_channels = in_channels
-        self.trunk = ResNet(depth)
+        scale, shift = torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
+        if weights is None:
+            self.trunk = ResNet(depth)
+        else:
+            self.trunk = published_resnet(read_state_dict(Path(weights)), Path(weights), depth)
+            scale, shift = imagenet_scaling()
         self.projection = nn.Linear(self.trunk.features, features)
-        self.register_buffer("input_scale", torch.ones(1, 3, 1, 1))
-        self.register_buffer("input_shift", torch.zeros(1, 3, 1, 1))
-        if weights is not None:
-            self._load_published(Path(weights), f"resnet{depth}")
+        self.register_buffer("input_scale", scale)
+        self.register_buffer("input_shift", shift)
 
     def forward(self, photos: Tensor) -> Tensor:
         _check_photos(photos, self.in_channels)
@@ -75,18 +82,6 @@ class ResNetEmbedding(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-
-    def _load_published(self, path: Path, name: str) -> None:
-        state = {key: value for key, value in read_state_dict(path).items() if not key.startswith("fc.")}
-        expected = self.trunk.state_dict()
-        for key in expected:  # older published files have no counters
-            if key.endswith("num_batches_tracked"):
-                state[key] = torch.ones((), dtype=torch.long)
-        check_state(path, name, state, expected)
-        self.trunk.load_state_dict(state)
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self.input_scale.copy_((0.5 / std).view(1, 3, 1, 1))
-        self.input_shift.copy_(((0.5 - mean) / std).view(1, 3, 1, 1))
 
 
 class ConvEmbedding(nn.Module):
@@ -131,18 +126,59 @@ class ConvEmbedding(nn.Module):
         return self.projection(self.pooled_norm(pooled))
 
 
+class InstanceEmbedding(nn.Module):
+    """Photos (B, `in_channels`, S, S) in [-1, 1] -> (B, `features`): instance features that never train, then one Linear.
+
+    kind: 'contrastive', of a small net that `calibrate` trains on photos, or a published network's, 'resnet50' for one,
+    whose file is `weights`; without a file it is at random, to be loaded. Photos are seen at `size` pixels. The features
+    are brought to mean 0 and mean square 1 over the photos of `calibrate`: at the start so are the embedding's entries.
+    Data Instance Prior (Mangla et al. 2022) in the place of Meta Internal Learning's ResNet.
+    """
+
+    CALIBRATION_PHOTOS = 2048  # at most
+    STEPS = 200  # of contrastive training
+
+    def __init__(self, kind: str, features: int, in_channels: int, size: int, weights: str | os.PathLike | None = None):
+        super().__init__()
+        self.in_channels = in_channels
+        self.prior = StandardFeatures(kind, in_channels, size, weights)
+        self.projection = nn.Linear(self.prior.width, features)
+        nn.init.normal_(self.projection.weight, std=self.prior.width**-0.5)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        _check_photos(photos, self.in_channels)
+        return self.projection(self.prior(photos))
+
+    @torch.no_grad()
+    def calibrate(self, photos: Tensor) -> None:
+        """Learn the features from `photos` (N, in_channels, S, S) where they are, and measure them; once."""
+        if self.prior.spread > 0:
+            return
+        if self.prior.instance.kind == CONTRASTIVE:
+            with torch.enable_grad():
+                pixels = to_uint8(resize(photos, (self.prior.instance.size,) * 2))
+                self.prior.instance = train_contrastive(pixels, self.prior.width, self.STEPS)
+        self.prior.measure(photos)
+
+
 def build_embedding(
-    name: str, features: int = 512, in_channels: int = 3, weights: str | os.PathLike | None = None
+    name: str, features: int = 512, in_channels: int = 3, weights: str | os.PathLike | None = None, size: int = 128
 ) -> nn.Module:
-    """The embedding called `name`: 'resnet18', 'resnet34' or 'resnet50' (`weights`: a file), or 'conv'."""
+    """The embedding called `name`: one of EMBEDDINGS; `weights` is the file of a published network.
+
+    'resnet18', 'resnet34', 'resnet50' and 'conv' train; 'contrastive' and 'frozen-resnet18', ... 'frozen-vgg16' are
+    `InstanceEmbedding`s of photos of `size` pixels.
+    """
+    if name not in EMBEDDINGS:
+        raise InputError(f"unknown embedding {name!r}: choose one of {', '.join(EMBEDDINGS)}")
+    if weights is not None and name in ("conv", CONTRASTIVE):
+        raise InputError(f"the embedding {name!r} has no published weights: drop {weights} or use a resnet")
     if name == "conv":
-        if weights is not None:
-            raise InputError(f"the embedding 'conv' has no published weights: drop {weights} or use a resnet")
         return ConvEmbedding(features, in_channels)
-    names = {f"resnet{depth}": depth for depth in BLOCKS}
-    if name not in names:
-        raise InputError(f"unknown embedding {name!r}: choose one of {', '.join(names)}, conv")
-    return ResNetEmbedding(names[name], features, in_channels, weights)
+    if name.startswith("resnet"):
+        return ResNetEmbedding(int(name.removeprefix("resnet")), features, in_channels, weights)
+    return InstanceEmbedding(name.removeprefix("frozen-"), features, in_channels, size, weights)
 
 
 def _check_photos(photos: Tensor, in_channels: int) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hyperconv.data.weights import check_state, without_prefix
+from hyperconv.errors import InputError
+
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # residual blocks per stage, by depth
+BOTTLENECK = 50  # the least depth whose blocks have three convolutions
+HEADS = ("fc.", "projection_head.", "prototypes.")  # behind the trunk, of classifiers, MoCo and SwAV
 
 
 class FixedBatchNorm2d(nn.BatchNorm2d):
@@ -80,7 +86,8 @@ class ResNet(nn.Module):
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"depth must be one of {', '.join(map(str, BLOCKS))}, got {depth}")
-        bottleneck = depth >= 50
+        bottleneck = depth >= BOTTLENECK
+        self.depth = depth
         self.conv1 = conv(3, 64, 7, stride=2)
         self.bn1 = FixedBatchNorm2d(64)
         self.features = 64
@@ -100,3 +107,30 @@ class ResNet(nn.Module):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), kernel_size=3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean(dim=(2, 3))
+
+
+def published_resnet(state: dict[str, Tensor], path: Path, depth: int | None = None) -> ResNet:
+    """The trunk whose state_dict, read from `path`, has torchvision's names: a classifier's, or a checkpoint of MoCo or SwAV.
+
+    Prefixes of training wrappers and heads behind the trunk are left out. depth: the one that it must be of, or None for
+    the file's own. InputError where it is no such network.
+    """
+    state = {key: value for key, value in without_prefix(state, "conv1.weight").items() if not key.startswith(HEADS)}
+    trunk = ResNet(depth or _depth_of(state, path))
+    expected = trunk.state_dict()
+    for key in expected:  # older published files have no counters
+        if key.endswith("num_batches_tracked"):
+            state[key] = torch.ones((), dtype=torch.long)
+    check_state(path, f"resnet{depth}" if depth else "a ResNet", state, expected)
+    trunk.load_state_dict(state)
+    return trunk
+
+
+def _depth_of(state: dict[str, Tensor], path: Path) -> int:
+    stages = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5))
+    bottleneck = "layer1.0.conv3.weight" in state
+    fitting = [depth for depth, blocks in BLOCKS.items() if blocks == stages and (depth >= BOTTLENECK) == bottleneck]
+    if not fitting:
+        raise InputError(f"{path}: not the weights of a ResNet of {', '.join(map(str, BLOCKS))} layers under "
+                         "torchvision's names")
+    return fitting[0]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hyperconv.data.domain_files import CIFAR10, load_digits, read_domains, read_shots
+from hyperconv.data.domain_files import CIFAR10, load_digits, read_domains, read_image, read_images, read_shots
 from hyperconv.data.domains import Domains
 from hyperconv.errors import InputError
 
@@ -151,3 +151,30 @@ def test_exactly_k_shots(folder):
     assert read_shots(folder / "cats", 1, domains).shape == (1, 3, 8, 8)
     with pytest.raises(InputError, match="holds 2 images and -k asks for 3"):
         read_shots(folder / "cats", 3, domains)
+
+
+def test_images_of_a_folder_are_cropped_to_their_middle(tmp_path):
+    (tmp_path / "pictures" / "deep" / "er").mkdir(parents=True)
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200
+    Image.fromarray(wide).save(tmp_path / "pictures" / "a.png")
+    Image.fromarray(wide.transpose(1, 0, 2).copy()).save(tmp_path / "pictures" / "deep" / "er" / "b.png")
+    (tmp_path / "pictures" / "broken.png").write_bytes(b"nothing")
+    domains, problems = read_images(tmp_path / "pictures", 8)
+    assert domains.names == ["pictures", "deep/er"] and domains.channels == 3 and len(problems) == 1
+    assert (domains.pixels == 200).all()
+    grey, _ = read_images(tmp_path / "pictures", 8, channels=1)
+    assert grey.channels == 1 and (grey.pixels == 200).all()
+    square = read_image(tmp_path / "pictures" / "a.png", domains)
+    assert torch.equal(square, domains.images("pictures")[0])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        read_images(tmp_path / "empty", 8)
+
+
+def test_channels_of_domains():
+    grey = constant(2, 1)
+    coloured = grey.with_channels(3)
+    assert coloured.channels == 3 and coloured.names == grey.names and torch.equal(coloured.pixels[:, :1], grey.pixels)
+    assert torch.equal(coloured.with_channels(1).pixels, grey.pixels) and grey.with_channels(1) is grey
+    assert values(grey.at(torch.tensor([2, 0]))) == [2, 1]

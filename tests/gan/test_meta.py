@@ -3,7 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hyperconv.errors import InputError
 from hyperconv.gan.meta import MetaGAN
+from hyperconv.gan.presets import preset
+from hyperconv.gan.run import Run, load_system
+from hyperconv.gan.trainer import Trainer
+from hyperconv.nn.embedding import InstanceEmbedding
 
 SIDE = 16
 
@@ -57,3 +62,32 @@ def test_without_thumbnails_contexts_are_embeddings(config, photos, coarsest):
     assert contexts.shape == (2, config.features)
     assert torch.equal(contexts, system.generator.embed(photos, coarsest))
     assert not any("thumbnail" in name for name in system.state_dict())
+
+
+@pytest.fixture
+def with_prior(config, monkeypatch):
+    monkeypatch.setattr(InstanceEmbedding, "STEPS", 3)
+    return replace(config, embedding="contrastive", iterations=(2,))
+
+
+def test_both_players_see_one_instance_prior_that_is_learned_of_the_photos_and_never_trains(with_prior, collection, tmp_path):
+    trainer = Trainer(Run.create(tmp_path / "run", with_prior, collection), collection)
+    generator, discriminator = trainer.system.generator.embedding, trainer.system.discriminator.embedding
+    assert generator.prior is discriminator.prior and generator.projection is not discriminator.projection
+    assert generator.prior.instance.name.endswith("3 steps on 3 images of 32 px")
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    for _ in trainer.train():
+        pass
+    changed = [key for key, value in generator.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed == ["projection.weight", "projection.bias"]
+    own = {id(parameter) for player in trainer.players for parameter in player.parameters}
+    assert id(discriminator.projection.weight) in own
+    loaded, *_ = load_system(Run.open(tmp_path / "run"), collection)
+    everyone = torch.arange(3)
+    assert torch.equal(loaded.contexts(collection, everyone), trainer.system.contexts(collection, everyone))
+
+
+def test_a_frozen_published_network_needs_its_file(tmp_path):
+    with pytest.raises(InputError, match="frozen-resnet18 is that of a published network: name its file, --backbone-weights"):
+        preset("tiny", embedding="frozen-resnet18")
+    assert preset("tiny", embedding="frozen-resnet18", backbone_weights="some.pth").embedding == "frozen-resnet18"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.reptile.nets import MLP, Critic, Generator
 from hyperconv.gan.reptile.presets import ReptileConfig
@@ -42,11 +41,3 @@ class ReptileGAN:
         """Everything, by name, for a checkpoint."""
         weights = {f"weights.{name}": value for name, value in self.weights.items()}
         return {**weights, **{f"statistics.{name}": value for name, value in self.statistics.items()}}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take what `tensors` returned; InputError where something is absent or of another size."""
-        for name, own in self.tensors().items():
-            if name not in tensors or tensors[name].shape != own.shape:
-                raise InputError(f"{name} should have shape {tuple(own.shape)}, it "
-                                 f"{'is absent' if name not in tensors else f'has {tuple(tensors[name].shape)}'}")
-            own.copy_(tensors[name])

@@ -107,7 +107,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, config, domains):
             break
     run = Run.open(tmp_path / "cut")
     assert run.checkpoint() == (0, 10)
-    again = list(ReptileTrainer(run, run.domains(), checkpoint_every=5).train())
+    again = list(ReptileTrainer(run, run.domains("reptile"), checkpoint_every=5).train())
     assert [progress.step for progress in again] == [11, 12] and len(whole) == 12
     for name in ("model", "training_state"):
         one, other = (load_file(tmp_path / folder / f"{name}.safetensors") for folder in ("whole", "cut"))
@@ -138,7 +138,7 @@ def test_a_checkpoint_of_another_shape(tmp_path, config, domains):
     run = Run.open(tmp_path / "run")
     run = Run(run.path, replace(config, latent=7))
     with pytest.raises(InputError, match="does not fit config.json.*weights.generator should have shape"):
-        ReptileTrainer(run, run.domains())
+        ReptileTrainer(run, run.domains("reptile"))
 
 
 @pytest.mark.parametrize("changes, told", [
