@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[Config, list[str]]] = {
     "edit": (preset("tiny-edit", "consingan", iterations=(120,)), ["ihc"]),
     "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
 }
-FINE_TUNE = 60  # steps on a composite
+FINE_TUNE, RETRAIN = 100, 100  # steps on a composite, on images in few colours
 QUALITY = 85  # of the JPEGs
 
 Row = list[tuple[str, Tensor]]  # captions and images
@@ -78,8 +78,9 @@ def superres(model: apps.Model) -> Row:
 
 def paint(model: apps.Model) -> Row:
     painting = temple()
-    result = apps.paint(model, "china", painting)
-    return [("photo", model.photo("china")), ("painting", resize(painting, result.shape[1:])), ("painted", result)]
+    plain, retrained = (apps.paint(model, "china", painting, retrain_steps=steps) for steps in (0, RETRAIN))
+    return [("photo", model.photo("china")), ("painting", resize(painting, plain.shape[1:])), ("painted", plain),
+            ("... retrained", retrained)]
 
 
 def harmonize(model: apps.Model) -> Row:

@@ -41,6 +41,7 @@ class Config(Settings):
     recoloured: float = 0.0  # share of a batch's photos that are shown in other colours, to every net
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or none of it at first
+    critic_init: str = "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     train_depth: int = 1  # scales that train together, the newest ones
     pace: float = 0.1  # learning rate of each of them over that of the next finer one
@@ -118,7 +119,7 @@ class Config(Settings):
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
 CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
            "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan", "base"),
-           "penalty_norm": ("pixel", "sample"),
+           "critic_init": ("published", "he"), "penalty_norm": ("pixel", "sample"),
            "embedding_trains": ("first scale", "every scale"),
            "precision": PRECISIONS,
            "coarsest": ("long side", "short side"), "steps": ("geometric", "consingan"),
@@ -135,6 +136,7 @@ SINGAN = replace(SINGLE, system="singan", scale_count=10, hidden=32, widen_every
 EDITABLE = {"borders": "zeros", "norm": "generator", "iterations": (1000,)}
 SMALL = {"max_size": 128, "min_size": 20, "iterations": (1000,)}
 TINY = {"max_size": 64, "min_size": 16, "hidden": 32, "iterations": (300,), "decay_at": 0.7}
+TINY_CONSINGAN = {**TINY, "norm": "generator", "critic_init": "he"}  # as published, a few steps learn colours alone
 
 PRESETS = {
     "meta": {
@@ -156,10 +158,10 @@ PRESETS = {
                                    first_input="harmonize", **EDITABLE),
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
-        "tiny": replace(CONSINGAN, **TINY, scale_count=4, norm="generator"),  # without, few steps learn colours alone
-        "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY, "min_size": 30}, scale_count=3, steps="geometric",
-                                  negative_slope=0.3, first_input="harmonize"),
-        "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY}, scale_count=4, first_input="edit"),
+        "tiny": replace(CONSINGAN, **TINY_CONSINGAN, scale_count=4),
+        "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN, "min_size": 30}, scale_count=3,
+                                  steps="geometric", negative_slope=0.3, first_input="harmonize"),
+        "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN}, scale_count=4, first_input="edit"),
     },
     "singan": {
         "paper": SINGAN,

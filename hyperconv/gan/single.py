@@ -143,7 +143,8 @@ class SingleGANs(nn.Module):
 
     def _critic_source(self, scale: int) -> FreeWeights:
         stack = self.discriminator_template.stack
-        return self._free(stack.layout, stack.initial(seeded("cpu", self.config.seed, "discriminator", scale)))
+        source, he = seeded("cpu", self.config.seed, "discriminator", scale), self.config.critic_init == "he"
+        return self._free(stack.layout, stack.initial(source, he))
 
     def _free(self, layout: WeightLayout, flat: Tensor) -> FreeWeights:
         """Every photo starts from the same weights (P,)."""

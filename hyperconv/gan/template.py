@@ -81,15 +81,16 @@ class ConvStack:
             factors[f"{i}.bias"] = 1 / math.sqrt(fan_in)
         return factors
 
-    def initial(self, source: torch.Generator) -> Tensor:
+    def initial(self, source: torch.Generator, he: bool = False) -> Tensor:
         """One flat weight set (P,) as SinGAN and its successors start: weights N(0, 0.02), gains N(1, 0.02), shifts 0,
-        biases as in nn.Conv2d."""
-        parts, device = [], source.device
+        biases as in nn.Conv2d. he: weights with the deviation of He et al. (2015), which keeps the signal's strength."""
+        parts, device, spread = [], source.device, self.scaling()
         for name, shape in self.layout.shapes.items():
             layer, kind = name.split(".")
             bound = 1 / math.sqrt(self.widths[int(layer)] * self.kernel_size**2)
             if kind in ("weight", "gain"):
-                drawn = 0.02 * torch.randn(shape, generator=source, device=device) + (kind == "gain")
+                deviation = spread[name] if he and kind == "weight" else 0.02
+                drawn = deviation * torch.randn(shape, generator=source, device=device) + (kind == "gain")
             elif kind == "bias":
                 drawn = bound * (2 * torch.rand(shape, generator=source, device=device) - 1)
             else:

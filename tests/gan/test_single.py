@@ -171,6 +171,17 @@ def test_norm_is_batch_norm_of_one_image_on_its_own_pixels():
     assert normalised(x.float(), gain.float(), shift.float()).mean().abs() < 1e-6
 
 
+def test_a_critic_keeps_the_strength_of_its_signal_from_the_start_or_loses_it_as_published():
+    stack, z = ConvStack(3, 64, 1, negative_slope=0.05), torch.randn(4, 3, 40, 40)
+    he, published = (stack(z, WeightSet(stack.layout, stack.initial(torch.Generator().manual_seed(0), he)[None])).std()
+                     for he in (True, False))
+    assert 0.3 < he < 3 and published < 0.03
+    config = config_of("consingan", critic_init="he", hidden=32)
+    system = SingleGANs(config, Collection(PHOTOS[:1], config.pyramid()))
+    weight = system.discriminator.weights()["1.weight"].detach()
+    assert weight.std() == pytest.approx((2 / 1.0025 / (32 * 9)) ** 0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("template", [
     Generator(3, 6, norm=True, resampling="cubic", noise_on_padding=False),
     GrowingGenerator(3, 6, norm=True, noisy_borders=False),
