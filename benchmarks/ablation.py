@@ -53,21 +53,31 @@ COLOURS = {SEEN: (35, 105, 180), UNSEEN: (228, 120, 30)}
 SHOWN = ("patch_swd", "diversity", "rmse")  # in the chart
 
 
-def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]) -> dict | None:
-    """Means of an arm's scores by set of photos, and its processor time; None where it is not finished."""
-    folder = options.out / name.replace(" ", "_")
-    file = folder / "scores.json"
-    if file.is_file():
-        return json.loads(file.read_text())
+def scored(out: Path) -> dict[str, dict]:
+    """What `run_arm` wrote, of every arm that is finished."""
+    files = {name: folder_of(out, name) / "scores.json" for name in ARMS}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+
+
+def folder_of(out: Path, name: str) -> Path:
+    return out / name.replace(" ", "_")
+
+
+def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]) -> bool:
+    """Train and score an arm; whether that was to the end.
+
+    Written to its scores.json: means of the scores by set of photos, processor time, and what it changes.
+    """
+    folder = folder_of(options.out, name)
     config = replace(scaled(preset(options.preset), options.budget), **ARMS[name])
     if not train(folder / "run", training, config, deadline, device=options.device):
-        return None
+        return False
     model = Model.open(folder / "run", options.device)
     never_seen = model.with_photos([read_photo(path) for path in held_out])
     found = {which: means(scores_of_all(of, options.count).values()) for which, of in ((SEEN, model), (UNSEEN, never_seen))}
     result = {**found, "processor_seconds": processor_seconds(folder / "run"), "changes": ARMS[name]}
-    file.write_text(json.dumps(result) + "\n")
-    return result
+    (folder / "scores.json").write_text(json.dumps(result) + "\n")
+    return True
 
 
 def report(out: Path, about: str, found: dict[str, dict]) -> str:
@@ -115,20 +125,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=5, help="samples of each photo that are scored")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    deadline, found = Deadline(options.minutes), {}
+    deadline = Deadline(options.minutes)
     training, held_out = split(find_photos([options.photos]))
     config = scaled(preset(options.preset), options.budget)
     about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
              f"{len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each. "
              f"{machine(options.device)}")
     for name in options.arms:
-        arm = run_arm(name, options, deadline, training, held_out)
-        if arm is None:
+        if name not in scored(options.out) and not run_arm(name, options, deadline, training, held_out):
             unfinished()
-        found[name] = arm
-        report(options.out, about, found)
-        print(f"{name}: patch SWD {arm[SEEN]['patch_swd']:.4f}, held out {arm[UNSEEN]['patch_swd']:.4f}", flush=True)
-    print(report(options.out, about, found))
+        print(report(options.out, about, scored(options.out)), flush=True)
 
 
 if __name__ == "__main__":
