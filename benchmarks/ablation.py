@@ -1,6 +1,6 @@
 """What each setting of the meta-GAN is worth: a preset against itself with one thing changed at a time.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.ablation --photos FOLDER --out REPORT [--budget 0.3] [--arms preset average ...]
+    OMP_NUM_THREADS=1 python -m benchmarks.ablation --photos FOLDER --out REPORT [--budget 0.3] [--arms preset base ...]
 
 Every arm trains with the same seed and steps on four fifths of the photos and is scored on those and on every fifth,
 which it never saw. What takes longer than --minutes stops at a checkpoint, with exit code 3: the same command goes on,
@@ -20,9 +20,9 @@ from benchmarks.training import (
     Deadline,
     machine,
     means,
-    processor_seconds,
     scaled,
     scores_of_all,
+    seconds_of,
     split,
     train,
     unfinished,
@@ -53,27 +53,39 @@ COLOURS = {SEEN: (35, 105, 180), UNSEEN: (228, 120, 30)}
 SHOWN = ("patch_swd", "diversity", "rmse")  # in the chart
 
 
-def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]) -> dict | None:
-    """Means of an arm's scores by set of photos, and its processor time; None where it is not finished."""
-    folder = options.out / name.replace(" ", "_")
-    file = folder / "scores.json"
-    if file.is_file():
-        return json.loads(file.read_text())
+def scored(out: Path) -> dict[str, dict]:
+    """What `run_arm` wrote, of every arm that is finished."""
+    files = {name: folder_of(out, name) / "scores.json" for name in ARMS}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+
+
+def folder_of(out: Path, name: str) -> Path:
+    return out / name.replace(" ", "_")
+
+
+def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]
+            ) -> bool:
+    """Train and score an arm; whether that was to the end.
+
+    Written to its scores.json: means of the scores by set of photos, the seconds of its training, and what it changes.
+    """
+    folder = folder_of(options.out, name)
     config = replace(scaled(preset(options.preset), options.budget), **ARMS[name])
     if not train(folder / "run", training, config, deadline, device=options.device):
-        return None
+        return False
     model = Model.open(folder / "run", options.device)
     never_seen = model.with_photos([read_photo(path) for path in held_out])
-    found = {which: means(scores_of_all(of, options.count).values()) for which, of in ((SEEN, model), (UNSEEN, never_seen))}
-    result = {**found, "processor_seconds": processor_seconds(folder / "run"), "changes": ARMS[name]}
-    file.write_text(json.dumps(result) + "\n")
-    return result
+    sets = {SEEN: model, UNSEEN: never_seen}
+    result = {**{which: means(scores_of_all(of, options.count).values()) for which, of in sets.items()},
+              "seconds": seconds_of(folder / "run"), "changes": ARMS[name]}
+    (folder / "scores.json").write_text(json.dumps(result) + "\n")
+    return True
 
 
 def report(out: Path, about: str, found: dict[str, dict]) -> str:
-    header = ["", *(f"{title}, {which}" for title in SCORES.values() for which in (SEEN, UNSEEN)), "processor seconds"]
-    cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in (SEEN, UNSEEN)),
-              f"{arm['processor_seconds']:.0f}"] for name, arm in found.items()]
+    header = ["", *(f"{title}, {which}" for title in SCORES.values() for which in COLOURS), "seconds"]
+    cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in COLOURS),
+              f"{arm['seconds']:.0f}"] for name, arm in found.items()]
     changes = [f"- {name}: {', '.join(f'{key} {value}' for key, value in arm['changes'].items())}"
                for name, arm in found.items() if arm["changes"]]
     page = "\n".join(["# What each setting of the meta-GAN is worth", "", about, "", *table(header, cells), *changes, ""])
@@ -109,26 +121,23 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
     parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM",
+                        help=", ".join(ARMS))
     parser.add_argument("--budget", type=float, default=0.3, help="share of the preset's steps")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--count", type=int, default=5, help="samples of each photo that are scored")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    deadline, found = Deadline(options.minutes), {}
+    deadline = Deadline(options.minutes)
     training, held_out = split(find_photos([options.photos]))
     config = scaled(preset(options.preset), options.budget)
-    about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
-             f"{len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each. "
+    about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, "
+             f"{list(config.iterations)}; {len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each. "
              f"{machine(options.device)}")
     for name in options.arms:
-        arm = run_arm(name, options, deadline, training, held_out)
-        if arm is None:
+        if name not in scored(options.out) and not run_arm(name, options, deadline, training, held_out):
             unfinished()
-        found[name] = arm
-        report(options.out, about, found)
-        print(f"{name}: patch SWD {arm[SEEN]['patch_swd']:.4f}, held out {arm[UNSEEN]['patch_swd']:.4f}", flush=True)
-    print(report(options.out, about, found))
+        print(report(options.out, about, scored(options.out)), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 From the hypernetwork's output, K steps per scale of the photo's weight sets, or K steps of all scales of its embedding;
 beside them a ConSinGAN trained on the photo from nothing, K steps per stage, at the same size. Means over the photos:
-seconds, patch SWD and diversity of eight samples, RMSE of the reconstruction (of values from 0 to 1). FOLDER gets the
-figures as JSON, a Markdown table and a chart.
+seconds (of the processor, on a CPU), patch SWD, coherence and diversity of eight samples, RMSE of the reconstruction
+(of values from 0 to 1). FOLDER gets the figures as JSON, a Markdown table and a chart.
 """
 
 from __future__ import annotations
@@ -14,43 +14,31 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
-
-from torch import Tensor
 
 from benchmarks.environment import describe
 from benchmarks.report import table
+from benchmarks.training import SCORES, clock, scores
 from hyperconv.apps.chart import Canvas, Plot, Series
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import draw, reconstruct
 from hyperconv.data.collection import Collection
 from hyperconv.data.examples import HELD_OUT, load_examples
 from hyperconv.data.images import Photo, read_photos
-from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
-from hyperconv.metrics.patches import patch_swd
-from hyperconv.metrics.pixels import diversity, reconstruction_rmse
 
 SAMPLES = 8
-SCORES = {"patch_swd": "patch SWD", "diversity": "diversity", "rmse": "RMSE"}
+CHARTED = ("patch_swd", "diversity", "rmse")
 COLOURS = {"weights": (35, 105, 180), "embedding": (228, 120, 30), "ConSinGAN from nothing": (90, 90, 90)}
 
 
-def score(photo_model: PhotoModel, photo: Tensor) -> dict[str, float]:
-    samples = draw(photo_model, SAMPLES)
-    return {"patch_swd": patch_swd(samples, photo), "diversity": diversity(samples, photo),
-            "rmse": reconstruction_rmse(reconstruct(photo_model), photo)}
-
-
 def adapted(model: Model, photo: Photo, steps: int, tuning: str) -> dict[str, float]:
-    began = time.perf_counter()
+    began = clock(model.device)
     seen = model.with_photos([photo])
     photo_model = seen.tuned(0, steps, tuning=tuning)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, **score(photo_model, seen.photo(0))}
+    seconds = clock(model.device) - began
+    return {"seconds": seconds, **scores(photo_model, seen.photo(0), SAMPLES)}
 
 
 def from_nothing(model: Model, photo: Photo, steps: int) -> dict[str, float]:
@@ -58,12 +46,12 @@ def from_nothing(model: Model, photo: Photo, steps: int) -> dict[str, float]:
     collection = Collection([photo], config.pyramid(), model.system.channels)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Run.create(Path(folder) / "run", config, collection), collection, model.device)
-        began = time.perf_counter()
+        began = clock(model.device)
         for _ in trainer.train():
             pass
-        seconds = time.perf_counter() - began
+        seconds = clock(model.device) - began
     alone = Model(trainer.system, collection, trainer.amplitudes)
-    return {"seconds": seconds, **score(alone.photo_model(0), alone.photo(0))}
+    return {"seconds": seconds, **scores(alone.photo_model(0), alone.photo(0), SAMPLES)}
 
 
 def measure(model: Model, photos: list[Photo], steps: list[int], consingan: list[int], out: Path | None) -> None:
@@ -71,6 +59,8 @@ def measure(model: Model, photos: list[Photo], steps: list[int], consingan: list
     runs = [("weights", each) for each in [0, *steps]] + [("embedding", each) for each in steps]
     runs += [("ConSinGAN from nothing", each) for each in consingan]
     rows = []
+    for tuning in ("weights", "embedding"):
+        adapted(model, photos[0], 1, tuning)  # the first call of every layer takes longer
     for what, count in runs:
         found = [from_nothing(model, photo, count) if what.startswith("ConSinGAN") else adapted(model, photo, count, what)
                  for photo in photos]
@@ -90,8 +80,8 @@ def write(folder: Path, about: dict, rows: list[dict]) -> None:
     (folder / "adapt_curve.md").write_text("\n".join(lines))
     canvas = Canvas(1000, 300)
     canvas.legend((36, 10), [Series(name, colour, ()) for name, colour in COLOURS.items()])
-    for place, (name, title) in enumerate(SCORES.items()):
-        plot = Plot(canvas, (330 * place, 30, 330, 260), title, (0, max(row["seconds"] for row in rows) * 1.05),
+    for place, name in enumerate(CHARTED):
+        plot = Plot(canvas, (330 * place, 30, 330, 260), SCORES[name], (0, max(row["seconds"] for row in rows) * 1.05),
                     (0, max(row[name] for row in rows) * 1.08))
         plot.axes(x_label="seconds")
         for what, colour in COLOURS.items():

@@ -1,11 +1,12 @@
-"""One meta-GAN beside single-image GANs of the same photos for the same processor time, and photos it never saw.
+"""One meta-GAN beside single-image GANs of the same photos for the same time, and photos it never saw.
 
     OMP_NUM_THREADS=1 python -m benchmarks.quality --photos FOLDER --out REPORT [--preset tiny] [--budget 1.0]
 
 Trains the meta-GAN on four fifths of the photos and holds every fifth out; then a ConSinGAN of its own for each of the
-training photos, all side by side, with as many steps per stage as the meta-GAN's processor time pays for. Scored alike:
-the training photos by both, the held-out ones by one forward pass and after some steps of tuning. What takes longer than
---minutes stops at a checkpoint, with exit code 3: the same command goes on. REPORT gets quality.json, .md and .png.
+training photos, all side by side, with as many steps per stage as the processor time of the meta-GAN pays for. Scored
+alike: the training photos by both, the held-out ones by one forward pass and after some steps of tuning. What takes
+longer than --minutes stops at a checkpoint, with exit code 3: the same command goes on. REPORT gets quality.json, .md
+and .png.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from benchmarks.report import table
 from benchmarks.training import (
     SCORES,
     Deadline,
+    clock,
     machine,
     means,
-    processor_seconds,
     scaled,
     scores_of_all,
+    seconds_of,
     split,
     train,
     unfinished,
@@ -36,7 +37,8 @@ from hyperconv.data.images import find_photos, read_photo
 from hyperconv.gan.presets import PRESETS, Config, preset
 
 PILOT = 5  # steps per stage that tell what one takes
-TRAINING, HELD_OUT, SINGLE = "meta-GAN, photos it trained on", "meta-GAN, photos it never saw", "ConSinGAN of each photo"
+TRAINING, HELD_OUT = "meta-GAN, photos it trained on", "meta-GAN, photos it never saw"
+SINGLE = "ConSinGAN of each photo"
 TUNED = "... after {} steps per scale"
 COLOURS = ((35, 105, 180), (110, 180, 90), (190, 60, 120), (228, 120, 30))
 PUBLISHED = """
@@ -53,11 +55,11 @@ For comparison, scores of samples that others published, at 250 px (first 15 pho
 
 
 def paid_for(seconds: float, photos: list, config: Config, device: str) -> Config:
-    """The configuration with as many steps per stage as take so much processor time."""
+    """The configuration with as many steps per stage as take so many seconds, but at least 10."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         train(run, photos, replace(config, iterations=(PILOT,)), Deadline(60), device=device)
-        steps = round(seconds / processor_seconds(run) * PILOT)
+        steps = round(seconds / seconds_of(run) * PILOT)
     return replace(config, iterations=(max(10, steps),))
 
 
@@ -65,11 +67,11 @@ def judge(out: Path, options: argparse.Namespace, held_out: list[Path]) -> dict[
     """Scores of every photo, by who drew the samples; what is there already is not scored again."""
     file, model = out / "scores.json", Model.open(out / "meta", options.device)
     found = json.loads(file.read_text()) if file.is_file() else {}
-    began = time.process_time()
+    began = clock(model.device)
     never_seen = model.with_photos([read_photo(path) for path in held_out])
-    opening = (time.process_time() - began) / len(held_out)
-    for who, of, steps in ((TRAINING, model, 0), (HELD_OUT, never_seen, 0), (TUNED.format(options.tune), never_seen, options.tune),
-                           (SINGLE, None, 0)):
+    opening = (clock(model.device) - began) / len(held_out)
+    for who, of, steps in ((TRAINING, model, 0), (HELD_OUT, never_seen, 0),
+                           (TUNED.format(options.tune), never_seen, options.tune), (SINGLE, None, 0)):
         if who not in found:
             found[who] = scores_of_all(of or Model.open(out / "consingan", options.device), options.count, steps)
             if of is never_seen:
@@ -82,7 +84,7 @@ def judge(out: Path, options: argparse.Namespace, held_out: list[Path]) -> dict[
 
 def report(out: Path, found: dict[str, dict], device: str) -> str:
     runs = {name: json.loads((out / name / "config.json").read_text()) for name in ("meta", "consingan")}
-    spent = {name: processor_seconds(out / name) for name in runs}
+    spent = {name: seconds_of(out / name) for name in runs}
     rows = {who: means(photos.values()) for who, photos in found.items()}
     for who, run in ((TRAINING, "meta"), (SINGLE, "consingan")):
         rows[who]["seconds"] = spent[run] / len(found[who])
@@ -92,15 +94,15 @@ def report(out: Path, found: dict[str, dict], device: str) -> str:
     summary = {"held-out over training photos, patch SWD": swd[HELD_OUT] / swd[TRAINING],
                "training photos over ConSinGAN, patch SWD": swd[TRAINING] / swd[SINGLE]}
     (out / "quality.json").write_text(json.dumps({
-        "machine": machine(device), "configurations": runs, "processor_seconds": spent, "means": rows, **summary,
+        "machine": machine(device), "configurations": runs, "seconds": spent, "means": rows, **summary,
     }, indent=1) + "\n")
     size, meta, single = runs["meta"]["max_size"], runs["meta"]["iterations"], runs["consingan"]["iterations"]
     about = (f"Photos of at most {size} px. Meta-GAN: steps of the scales {meta}, batch {runs['meta']['batch_size']}, "
-             f"{spent['meta']:.0f} s of processor time. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
+             f"{spent['meta']:.0f} s. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
              "for all photos. Means over the photos; seconds are of a photo: its share of the training, or for photos "
              "nobody trained on, what its model took.")
-    lines = ["# One meta-GAN, single-image GANs for the same time, and photos nobody trained on", "", machine(device), "",
-             about, "", *table(["samples of", "photos", *SCORES.values(), "seconds"], cells),
+    title = "# One meta-GAN, single-image GANs for the same time, and photos nobody trained on"
+    lines = [title, "", machine(device), "", about, "", *table(["samples of", "photos", *SCORES.values(), "seconds"], cells),
              *(f"- {what}: {ratio:.2f}" for what, ratio in summary.items()), PUBLISHED]
     page = "\n".join(lines)
     (out / "quality.md").write_text(page)
@@ -109,8 +111,8 @@ def report(out: Path, found: dict[str, dict], device: str) -> str:
               for who, colour in zip(found, COLOURS)]
     canvas.legend((14, 12), series[:2])
     canvas.legend((14, 30), series[2:])
-    scatter(canvas, (0, 56, 640, 320), "diversity (up: more) over patch SWD (left: better), one dot a photo", "patch SWD",
-            series, {})
+    title = "diversity (up: more) over patch SWD (left: better), one dot a photo"
+    scatter(canvas, (0, 56, 640, 320), title, "patch SWD", series, {})
     canvas.picture().save(out / "quality.png")
     return page
 
@@ -130,10 +132,11 @@ def main() -> None:
     training, held_out = split(find_photos([options.photos]))
     size = preset(options.preset).max_size
     alike = preset("paper" if options.preset.startswith("paper") else options.preset, "consingan", max_size=size)
-    if not train(out / "meta", training, scaled(preset(options.preset), options.budget), deadline, device=options.device):
+    config = scaled(preset(options.preset), options.budget)
+    if not train(out / "meta", training, config, deadline, device=options.device):
         unfinished()
     if not (out / "consingan").is_dir():
-        alike = paid_for(processor_seconds(out / "meta"), training, alike, options.device)
+        alike = paid_for(seconds_of(out / "meta"), training, alike, options.device)
     if not train(out / "consingan", training, alike, deadline, device=options.device, checkpoint_every=25):
         unfinished()
     print(report(out, judge(out, options, held_out), options.device))

@@ -44,8 +44,9 @@ def train(options: argparse.Namespace, photos: list) -> bool:
     """Train for some minutes; whether that was to the end."""
     name, steps = TRAININGS[options.experiment]
     published = replace(preset(name), iterations=(steps,))
-    return train_on(options.out / "run", photos, scaled(preset(options.preset) if options.preset else published, options.budget),
-                    Deadline(options.minutes), device=options.device, checkpoint_every=options.checkpoint_every)
+    config = scaled(preset(options.preset) if options.preset else published, options.budget)
+    return train_on(options.out / "run", photos, config, Deadline(options.minutes), device=options.device,
+                    checkpoint_every=options.checkpoint_every)
 
 
 def score(options: argparse.Namespace, model: Model, held_out: Model) -> None:
@@ -83,8 +84,9 @@ def report(out: Path, about: dict) -> None:
         lines += ["## Training on an unseen photo", "", (out / "unseen" / "adapt_curve.md").read_text(),
                   "![quality against seconds](unseen/adapt_curve.png)", ""]
     for title, *patterns in FIGURES:
-        pictures = [picture for pattern in patterns for picture in sorted(out.glob(pattern), key=lambda p: len(p.name))[:1]]
-        lines += [f"## {title}", "", *(f"![{title}]({picture.relative_to(out)})\n" for picture in pictures)] if pictures else []
+        found = [sorted(out.glob(pattern), key=lambda path: len(path.name))[:1] for pattern in patterns]
+        pictures = [f"![{title}]({path.relative_to(out)})\n" for paths in found for path in paths]
+        lines += [f"## {title}", "", *pictures] if pictures else []
     (out / "report.md").write_text("\n".join(lines))
 
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.environment import describe
 from hyperconv.apps.evaluate import score
-from hyperconv.apps.model import Model
+from hyperconv.apps.model import Model, resolve_device
 from hyperconv.apps.sample import draw, reconstruct
 from hyperconv.apps.train import follow, resume, start
 from hyperconv.files import replacing
@@ -54,7 +54,7 @@ def train(path: Path, photos: list, config: Config, deadline: Deadline, *, devic
           checkpoint_every: int = 200) -> bool:
     """Train a run, new or as far as it is, until the first checkpoint after the deadline; whether that was to the end.
 
-    RUN/processor_seconds.json holds what its steps took of the processor.
+    RUN/seconds.json holds what its steps took, by `clock`.
     """
     if (path / "config.json").is_file():
         trainer = resume(path, device=device)
@@ -64,12 +64,13 @@ def train(path: Path, photos: list, config: Config, deadline: Deadline, *, devic
     if trainer.finished:
         return True
     trainer.checkpoint_every = min(trainer.checkpoint_every, checkpoint_every)
-    spent, began = processor_seconds(path), time.process_time()
+    spent, began = seconds_of(path), clock(trainer.device)
     for taken in follow(trainer):
         if taken.saved:
-            with replacing(path / "processor_seconds.json") as file:
-                file.write_text(json.dumps(spent + time.process_time() - began))
-            print(f"{path.name}: {trainer.title(taken.scale)}, step {taken.step}, {100 * trainer.progress:.1f} %", flush=True)
+            with replacing(path / "seconds.json") as file:
+                file.write_text(json.dumps(spent + clock(trainer.device) - began))
+            print(f"{path.name}: {trainer.title(taken.scale)}, step {taken.step}, {100 * trainer.progress:.1f} %",
+                  flush=True)
         if taken.saved and deadline.passed:
             break
     return trainer.finished
@@ -81,9 +82,17 @@ def unfinished() -> NoReturn:
     sys.exit(UNFINISHED)
 
 
-def processor_seconds(path: Path) -> float:
-    """What a run's steps up to its last checkpoint took of the processor."""
-    file = path / "processor_seconds.json"
+def clock(device: torch.device) -> float:
+    """Seconds: of the processor, which a busy neighbour does not change; where a GPU does the work, of the wall."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time()
+
+
+def seconds_of(path: Path) -> float:
+    """What a run's steps up to its last checkpoint took, by `clock`."""
+    file = path / "seconds.json"
     return json.loads(file.read_text()) if file.is_file() else 0.0
 
 
@@ -94,12 +103,12 @@ def scores(photo_model: PhotoModel, photo: torch.Tensor, count: int) -> dict[str
 
 
 def scores_of_all(model: Model, count: int, tune_steps: int = 0) -> dict[str, dict[str, float]]:
-    """`scores` of every photo by name, each model tuned for some steps per scale first; and what that took, `seconds`."""
+    """`scores` of every photo by name, each model tuned for some steps per scale first, which took `seconds`."""
     found = {}
     for name in model.names:
-        began = time.process_time()
+        began = clock(model.device)
         photo_model = model.tuned(name, tune_steps)
-        found[name] = {"seconds": time.process_time() - began, **scores(photo_model, model.photo(name), count)}
+        found[name] = {"seconds": clock(model.device) - began, **scores(photo_model, model.photo(name), count)}
     return found
 
 
@@ -111,7 +120,7 @@ def means(rows: Iterable[dict[str, float]]) -> dict[str, float]:
 
 def machine(device: str) -> str:
     """Where a figure was measured, in a sentence."""
-    facts = describe(device)
+    facts = describe(resolve_device(device).type)
     where = facts.get("gpu") or f"{facts['threads']} thread{'s' * (facts['threads'] > 1)} of {facts['cores']} cores"
     return (f"Measured on {facts['date'][:10]} at commit {facts['commit']}: {facts['cpu']} ({facts['cpu_capability']}), "
             f"{where}; Python {facts['python']}, torch {facts['torch']}.")

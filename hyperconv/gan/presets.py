@@ -40,7 +40,7 @@ class Config(Settings):
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
     recoloured: float = 0.0  # share of a batch's photos that are shown in other colours, to every net
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
-    head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or none of it at first
+    head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or at first none
     critic_init: str = "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     train_depth: int = 1  # scales that train together, the newest ones
@@ -56,7 +56,7 @@ class Config(Settings):
     decay_at: float = 0.8  # of a scale's iterations
     decay: float = 0.1
     clip: float | None = 1.0  # gradient norm of each hypernetwork
-    average: float = 0.0  # decay of the running average that the generator's hypernetwork takes when a scale ends; 0: none
+    average: float = 0.0  # decay of the running average that the generator's hypernetwork takes as a scale ends
     penalty_weight: float = 0.1
     penalty_norm: str = "pixel"  # or 'sample'
     reconstruction_weight: float = 50.0

@@ -13,7 +13,7 @@ def test_the_report_compares_means(tmp_path):
     for name, seconds in (("meta", 8.0), ("consingan", 10.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(preset("tiny").to_json()))
-        (tmp_path / name / "processor_seconds.json").write_text(json.dumps(seconds))
+        (tmp_path / name / "seconds.json").write_text(json.dumps(seconds))
     swd = {TRAINING: 0.02, HELD_OUT: 0.03, TUNED.format(50): 0.025, SINGLE: 0.04}
     found = {who: {photo: {**dict.fromkeys(SCORES, 0.5), "patch_swd": value + shift, "seconds": 1.0}
                    for photo, shift in (("a", -0.01), ("b", 0.01))} for who, value in swd.items()}

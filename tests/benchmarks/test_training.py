@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from benchmarks.training import Deadline, means, processor_seconds, scaled, scores_of_all, split, train
+from benchmarks.training import Deadline, means, scaled, scores_of_all, seconds_of, split, train
 from hyperconv.apps.model import Model
 from hyperconv.data.examples import load_examples
 from hyperconv.gan.presets import preset
@@ -24,13 +24,13 @@ def test_means_leave_out_what_is_no_number():
 
 
 def test_training_stops_after_the_deadline_and_goes_on(tmp_path, capsys):
-    config = preset("tiny", max_size=24, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=2,
-                    iterations=(12,), variants=0, first_scale_sees="embedding")
+    config = preset("tiny", max_size=24, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32,
+                    batch_size=2, iterations=(12,), variants=0, first_scale_sees="embedding")
     photos, spent = load_examples(["china", "coffee"]), []
     while not train(tmp_path / "run", photos, config, Deadline(0), checkpoint_every=5):
-        spent.append(processor_seconds(tmp_path / "run"))
+        spent.append(seconds_of(tmp_path / "run"))
     assert Run.open(tmp_path / "run").checkpoint() == (1, 12)
-    spent.append(processor_seconds(tmp_path / "run"))
+    spent.append(seconds_of(tmp_path / "run"))
     assert len(spent) == 6 and spent == sorted(spent) and spent[0] > 0  # steps 5, 10, 12 of each scale
     assert "scale 2/2 (24 px), step 10, " in capsys.readouterr().out
     assert train(tmp_path / "run", photos, config, Deadline(0))

@@ -78,10 +78,12 @@ def test_the_learning_rate_falls_late(draws):
 def test_other_colours_are_the_same_wherever_a_photo_is_seen(draws, collection):
     plain, altered = draws().step(3), draws(recoloured=1.0).step(3)
     sizes = plain.sizes
-    for before, after, size in ((plain.photos, altered.photos, sizes[:, -1]), (plain.coarsest, altered.coarsest, sizes[:, 0])):
+    pairs = (plain.photos, altered.photos, sizes[:, -1]), (plain.coarsest, altered.coarsest, sizes[:, 0])
+    for before, after, size in pairs:
         assert not torch.equal(before, after)
         assert not (after * (1 - canvas.mask(size, *after.shape[-2:]))).any()  # beyond a photo stays empty
-    means = [torch.stack([image.mean((1, 2)) for image in canvas.crop(step.photos, sizes[:, -1])]) for step in (plain, altered)]
+    images = [canvas.crop(step.photos, sizes[:, -1]) for step in (plain, altered)]
+    means = [torch.stack([image.mean((1, 2)) for image in some]) for some in images]
     assert (means[1] - altered.squares.mean((2, 3))).abs().max() < 0.12
     assert (means[0] - means[1]).abs().max() > 0.15
 
