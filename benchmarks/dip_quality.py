@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.digits import Classifier
@@ -122,7 +123,8 @@ def main() -> None:
         facts = {"environment": describe("cpu"), "options": settings, "processor_seconds": seconds, "results": results}
         options.out.write_text(json.dumps(facts, indent=1) + "\n")
     if options.sheet:
-        contact_sheet([(name.split(", "), list(images)) for name, images in kept.items()], path=options.sheet)
+        sheet = contact_sheet([(name.split(", "), list(images)) for name, images in kept.items()])
+        Image.fromarray(to_uint8(sheet).permute(1, 2, 0).numpy()).save(options.sheet, quality=80)
 
 
 if __name__ == "__main__":

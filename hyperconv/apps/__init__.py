@@ -4,6 +4,7 @@ from hyperconv.apps.adapt import adapt
 from hyperconv.apps.animate import animate
 from hyperconv.apps.blend import edit, harmonize
 from hyperconv.apps.demo import demo
+from hyperconv.apps.domain_scores import evaluate_domains
 from hyperconv.apps.evaluate import evaluate
 from hyperconv.apps.imitate import DomainModel, imitate
 from hyperconv.apps.instance_scores import evaluate_instances
@@ -28,6 +29,7 @@ __all__ = [
     "demo",
     "edit",
     "evaluate",
+    "evaluate_domains",
     "evaluate_instances",
     "harmonize",
     "imitate",

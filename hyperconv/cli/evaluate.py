@@ -17,7 +17,8 @@ from rich.text import Text
 from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
-from hyperconv.cli.instances import Prior, evaluate_dip, is_dip, leave_out
+from hyperconv.cli.distributions import evaluate_reptile
+from hyperconv.cli.instances import Prior, evaluate_dip, leave_out, system_of
 from hyperconv.cli.options import Device, Run, Seed, beside
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import read_photos
@@ -87,9 +88,16 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE", show_default=False,
-            help="With a run of --system dip: score with the features of this network: pytorch-fid's Inception, "
-            "torchvision's ResNet or VGG16, MoCo's or SwAV's ResNet (default: the run's own, which do not compare with those "
-            "of another run).",
+            help="With a run of --system dip or reptile: score with the features of this network: pytorch-fid's Inception, "
+            "as FID does, or a ResNet or VGG16, torchvision's, MoCo's or SwAV's (default: of a small net trained on the run's "
+            "images, which do not compare with those of another run).",
+        ),
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            "-k", min=1, metavar="NUMBER", show_default=False,
+            help="With a run of --system reptile: from how many of its images each domain is imitated (default: 16).",
         ),
     ] = None,
     seed: Seed = 0,
@@ -114,10 +122,12 @@ def evaluate(
     Writes evaluation.json, evaluation.csv, charts.png, and best_and_worst.png
     with the photos of the lowest and highest patch SWD.
 
-    Of a run of --system dip: Frechet distance (lower is better), precision
+    Of a run of --system dip or reptile: Frechet distance (lower is better), precision
     and density (are samples like real images), recall and coverage (are all
     real images met); higher is better. Writes evaluation.json, and
-    nearest.png, the samples beside the real images nearest to them.
+    nearest.png, the samples beside the real images nearest to them. Of
+    reptile every domain is imitated, also those in RUN/held_out, and compared
+    with its other images: imitations.png.
 
     \b
     Examples:
@@ -126,13 +136,20 @@ def evaluate(
       hyperconv evaluate run --against other_run/samples
       hyperconv evaluate run --photos unseen/
       hyperconv evaluate run --sifid pt_inception-2015-12-05-6726825d.pth
-      hyperconv evaluate dip_run --features pt_inception-2015-12-05-6726825d.pth
+      hyperconv evaluate dip_run --prior gmm --features resnet50-11ad3fa6.pth
+      hyperconv evaluate digits -k 16
     """
-    if is_dip(run):
-        leave_out("--system dip", image=image, photos=photos, against=against, sifid=sifid, each_scale=each_scale)
+    system = system_of(run)
+    of_photos = {"image": image, "photos": photos, "against": against, "sifid": sifid, "each_scale": each_scale}
+    if system == "dip":
+        leave_out("--system dip", **of_photos, k=shots)
         evaluate_dip(run, count, prior, features, seed, device, out, force)
         return
-    leave_out("pyramids", prior=prior, features=features)
+    if system == "reptile":
+        leave_out("--system reptile", **of_photos, prior=prior)
+        evaluate_reptile(run, shots or 16, count, features, seed, device, out or run / "evaluation", force)
+        return
+    leave_out("pyramids", prior=prior, features=features, k=shots)
     model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
     if photos is not None:
         given, problems = read_photos(photos)

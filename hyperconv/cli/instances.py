@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from hyperconv.apps.instance_scores import write_instance_scores
 from hyperconv.apps.instances import (
@@ -18,6 +16,7 @@ from hyperconv.apps.instances import (
     write_instance_walk,
     write_inversion,
 )
+from hyperconv.cli.distributions import distribution_table
 from hyperconv.cli.options import Device, Force, Out, Run, Seed
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
@@ -35,14 +34,20 @@ Prior = Annotated[
 ]
 
 
+def system_of(run: Path) -> str:
+    """The --system of a run, or of the file of an exported model."""
+    return "adapted" if run.is_file() else RunFolder.open(run).config.system
+
+
 def is_dip(run: Path) -> bool:
     """Whether a run, or the file of an exported model, is of --system dip."""
-    return not run.is_file() and RunFolder.open(run).config.system == "dip"
+    return system_of(run) == "dip"
 
 
 def leave_out(systems: str, **options: object) -> None:
     """InputError for options that were given and mean nothing to a run of these systems."""
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    given = [f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}" for name, value in options.items()
+             if value is not None]
     if given:
         raise InputError(f"a run of {systems} has no {', '.join(given)}: leave that out")
 
@@ -68,13 +73,10 @@ def evaluate_dip(run: Path, count: int | None, prior: str | None, features: Path
     model, out = InstanceModel.open(run, device), out or run / "evaluation"
     network = None if features is None else InstanceFeatures.from_file(features)
     scores = write_instance_scores(model, out, count, prior or "stored", seed=seed, features=network, force=force)
-    table = Table(box=box.SIMPLE, header_style="bold", pad_edge=False)
-    for column in ("", "Frechet", "precision", "recall", "density", "coverage"):
-        table.add_column(column, justify="right" if column else "left")
-    table.add_row(f"samples ({scores.prior})", *map("{:.3f}".format, scores.scores))
+    rows = [(f"samples ({scores.prior})", scores.scores)]
     if scores.halves is not None:
-        table.add_row("real, half beside half", *map("{:.3f}".format, scores.halves))
-    Console().print(table)
+        rows.append(("real, half beside half", scores.halves))
+    Console().print(distribution_table(rows))
     print(f"features: {scores.features}; {scores.samples} samples, {scores.real} images\n"
           f"scores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}")
 

@@ -1,5 +1,6 @@
 """Domains from the command line: train, imitate one never seen, and what each kind of run refuses."""
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 from hyperconv.cli.main import main
+from hyperconv.errors import InputError
 
 QUICK = ["--system", "reptile", "--iterations", "12", "--tasks", "2", "--inner-steps", "1", "--batch-size", "4",
          "--image-size", "8", "--device", "cpu"]
@@ -72,7 +74,7 @@ def test_folders_of_classes(hyperconv, digits, tmp_path):
 
 
 def test_each_system_refuses_the_runs_of_the_other(hyperconv, digits, run, photos):
-    for verb in (["sample", digits], ["interpolate", digits, "a", "b"], ["evaluate", digits], ["reconstruct", digits],
+    for verb in (["sample", digits], ["interpolate", digits, "a", "b"], ["reconstruct", digits],
                  ["adapt", digits, photos / "china.png"], ["retarget", digits, "--size", "64x64"]):
         assert hyperconv(*verb).complains("--system reptile", "--shots FOLDER")
     assert hyperconv("adapt", run, "--shots", photos, "-k", 1).complains("--system meta", "PHOTO")
@@ -95,6 +97,56 @@ def test_each_system_refuses_the_runs_of_the_other(hyperconv, digits, run, photo
 def test_bad_use_of_train(hyperconv, tmp_path, arguments, told):
     answer = hyperconv("train", "--system", "reptile", "--out", tmp_path / "run", *arguments)
     assert answer.complains(*told) and not (tmp_path / "run").exists()
+
+
+def test_evaluate_scores_every_domain_and_those_held_out(hyperconv, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("hyperconv.nn.contrast.BATCH", 8)  # the features need not be good here
+    before = contents(digits)
+    answer = hyperconv("evaluate", digits, "-k", 5, "-n", 12, "--out", tmp_path / "scores")
+    assert answer.code == 0 and "8, never seen" in answer.out and "mean, never seen" in answer.out
+    assert "features: contrastive, 128 numbers" in answer.out and contents(digits) == before
+    found = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
+    assert found["shots"] == 5 and [(domain["name"], domain["seen"]) for domain in found["domains"]] == [
+        *((str(digit), True) for digit in range(8)), ("8", False), ("9", False)]
+    assert found["domains"][0]["real"] == 178 - 5 and found["domains"][8]["real"] == 95
+    mean = sum(domain["scores"]["frechet"] for domain in found["domains"][:8]) / 8
+    assert found["mean"]["seen"]["frechet"] == pytest.approx(mean) and mean > 0
+    assert Image.open(tmp_path / "scores" / "imitations.png").width > 100
+    assert hyperconv("evaluate", digits, "--out", tmp_path / "scores").complains("evaluation.json", "--force")
+
+
+def test_scores_of_the_real_images_themselves(digits, monkeypatch):
+    """A perfect imitation, by a stand-in for the adapted GAN that draws the domain's other images."""
+    from hyperconv import apps
+    from hyperconv.nn.contrast import train_contrastive
+
+    model = apps.DomainModel.open(digits, "cpu")
+    features = train_contrastive(model.domains.pixels, 16, 2)
+    others = {bytes(model.domains.images(name)[:4].numpy()): model.domains.images(name)[4:] for name in model.domains.names}
+
+    class Perfect:
+        def __init__(self, shots):
+            self.images = others[bytes(shots.numpy())]
+
+        def sample(self, count, seed):
+            return self.images
+
+    monkeypatch.setattr(model, "adapt", lambda shots, seed: Perfect(shots))
+    evaluation, rows = apps.evaluate_domains(model, {}, 4, features=features)
+    assert evaluation.mean(False) is None and len(rows) == 8
+    mean = evaluation.mean(True)
+    assert mean.frechet < 1e-6 and mean.precision == mean.recall == mean.coverage == 1
+    with pytest.raises(InputError, match="0 has 178 images: 175 to imitate and 6 to compare with are needed, lower -k"):
+        apps.evaluate_domains(model, {}, 175, features=features)
+
+
+def test_bad_use_of_evaluate(hyperconv, digits, run):
+    assert hyperconv("evaluate", digits, "--prior", "gmm").complains("--system reptile", "--prior")
+    assert hyperconv("evaluate", digits, "--sifid", "x.pth").complains("--system reptile", "--sifid")
+    assert hyperconv("evaluate", digits, "-k", 500).complains("178 images", "lower -k")
+    assert hyperconv("evaluate", digits, "-n", 3).complains("3 samples")
+    assert hyperconv("evaluate", digits, "--features", "absent.pth").complains("absent.pth")
+    assert hyperconv("evaluate", run, "-k", 3).complains("pyramids", "-k")
 
 
 def test_bad_use_of_adapt(hyperconv, digits, tmp_path):
