@@ -131,8 +131,10 @@ class InstanceEmbedding(nn.Module):
 
     kind: 'contrastive', of a small net that `calibrate` trains on photos, or a published network's, 'resnet50' for one,
     whose file is `weights`; without a file it is at random, to be loaded. Photos are seen at `size` pixels. The features
-    are brought to mean 0 and mean square 1 over the photos of `calibrate`: at the start so are the embedding's entries.
-    Data Instance Prior (Mangla et al. 2022) in the place of Meta Internal Learning's ResNet.
+    are brought to mean 0 and mean square 1 over the photos of `calibrate`. At the start the embedding's entries have mean
+    square 1, and half of that is one part that all photos share: with nothing shared each photo's weights learn alone, as
+    fast as all of them together, and a photo is lost now and then. Data Instance Prior (Mangla et al. 2022) in the place
+    of Meta Internal Learning's ResNet.
     """
 
     CALIBRATION_PHOTOS = 2048  # at most
@@ -143,8 +145,8 @@ class InstanceEmbedding(nn.Module):
         self.in_channels = in_channels
         self.prior = StandardFeatures(kind, in_channels, size, weights)
         self.projection = nn.Linear(self.prior.width, features)
-        nn.init.normal_(self.projection.weight, std=self.prior.width**-0.5)
-        nn.init.zeros_(self.projection.bias)
+        nn.init.normal_(self.projection.weight, std=(2 * self.prior.width) ** -0.5)
+        nn.init.normal_(self.projection.bias, std=0.5**0.5)
 
     def forward(self, photos: Tensor) -> Tensor:
         _check_photos(photos, self.in_channels)

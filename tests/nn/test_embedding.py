@@ -258,12 +258,13 @@ def test_instance_features_never_train_and_their_linear_map_does(name, photos):
 
 @pytest.mark.parametrize("name", FROZEN)
 @torch.no_grad()
-def test_instance_embeddings_start_with_entries_of_mean_square_one_and_tell_photos_apart(name, photos):
+def test_instance_embeddings_start_with_mean_square_one_half_of_it_shared_and_tell_photos_apart(name, photos):
     embedding = built(name, photos, features=512)
     standard = embedding.prior(photos)
     torch.testing.assert_close(standard.mean(0), torch.zeros(embedding.prior.width), rtol=0, atol=1e-4)
     assert standard.square().mean().item() == pytest.approx(1, rel=1e-3)
     assert embedding(photos).square().mean().item() == pytest.approx(1, abs=0.3)
+    assert embedding(photos).var(0, correction=0).mean().item() == pytest.approx(0.5, abs=0.15)
     assert relative_distances(embedding(photos)).min() > 0.5
 
 
