@@ -35,7 +35,6 @@ from hyperconv.gan.presets import PRESETS, preset
 ARMS = {
     "preset": {},
     "average": {"average": 0.99},
-    "other colours": {"recoloured": 0.5},
     "base": {"head_init": "base"},
     "linear heads": {"head_init": "linear"},
     "contexts of any norm": {"context_norm": "none"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,40 +38,14 @@ def variants(photos: Tensor, source: torch.Generator) -> Tensor:
     return torch.lerp(first, second, share[:, None, None, None]).clamp(-1, 1)
 
 
-class Colours(NamedTuple):
-    """What colours of N photos become: channels in another order (N, C), times `contrast` (N,), plus `tint` (N, C)."""
-
-    order: Tensor
-    contrast: Tensor
-    tint: Tensor
-
-    @classmethod
-    def draw(cls, count: int, channels: int, source: torch.Generator) -> Colours:
-        order = torch.rand((count, channels), generator=source, device=source.device).argsort(dim=1)
-        contrast = LEAST_CONTRAST + (MOST_CONTRAST - LEAST_CONTRAST) * _uniform(count, source)
-        contrast = torch.where(_uniform(count, source) < NEGATIVE, -contrast, contrast)
-        tint = MOST_TINT * (2 * torch.rand((count, channels), generator=source, device=source.device) - 1)
-        return cls(order, contrast, tint)
-
-    def of_some(self, chosen: Tensor) -> Colours:
-        """The same for photos `chosen` (N,), and for the others what leaves them as they are."""
-        every = torch.arange(self.order.shape[1], device=self.order.device).expand_as(self.order)
-        return Colours(torch.where(chosen[:, None], self.order, every), torch.where(chosen, self.contrast, 1.0),
-                       torch.where(chosen[:, None], self.tint, 0.0))
-
-    def rows(self, rows: slice) -> Colours:
-        """Those of some of the photos."""
-        return Colours(*(each[rows] for each in self))
-
-    def apply(self, photos: Tensor) -> Tensor:
-        """Photos (N, C, H, W) in these colours, which may leave [-1, 1]."""
-        reordered = photos.gather(1, self.order[:, :, None, None].expand_as(photos))
-        return reordered * self.contrast[:, None, None, None] + self.tint[:, :, None, None]
-
-
 def _alter(photos: Tensor, source: torch.Generator) -> Tensor:
-    parts = _crop(photos, source)
-    return Colours.draw(*parts.shape[:2], source).apply(parts)
+    count, parts = len(photos), _crop(photos, source)
+    order = torch.rand(parts.shape[:2], generator=source, device=source.device).argsort(dim=1)
+    parts = parts.gather(1, order[:, :, None, None].expand_as(parts))
+    contrast = LEAST_CONTRAST + (MOST_CONTRAST - LEAST_CONTRAST) * _uniform(count, source)
+    contrast = torch.where(_uniform(count, source) < NEGATIVE, -contrast, contrast)
+    tint = MOST_TINT * (2 * torch.rand(parts.shape[:2], generator=source, device=source.device) - 1)
+    return parts * contrast[:, None, None, None] + tint[:, :, None, None]
 
 
 def _crop(photos: Tensor, source: torch.Generator, least: float = LEAST_CROP,

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hyperconv.data import canvas
 from hyperconv.data.ahead import Ahead
 from hyperconv.data.augment import augmented
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import resize
-from hyperconv.data.variants import Colours, variants
+from hyperconv.data.variants import variants
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import generator as seeded
@@ -144,8 +143,7 @@ class Draws:
     def __init__(self, collection: Collection, config: Config, scale: int, generator: Template, amplitudes: Tensor,
                  contexts: Tensor | None, awake: Tensor, ranks: Ranks = ALONE) -> None:
         self.collection, self.config, self.scale, self.generator = collection, config, scale, generator
-        self.amplitudes, self.awake, self.ranks = amplitudes, awake, ranks
-        self.contexts = None if config.recoloured else contexts
+        self.amplitudes, self.contexts, self.awake, self.ranks = amplitudes, contexts, awake, ranks
         self.device = amplitudes.device
         self.canvases = Canvases(collection.sizes[:scale + 1])
         self.photos, self.coarsest = collection.canvases(scale), collection.canvases(0)
@@ -157,13 +155,10 @@ class Draws:
         batch = self._batch(step)
         extents, indices = self._extents(batch), batch[rows]
         here, loaded = send(indices, self.device), self.load(step)
-        loaded = Loaded(*(None if each is None else send(each, self.device) for each in loaded))
-        if config.recoloured and not config.alone:
-            loaded = self._recoloured(step, len(batch), loaded, self.sizes[here])
         return StepInputs(
-            photos=loaded.photos,
-            coarsest=loaded.coarsest,
-            squares=loaded.squares,
+            photos=send(loaded.photos, self.device),
+            coarsest=None if loaded.coarsest is None else send(loaded.coarsest, self.device),
+            squares=None if loaded.squares is None else send(loaded.squares, self.device),
             contexts=None if self.contexts is None else self.contexts[here],
             sizes=self.sizes[here],
             amplitudes=self.amplitudes[here],
@@ -212,19 +207,6 @@ class Draws:
         photos = send(self.coarsest(indices, extents[0]), self.device)
         return drawn._replace(z=augmented(photos, self.sizes[:, 0], config.first_input, partial(begin, "photo")))
 
-    def _recoloured(self, step: int, batch: int, loaded: Loaded, sizes: Tensor) -> Loaded:
-        """Some of the photos in other colours, wherever they are seen; sizes (B, scales, 2)."""
-        source = seeded(self.device, self.config.seed, "colours", self.scale, step)
-        colours = Colours.draw(batch, loaded.photos.shape[1], source)
-        chosen = torch.rand(batch, generator=source, device=source.device) < self.config.recoloured
-        colours = colours.of_some(chosen).rows(self.ranks.rows)
-
-        def shown(photos: Tensor, sizes: Tensor) -> Tensor:
-            return colours.apply(photos).clamp(-1, 1) * canvas.mask(sizes, *photos.shape[-2:])
-
-        return loaded._replace(photos=shown(loaded.photos, sizes[:, -1]), coarsest=shown(loaded.coarsest, sizes[:, 0]),
-                               squares=colours.apply(loaded.squares).clamp(-1, 1))
-
     def _squares(self, indices: Tensor) -> Tensor:
         return self.collection.embedding_inputs(indices, self.config.embedding_size)
 
@@ -235,7 +217,7 @@ class Draws:
 
     def _variants(self, step: int, photos: Tensor) -> Variants:
         chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", step)
-        squares = variants(photos, source)[self.ranks.rows]
+        squares = variants(send(photos, self.device), source)[self.ranks.rows]
         height, width = self.collection.sizes[0][chosen[0]].tolist()
         sizes = self.sizes[send(chosen[:1], self.device), 0].expand(len(squares), -1)
         each = torch.full((len(squares),), 1 / len(chosen), device=self.device)

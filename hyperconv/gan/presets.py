@@ -38,7 +38,6 @@ class Config(Settings):
     features: int = 512
     first_scale_sees: str = "embedding"  # or 'embedding and thumbnail': its last layer also reads the coarsest image
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
-    recoloured: float = 0.0  # share of a batch's photos that are shown in other colours, to every net
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or at first none
     critic_init: str = "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
@@ -79,8 +78,6 @@ class Config(Settings):
                              "--backbone-weights, or take --embedding contrastive, which needs none")
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
-        if not 0 <= self.recoloured <= 1:
-            raise InputError(f"recoloured is {self.recoloured}: it must be between 0 and 1")
         if not 0 <= self.average < 1:
             raise InputError(f"average is {self.average}: it must be at least 0 and below 1")
         for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):

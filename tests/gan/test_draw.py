@@ -73,23 +73,3 @@ def test_the_learning_rate_falls_late(draws):
     made = draws()
     assert made.step(9).rate.item() == pytest.approx(made.config.learning_rate)
     assert made.step(10).rate.item() == pytest.approx(made.config.learning_rate * made.config.decay)
-
-
-def test_other_colours_are_the_same_wherever_a_photo_is_seen(draws, collection):
-    plain, altered = draws().step(3), draws(recoloured=1.0).step(3)
-    sizes = plain.sizes
-    pairs = (plain.photos, altered.photos, sizes[:, -1]), (plain.coarsest, altered.coarsest, sizes[:, 0])
-    for before, after, size in pairs:
-        assert not torch.equal(before, after)
-        assert not (after * (1 - canvas.mask(size, *after.shape[-2:]))).any()  # beyond a photo stays empty
-    images = [canvas.crop(step.photos, sizes[:, -1]) for step in (plain, altered)]
-    means = [torch.stack([image.mean((1, 2)) for image in some]) for some in images]
-    assert (means[1] - altered.squares.mean((2, 3))).abs().max() < 0.12
-    assert (means[0] - means[1]).abs().max() > 0.15
-
-
-def test_a_share_of_the_photos_gets_other_colours_and_contexts_follow_them(draws):
-    step = draws(recoloured=0.5)
-    changed = [(step.step(number).squares != draws().step(number).squares).flatten(1).any(1) for number in range(20)]
-    assert 0.25 < torch.cat(changed).double().mean() < 0.75
-    assert step.step(0).contexts is None

@@ -256,19 +256,3 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path, config, collection, monkeyp
     with pytest.raises(OSError, match="no space"):
         Run.create(tmp_path / "run", config, collection)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_recoloured_photos_train_every_scale_and_resume(tmp_path, config, collection):
-    config = replace(config, iterations=(8,), recoloured=0.5)
-    train(tmp_path / "whole", config, collection, checkpoint_every=4)
-    interrupted = Trainer(Run.create(tmp_path / "parts", config, collection), collection, checkpoint_every=4)
-    steps = interrupted.train()
-    for _ in range(14):
-        next(steps)
-    run = Run.open(tmp_path / "parts")
-    for _ in Trainer(run, run.collection(), checkpoint_every=4).train():
-        pass
-    assert_same_state(tmp_path / "whole", tmp_path / "parts")
-    train(tmp_path / "plain", replace(config, recoloured=0.0), collection)
-    head = "system.generator.heads.2.projection.weight"
-    assert not torch.equal(state(tmp_path / "whole")[0][head], state(tmp_path / "plain")[0][head])
