@@ -158,7 +158,7 @@ def test_it_learns_to_draw_around_each_instance(tmp_path, make):
         top, left = 4 * (quarter // 2), 4 * (quarter % 2)
         image[:, top:top + 4, left:left + 4] += 200
     domains = Domains({"all": pixels.to(torch.uint8)})
-    config = make(feature_steps=60, iterations=(90,), learning_rate=6e-3, average=0.9, batch_size=16, critic_steps=1)
+    config = make(feature_steps=60, iterations=(150,), learning_rate=4e-3, average=0.9, batch_size=16, critic_steps=1)
     trainer = DipTrainer(Run.create(tmp_path / "run", config, domains), domains)
 
     def share():
