@@ -41,7 +41,11 @@ def convolve() -> torch.Tensor:
     return native.conv2d(image, weight, None, (1, 1), (0, 0), (1, 1), 1, 0, 0.0)
 
 
-def instruction_sets() -> list[str]:
-    """What this machine runs, from the message about a name that no machine has; those with matrix tiles begin with amx."""
+def instruction_sets(tiles: bool = False) -> list[str]:
+    """What this machine runs, from the message about a name that no machine has; with matrix tiles, or without.
+
+    Those with tiles have another's kernels for all else.
+    """
     problem = call(native.status, "cpu", instruction_set="imaginary")
-    return re.search("set it to one of (.*), or unset it", problem)[1].split(", ")
+    names = re.search("set it to one of (.*), or unset it", problem)[1].split(", ")
+    return [name for name in names if name.startswith("amx") == tiles]
