@@ -13,6 +13,8 @@ import torch
 
 from hyperconv.ops import native
 
+WITHOUT_TILES = ("baseline", "avx2", "avx512")
+
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["torch", "hypothesis", "pytest"])
 
@@ -48,4 +50,4 @@ def instruction_sets(tiles: bool = False) -> list[str]:
     """
     problem = call(native.status, "cpu", instruction_set="imaginary")
     names = re.search("set it to one of (.*), or unset it", problem)[1].split(", ")
-    return [name for name in names if name.startswith("amx") == tiles]
+    return [name for name in names if (name not in WITHOUT_TILES) == tiles]
