@@ -211,7 +211,6 @@ def run_sanitized(sanitizer, layers):
     run_again(__file__, sanitizer, f"test_layers and ({chosen})")
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.skipif(is_sanitized(), reason="this is that run")
 @pytest.mark.parametrize("sanitizer", SANITIZED)
 def test_no_access_leaves_its_memory_and_no_two_race(sanitizer):
