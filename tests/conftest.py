@@ -25,11 +25,11 @@ if not torch.cuda.is_available():
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
 
-LONGEST = ("test_cuda_on_host.py", "test_ahead.py", "test_cuda_compile.py")
+LONGEST = {"test_cuda_on_host.py", "test_ahead.py", "test_triton_against_loop.py", "test_stopping.py", "test_package.py"}
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take minutes come first, so that at the end no process works on one while the others are done."""
+    """The longest files come first, so that at the end no process works on one while the others are done."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -18,11 +18,20 @@ from tests.cli.conftest import SMALL
 STEPS = [*SMALL, "--batch-size", "2"]
 
 
+@pytest.fixture
+def one_thread():
+    """As in the process that is killed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def start(photos, run, *options):
     interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # in a background job too
     command = f"{interruptible}; import torch; torch.set_num_threads(1); from hyperconv.cli.main import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", command, "train", str(photos), "--out", str(run), *STEPS, *options],
+        [sys.executable, "-c", command, "train", str(photos), "--out", str(run), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,23 +54,21 @@ def wait_for(process, run, scale, step):
         time.sleep(0.02)
 
 
-def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
-    steps = ["--iterations", "70,5"]  # a checkpoint after step 50 of the first scale
-    whole = start(photos, tmp_path / "whole", *steps)
-    killed = start(photos, tmp_path / "killed", *steps)
-    wait_for(killed, tmp_path / "killed", 0, 60)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    again = start(photos, tmp_path / "killed", "--resume", *steps)
-    out, error = again.communicate(timeout=600)
-    assert again.returncode == 0, error
-    assert "continued from scale 1, step " in out
-    assert whole.wait(timeout=600) == 0
+def test_a_killed_run_resumed_equals_an_uninterrupted_one(hyperconv, photos, tmp_path, one_thread):
+    steps = [*STEPS, "--iterations", "10,30"]  # a checkpoint at the end of the first scale
+    process = start(photos, tmp_path / "killed", *steps)
+    wait_for(process, tmp_path / "killed", 1, 10)
+    process.kill()
+    process.communicate()
+    resumed = hyperconv("train", photos, "--out", tmp_path / "killed", "--resume", *steps)
+    assert resumed.code == 0, resumed.error
+    assert "continued from scale 1, step 10" in resumed.out
+    assert hyperconv("train", photos, "--out", tmp_path / "whole", *steps).code == 0
     for name in ("model", "training_state"):
         one, other = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "killed"))
         assert one.keys() == other.keys()
         assert all(torch.equal(value, other[key]) for key, value in one.items())
-    assert last_record(tmp_path / "killed") == last_record(tmp_path / "whole") == (0, 70)
+    assert last_record(tmp_path / "killed") == last_record(tmp_path / "whole") == (1, 30)
     records = [
         [{**json.loads(line), "seconds": 0, "memory": 0} for line in (tmp_path / run / "metrics.jsonl").open()]
         for run in ("whole", "killed")
@@ -71,7 +78,7 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(photos, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_its_last_step_and_says_how_to_go_on(photos, tmp_path, number):
-    process = start(photos, tmp_path / "run", "--iterations", "5,5000")
+    process = start(photos, tmp_path / "run", *STEPS, "--iterations", "5,5000")
     wait_for(process, tmp_path / "run", 1, 10)
     process.send_signal(number)
     _, error = process.communicate(timeout=600)

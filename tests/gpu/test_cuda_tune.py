@@ -6,8 +6,6 @@ import pytest
 
 import hyperconv
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def kernels(tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ import torch
 
 from hyperconv.ops import native
 
+WITHOUT_TILES = ("baseline", "avx2", "avx512")
+
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["torch", "hypothesis", "pytest"])
 
@@ -41,7 +43,11 @@ def convolve() -> torch.Tensor:
     return native.conv2d(image, weight, None, (1, 1), (0, 0), (1, 1), 1, 0, 0.0)
 
 
-def instruction_sets() -> list[str]:
-    """What this machine runs, from the message about a name that no machine has; those with matrix tiles begin with amx."""
+def instruction_sets(tiles: bool = False) -> list[str]:
+    """What this machine runs, from the message about a name that no machine has; with matrix tiles, or without.
+
+    Those with tiles have another's kernels for all else.
+    """
     problem = call(native.status, "cpu", instruction_set="imaginary")
-    return re.search("set it to one of (.*), or unset it", problem)[1].split(", ")
+    names = re.search("set it to one of (.*), or unset it", problem)[1].split(", ")
+    return [name for name in names if (name not in WITHOUT_TILES) == tiles]

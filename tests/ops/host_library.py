@@ -19,8 +19,8 @@ FLAGS = ["-std=c++17", "-shared", "-fPIC", "-fno-gnu-unique"]
 UNSET_LOCALS_SHOW = ["-ftrivial-auto-var-init=pattern"]
 SANITIZERS = {
     "": ["-O2"],
-    "address": ["-O1", "-g", "-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all"],
-    "thread": ["-O1", "-g", "-fsanitize=thread"],
+    "address": ["-O1", "-g1", "-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all"],
+    "thread": ["-O1", "-g1", "-fsanitize=thread"],
 }
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
 CHOICE = "HYPERCONV_HOST_SANITIZER"

@@ -10,11 +10,10 @@ from cuda_on_cpu import load
 from host_library import is_sanitized, run_again
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import CODES, Call, calls, convolve_each
+from sample_loop import CODES, Call, calls, convolve_each, tensors_of
 
 TOLERANCE = {torch.float32: 4e-6, torch.float64: 1e-13, torch.bfloat16: 1e-2, torch.float16: 1e-3, "tf32": 3e-3}
 LOW = (torch.bfloat16, torch.float16)
-OPERATIONS = ("masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient")
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +37,17 @@ def assert_all_operators(cuda, call: Call, dtype, activation, tf32=False):
     """Every operator on `call` in `dtype`; what is right is computed from the rounded values."""
     call = call.to(dtype)
     exact = call.to(torch.float64)
-    slope, sets, kernel = call.negative_slope, call.weight.shape[0], tuple(call.weight.shape[3:])
+    slope = call.negative_slope
     z = convolve_each(exact.input, exact.weight, exact.bias, *exact.geometry)
     activate = {"relu": torch.relu, "tanh": torch.tanh, None: lambda z: z}
     expected = activate.get(activation, lambda z: torch.where(z > 0, z, slope * z))(z)
     output = cuda.conv2d(call.input, call.weight, call.bias, *call.geometry, CODES[activation], slope)
     assert_near(output, expected, dtype, tf32)
     assert output.is_contiguous(memory_format=cuda.layout(call.input))
-    for operation in OPERATIONS:
-        output = getattr(cuda, operation)(*call.arguments(operation))
-        assert_near(output, exact.expected(operation), dtype, tf32)
-    together = cuda.parameter_gradients(call.grad, call.input, call.mask, sets, kernel, *call.geometry, slope)
-    for output, operation in zip(together, ("weight_gradient", "bias_gradient"), strict=True):
-        assert_near(output, exact.expected(operation), dtype, tf32)
+    for operation, right in exact.all_expected().items():
+        outputs = getattr(cuda, operation)(*call.arguments(operation))
+        for one, expected in zip(tensors_of(outputs), tensors_of(right), strict=True):
+            assert_near(one, expected, dtype, tf32)
 
 
 @given(number=st.integers(0, 2**31 - 1), divisor=st.integers(1, 2**31 - 1), multiple=st.integers(1, 50))
@@ -203,8 +200,26 @@ def test_bad_arguments(cuda, change, message):
         cuda.conv2d(*arguments.values(), *geometry, 0, 0.0)
 
 
-@pytest.mark.timeout(1200)
+SANITIZED = {
+    "address": "first-contiguous odd-channels_last tiny-contiguous even-channels_last critic-channels_last",
+    "thread": "first-contiguous odd-channels_last tiny-contiguous",
+}
+
+
+def run_sanitized(sanitizer, layers):
+    chosen = " or ".join(f"({layer.replace('-', ' and ')})" for layer in layers.split())
+    run_again(__file__, sanitizer, f"test_layers and ({chosen})")
+
+
 @pytest.mark.skipif(is_sanitized(), reason="this is that run")
-@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@pytest.mark.parametrize("sanitizer", SANITIZED)
 def test_no_access_leaves_its_memory_and_no_two_race(sanitizer):
-    run_again(__file__, sanitizer, "test_layers and (first or odd or tiny or even or critic)")
+    """Every path, each layer in one memory format."""
+    run_sanitized(sanitizer, SANITIZED[sanitizer])
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("sanitizer", SANITIZED)
+def test_no_access_leaves_its_memory_and_no_two_race_in_either_format(sanitizer):
+    run_sanitized(sanitizer, "first odd tiny even critic")

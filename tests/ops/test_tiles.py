@@ -144,7 +144,7 @@ def check_denormals_count_as_zero():
 @pytest.fixture(scope="module")
 def tiles():
     """The kinds of tiles that this machine runs."""
-    return [name for name in fresh_process.instruction_sets() if name.startswith("amx")]
+    return fresh_process.instruction_sets(tiles=True)
 
 
 CHECKS = {name: check for name, check in globals().items() if name.startswith("check_") and name != "check_exact"}

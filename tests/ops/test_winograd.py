@@ -54,8 +54,7 @@ def check_edges(call):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_edges_of_tiles_on_every_instruction_set(native_backend, algorithm):
     for name in fresh_process.instruction_sets():
-        if not name.startswith("amx"):  # another's kernels but for its tiles: test_tiles.py
-            fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
+        fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
 
 
 def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
