@@ -1,10 +1,11 @@
 """Photos an hour of ConSinGAN: N GANs side by side in one batch, beside the published way, one photo after another.
 
     OMP_NUM_THREADS=1 python -m benchmarks.singles [--max-size 128] [--photos 1 4 16] [--stages 0 3 5] [--seconds 5]
-                                                   [--out singles.json]
+                                                   [--processor-time] [--out singles.json]
 
 Seconds of an iteration for each photo, at the published settings (64 channels, three bodies in training) of a photo of
 aspect ratio 3:4. Photos an hour is what 2,000 iterations of every stage measured come to; measure all six for that.
+Stages that the file OUT has already are not measured again.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def trainer_of(folder: Path, photos: int, max_size: int, min_size: int) -> Train
     return Trainer(Run.create(folder / f"{photos}", config, collection), collection)
 
 
-def measure(trainers: dict[int, Trainer], stage: int, budget: float) -> dict:
+def measure(trainers: dict[int, Trainer], stage: int, budget: float, clock: str) -> dict:
     """Median seconds of an iteration of one stage, for each photo."""
     steps = {}
     for photos, trainer in trainers.items():
@@ -50,7 +51,7 @@ def measure(trainers: dict[int, Trainer], stage: int, budget: float) -> dict:
     steps[PLAIN] = PlainConSinGAN([collection.batch([0], scale).images for scale in range(stage + 1)]).step
     for name, step in steps.items():
         check_losses(name, step())
-    seconds = Race(steps, "cpu", budget, stays=PLAIN, left_behind=math.inf).run()
+    seconds = Race(steps, clock, budget, stays=PLAIN, left_behind=math.inf).run()
     for photos in trainers:
         seconds[f"hyperconv, {photos} side by side"] /= photos
     return {"stage": stage, "size": collection.sizes[stage][0].tolist(), "seconds": seconds}
@@ -63,13 +64,18 @@ def main() -> None:
     parser.add_argument("--photos", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--stages", type=int, nargs="+", default=list(range(6)))
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per stage")
+    parser.add_argument("--processor-time", action="store_true", help="count seconds of the processor, on a busy machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    result = {"environment": describe("cpu"), "stages": []}
+    clock = "processor" if options.processor_time else "cpu"
+    result = {"environment": describe("cpu"), "clock": clock, "stages": []}
+    if options.out and options.out.is_file():
+        result = json.loads(options.out.read_text())
+    known = {stage["stage"] for stage in result["stages"]}
     with tempfile.TemporaryDirectory() as folder:
         trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size) for n in options.photos}
-        for stage in sorted(options.stages):
-            result["stages"].append(measure(trainers, stage, options.seconds))
+        for stage in sorted({*options.stages} - known):
+            result["stages"].append(measure(trainers, stage, options.seconds, clock))
             if options.out:
                 options.out.write_text(json.dumps(result, indent=1) + "\n")
     print("\n".join(report(result["stages"])))

@@ -45,7 +45,8 @@ def animate(
 
     Writes one movie for each photo, and some of its frames side by side as
     NAME_frames.png. Without --loop it begins with the photo as the model
-    knows it.
+    knows it. Best with a run of --system consingan --preset tiny-animate or
+    paper-animate, which reconstructs photos from noise, or of --system singan.
 
     \b
     Examples:

@@ -156,6 +156,7 @@ PRESETS = {
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
         "tiny": replace(CONSINGAN, **TINY_CONSINGAN, scale_count=4),
+        "tiny-animate": replace(CONSINGAN, **TINY_CONSINGAN, scale_count=4, fixed_input="noise"),
         "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN, "min_size": 30}, scale_count=3,
                                   steps="geometric", negative_slope=0.3, first_input="harmonize"),
         "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN}, scale_count=4, first_input="edit"),
