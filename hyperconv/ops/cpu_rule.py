@@ -13,6 +13,8 @@ from hyperconv.ops.classes import layer_of, shape_of
 NATIVE = frozenset({torch.float32, torch.float64})
 _WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
 _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
+# Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
+_MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
 
 
 def choice(operation: str, args: tuple) -> str:
@@ -38,9 +40,11 @@ def choice(operation: str, args: tuple) -> str:
 
 
 def suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
-    those of other kernels and strides count as wide from 16 channels on."""
+    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2.
+
+    Not for wide layers of kernels, strides and sizes that Winograd's algorithm does not serve, nor for gradients of
+    wide weights over a few pixels, where those of other kernels and strides count as wide from 16 channels on.
+    """
     if operation == "bias_gradient":
         return True
     groups = args[-3] if operation == "conv2d" else args[-2]
@@ -57,9 +61,21 @@ def suits_native(operation: str, args: tuple) -> bool:
     (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
     if height * width == 1:
         return True
-    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
+    if not dilation[0] == dilation[1] == 1:
         return False
-    return narrowest < _WIDE or not few_pixels
+    if height == width == 3 and stride[0] == stride[1] == 1:
+        return narrowest < _WIDE or not few_pixels
+    return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
+
+
+def _in_parts(operation: str, kernel: tuple[int, int], stride: tuple[int, int], first: torch.Tensor) -> bool:
+    """Whether Winograd's algorithm serves such a kernel part by part, and quicker than PyTorch's code."""
+    if stride[0] != stride[1] or stride[0] not in _MANY_PIXELS or max(kernel) > _LARGEST_KERNEL:
+        return False
+    pixels, least = first.shape[2] * first.shape[3], _MANY_PIXELS[stride[0]]
+    if operation in ("conv2d", "masked_conv2d"):
+        pixels //= stride[0] * stride[1]
+    return min(kernel) >= (3 if operation == "input_gradient" else 4) and pixels >= least
 
 
 @functools.cache
