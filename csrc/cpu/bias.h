@@ -42,7 +42,10 @@ void add_row(double* totals, const ChannelRow<S>& row, Sum<S> slope, int64_t cou
       copy_row<S>(values, row.strip(i), slope, present);
       for (int64_t j = 0; j < present; ++j) sums[j] += values[j];
     }
-    for (int64_t pixel = 0; pixel < at_once; ++pixel)
+    int64_t pixels = at_once;
+    for (; pixels % 2 == 0; pixels /= 2)
+      for (int64_t j = 0, half = pixels / 2 * row.channels; j < half; ++j) sums[j] += sums[j + half];
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
       for (int64_t c = 0; c < row.channels; ++c) totals[c] += sums[pixel * row.channels + c];
   }
 }
