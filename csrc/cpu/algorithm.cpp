@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t least_channels = 16, least_pixels = 64;
 // The same for kernels in several parts: more weights to transform, and images that are packed part by part.
 constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
-constexpr int64_t least_accurate_channels = 32;  // PyTorch's own input gradient errs less over fewer
+constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
 constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, least_plane_channels = 8;
 
 enum class Algorithm { measured, direct, tiles, tap_planes, winograd2, winograd3, winograd4, row_pairs };
@@ -118,7 +118,7 @@ WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const Axis
   if (least.products > most_products(product) * taps) return {};
   if (forced() == Algorithm::measured) {
     if (least.parts > 1 && (channels < least_part_channels || pixels < least_part_pixels)) return {};
-    if (two && product == Product::input_gradient && in_channels < least_accurate_channels) return {};
+    if (two && product == Product::input_gradient && in_channels * taps < least_sum) return {};
   }
   return two ? twos : threes;
 }

@@ -1,8 +1,8 @@
 // Kernels cut into parts for Winograd's algorithm, whose filters take few taps side by side and know no stride.
 //
 // A stride s splits the input, and with it the taps, into s phases along each axis; in the pixels of one phase the taps
-// that belong to it lie side by side. A run of them is cut into pieces of `side`: of a 4 x 4 kernel at stride 2 along one
-// axis {0, 2} and {1, 3}, of a 5 x 5 kernel {0, 1, 2} and {3, 4}.
+// that belong to it lie side by side. A run of them is cut into pieces of `side`: along one axis of a 4 x 4 kernel at
+// stride 2 into {0, 2} and {1, 3}, of a 5 x 5 kernel into {0, 1, 2} and {3, 4}.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// Tiles whose product is that of AMX, or with HYPERCONV_EMULATE_VDPBF16PS that of AVX512-BF16, in the order and with the
-// rounding of Intel's Software Developer's Manual (TDPBF16PS, VDPBF16PS): to nearest even, denormal numbers are zero.
+// Tiles whose product is that of AMX, or with HYPERCONV_EMULATE_VDPBF16PS that of AVX512-BF16, in the order and with
+// the rounding of Intel's Software Developer's Manual (TDPBF16PS, VDPBF16PS): to nearest even, denormals are zero.
 #pragma once
 
 #include "tile_memory.h"

@@ -1,5 +1,5 @@
-// Whether this process may use a processor's instructions for matrix tiles; the first question compares one product with
-// the emulation's.
+// Whether this process may use a processor's instructions for matrix tiles; the first question compares one product
+// with the emulation's.
 #pragma once
 
 namespace hyperconv {

@@ -1,8 +1,8 @@
 // The correlation of a dense 3 x 3 kernel by Winograd's F(M x M, 3 x 3), with 2.25, 3.24 or 4 times fewer products, and
 // of other kernels and strides by their parts of at most R x R taps side by side.
 //
-// A tile of (M + R - 1) x (M + R - 1) inputs gives M x M outputs. For each of the entries of a transformed tile there is
-// one product of matrices, (tiles x input channels) times (input channels x output channels):
+// A tile of (M + R - 1) x (M + R - 1) inputs gives M x M outputs. For each of the entries of a transformed tile there
+// is one product of matrices, (tiles x input channels) times (input channels x output channels):
 //     inputs[entry][tile][c] * weights[entry][c][o] = products[entry][tile][o].
 // Each part of a kernel sees an image of its own, shifted and taken in steps of the stride: more input channels.
 // A NaN or an infinity of the input reaches all of the tiles that read it.
@@ -163,7 +163,8 @@ void correlate_tiles(const Correlation& problem, const Runtime& runtime) {
       pack_bias<S>(weights + tiling.matrices(), problem, pair / groups, pair % groups, 0, tiling.out);
   };
   const auto correlate_block = [&](const T* weights, T* memory, int64_t pair, int64_t index) {
-    correlate_block_of<S, M, R>(problem, tiling, weights, memory, pair / groups * samples_per_set, pair % groups, index);
+    correlate_block_of<S, M, R>(problem, tiling, weights, memory, pair / groups * samples_per_set, pair % groups,
+                                index);
   };
 
   if (problem.whole_sets) {  // transformed weights stay in the cache of the core that uses them

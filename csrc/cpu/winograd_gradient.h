@@ -50,11 +50,12 @@ void accumulate_rows(const Tiling<T, M, R>& tiling, const GradientMemory<T, M, R
   if constexpr (Row < side) {
     const int64_t slot = tiling.slot();
     T *const grads = memory.factors, *const inputs = grads + side * slot;
-    transform_row<T, M, R, M, Row>(grads, slot, memory.grad, tiling.output_columns, tiling.out, tiling.tile_columns, begin,
-                                tiles, [](const auto& line, auto& result) { transform_outputs<T>(line, result); });
-    transform_row<T, M, R, side, Row>(inputs, slot, memory.input, tiling.input_columns, tiling.in, tiling.tile_columns,
+    transform_row<T, M, R, M, Row>(grads, slot, memory.grad, tiling.output_columns, tiling.out, tiling.tile_columns,
                                    begin, tiles,
-                                   [](const auto& line, auto& result) { transform_inputs<T>(line, result); });
+                                   [](const auto& line, auto& result) { transform_outputs<T>(line, result); });
+    transform_row<T, M, R, side, Row>(inputs, slot, memory.input, tiling.input_columns, tiling.in,
+                                      tiling.tile_columns, begin, tiles,
+                                      [](const auto& line, auto& result) { transform_inputs<T>(line, result); });
     for (int column = 0; column < side; ++column)
       multiply<T>({grads + column * slot, 1, tiling.out}, {inputs + column * slot, 1, tiling.in}, tiling.out, tiling.in,
                   {tiles, tiles_per_sum(M)}, sums + (Row * side + column) * tiling.matrix(), add);

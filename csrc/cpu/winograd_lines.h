@@ -1,14 +1,14 @@
-// Winograd's minimal filtering along one axis. F(M, R) makes M outputs of an R-tap correlation from M + R - 1 inputs with
-// as many products in place of R M,
+// Winograd's minimal filtering along one axis. F(M, R) makes M outputs of an R-tap correlation from M + R - 1 inputs
+// with as many products in place of R M,
 //     y = A' [(G g) * (B' d)],
 // and F(M x M, R x R) does so along both axes: for R = 3, 16 products in place of 36 with M = 2, 25 in place of 81 with
-// M = 3, 36 in place of 144 with M = 4 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016); 25 in
-// place of 64 for R = 2 and M = 4. The transposes of the same matrices give the gradient by the taps,
+// M = 3, 36 in place of 144 with M = 4 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016);
+// 25 in place of 64 for R = 2 and M = 4. The transposes of the same matrices give the gradient by the taps,
 // G' [(A y) * (B' d)].
 //
-// F(2, 3) interpolates at 0, +-1 and infinity, F(3, 3) and F(4, 2) at +-p, +-q and infinity, F(4, 3) at those and 0, for a
-// p and q that nearly make the rounding error least: the usual 0, +-1, 1/2 and 0, +-1, +-2 make more than twice of it.
-// B' depends on the points alone.
+// F(2, 3) interpolates at 0, +-1 and infinity, F(3, 3) and F(4, 2) at +-p, +-q and infinity, F(4, 3) at those and 0,
+// for a p and q that nearly make the rounding error least: the usual 0, +-1, 1/2 and 0, +-1, +-2 make more than twice
+// of it. B' depends on the points alone.
 #pragma once
 
 #include "vector.h"
@@ -18,8 +18,8 @@ namespace hyperconv::HYPERCONV_ISA {
 constexpr int tile_inputs(int outputs, int taps) { return outputs + taps - 1; }
 constexpr int tile_products(int outputs, int taps) { return tile_inputs(outputs, taps) * tile_inputs(outputs, taps); }
 
-// The points +-p and +-q of filters with 5 or 6 inputs, their powers, and the factors that make products of transforms a
-// convolution.
+// The points +-p and +-q of filters with 5 or 6 inputs, their powers, and the factors that make products of transforms
+// a convolution.
 template <typename T, int Inputs>
 struct Points {
   static constexpr bool has_zero = Inputs == 6;

@@ -15,6 +15,8 @@ _WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
 _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 # Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
 _MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
+# Channels of an output from which it is accurate enough for the few taps of a strided layer's input gradient.
+_LONG_SUMS = 64
 
 
 def choice(operation: str, args: tuple) -> str:
@@ -65,6 +67,8 @@ def suits_native(operation: str, args: tuple) -> bool:
         return False
     if height == width == 3 and stride[0] == stride[1] == 1:
         return narrowest < _WIDE or not few_pixels
+    if operation == "input_gradient" and stride[0] == 2 and channels_out // groups < _LONG_SUMS:
+        return False
     return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
 
 

@@ -28,7 +28,8 @@ void add_dots(uint8_t* sums, const uint8_t* pairs, const uint8_t* other) {
 void carry_out(int, siginfo_t*, void* context) {
   greg_t* state = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   const uint8_t* code = reinterpret_cast<const uint8_t*>(state[REG_RIP]);
-  // 62 | R X B R' inverted, map | W, vvvv inverted, 1, prefix | z, L = 512, b, V' inverted, mask | opcode | mod, reg, rm
+  // 62 | R X B R' inverted, map | W, vvvv inverted, 1, prefix | z, L = 512, b, V' inverted, mask | opcode |
+  // mod, reg, rm
   if (code[0] != 0x62 || (code[1] & 0x0c) != 0 || (code[2] & 0x84) != 4 || (code[3] & 0xe7) != 0x40)
     refuse("no instruction on whole registers of 512 bits");
   const int map = code[1] & 3, prefix = code[2] & 3, opcode = code[4];
