@@ -44,8 +44,9 @@ def choice(operation: str, args: tuple) -> str:
 def suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2.
 
-    Not for wide layers of kernels, strides and sizes that Winograd's algorithm does not serve, nor for gradients of
-    wide weights over a few pixels, where those of other kernels and strides count as wide from 16 channels on.
+    Not for wide layers of kernels, strides and sizes that Winograd's algorithm does not serve (but for images of 1 x 1
+    kernels), nor for gradients of wide weights over a few pixels, where those of other kernels and strides count as
+    wide from 16 channels on.
     """
     if operation == "bias_gradient":
         return True
@@ -62,7 +63,7 @@ def suits_native(operation: str, args: tuple) -> bool:
         return True
     (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
     if height * width == 1:
-        return True
+        return operation not in _WEIGHT_GRADIENTS or narrowest < _WIDE
     if not dilation[0] == dilation[1] == 1:
         return False
     if height == width == 3 and stride[0] == stride[1] == 1:
