@@ -1,7 +1,7 @@
 """Builds hyperconv and, with ninja, its native libraries; without a compiler the installation still succeeds.
 
-    hyperconv/_native/hyperconv_cpu.so    csrc/cpu, its kernels once per instruction set of the processor (AMX where the compiler
-                                       knows it)
+    hyperconv/_native/hyperconv_cpu.so    csrc/cpu, its kernels once per instruction set of the processor (AMX and AVX512-BF16
+                                       where the compiler knows them)
     hyperconv/_native/hyperconv_cuda.so   csrc/cuda, where nvcc is found
     hyperconv/_native/build_info.*.so     csrc/bindings.cpp: what was built, and how (pybind11)
     hyperconv/_native/build.json          what the loader checks, and why a library was not built
@@ -41,7 +41,11 @@ INSTRUCTION_SETS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mfma", "-mf16c", *AVX512_FLAGS],
 }
-AMX_FLAGS = [*INSTRUCTION_SETS["avx512"], "-mamx-tile", "-mamx-bf16"]
+# Kinds of matrix tiles: one instruction, for the question whether the compiler knows them, and flags.
+TILE_SETS = {
+    "amx": ("tdpbf16ps %tmm2, %tmm1, %tmm0", [*INSTRUCTION_SETS["avx512"], "-mamx-tile", "-mamx-bf16"]),
+    "avx512bf16": ("vdpbf16ps %zmm2, %zmm1, %zmm0", [*INSTRUCTION_SETS["avx512"], "-DHYPERCONV_VDPBF16PS"]),
+}
 CUDA_ARCHITECTURES = ("8.0", "9.0", "10.0")
 NAMED_ARCHITECTURES = {
     "Volta": ["7.0"],
@@ -65,14 +69,15 @@ def instruction_sets():
 
 
 def tile_sets(command):
-    """Name and compiler flags of every build of the kernels over matrix tiles: AMX only where `command` knows it."""
-    sets = {"amx_emulated": instruction_sets()["baseline"]}
-    if "avx512" in instruction_sets():
-        code = 'void f() { __asm__("tdpbf16ps %tmm2, %tmm1, %tmm0"); }'
-        probe = [*command, *AMX_FLAGS, "-x", "c++", "-", "-c", "-o", WORK / "amx_probe.o"]
-        WORK.mkdir(parents=True, exist_ok=True)
+    """Name and compiler flags of every build of the kernels over matrix tiles: emulations, and what `command` knows."""
+    plain = instruction_sets()["baseline"]
+    sets = {"amx_emulated": plain, "avx512bf16_emulated": [*plain, "-DHYPERCONV_EMULATE_VDPBF16PS"]}
+    WORK.mkdir(parents=True, exist_ok=True)
+    for name, (instruction, flags) in TILE_SETS.items() if "avx512" in instruction_sets() else ():
+        code = f'void f() {{ __asm__("{instruction}"); }}'
+        probe = [*command, *flags, "-x", "c++", "-", "-c", "-o", WORK / f"{name}_probe.o"]
         if subprocess.run(probe, input=code, check=False, capture_output=True, text=True).returncode == 0:
-            sets["amx"] = AMX_FLAGS
+            sets[name] = flags
     return sets
 
 
@@ -204,12 +209,13 @@ def build_cpu(record):
     more = shlex.split(os.environ.get("CXXFLAGS", ""))
     command = [*compiler, *CODE_FLAGS, *CPU_FLAGS, *more, *torch_headers(torch)]
     builds = {"kernels.cpp": instruction_sets(), "tiles.cpp": tile_sets(compiler)}
-    amx = ["-DHYPERCONV_AMX"] if "amx" in builds["tiles.cpp"] else []
-    record["instruction_sets"] = [*instruction_sets(), *(["amx"] if amx else [])]
+    tiles = [name for name in TILE_SETS if name in builds["tiles.cpp"]]
+    have_tiles = [f"-DHYPERCONV_{name.upper()}" for name in tiles]
+    record["instruction_sets"] = [*instruction_sets(), *tiles]
     objects = {}
     for source in sorted(Path("csrc/cpu").glob("*.cpp")):
         for isa, flags in builds.get(source.name, {"": []}).items():
-            own = [f"-DHYPERCONV_ISA={isa}", *flags] if isa else amx
+            own = [f"-DHYPERCONV_ISA={isa}", *flags] if isa else have_tiles
             objects[WORK / "cpu" / f"{source.stem}{isa and '_'}{isa}.o"] = (source, [*command, *own])
     target = WORK / "hyperconv_cpu.so"
     run_ninja("cpu", objects, target, [*compiler, "-shared", *torch_libraries(torch)])

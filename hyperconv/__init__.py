@@ -20,8 +20,8 @@ from hyperconv.nn.layout import WeightLayout, WeightSet
 from hyperconv.nn.modulated import modulated_conv2d
 from hyperconv.nn.per_sample_gradients import per_sample_gradients
 from hyperconv.nn.sources import FreeWeights
-from hyperconv.ops.autograd import no_weight_gradients
 from hyperconv.ops.backends import backends, use_backend
+from hyperconv.ops.derivatives import no_weight_gradients
 from hyperconv.ops.functional import hyper_conv2d
 from hyperconv.ops.transposed import hyper_conv_transpose2d
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "instruction_set.h"
+#include "kernel_parts.h"
 #include "runtime.h"
 
 namespace hyperconv {
@@ -14,7 +15,10 @@ namespace {
 
 // Measured: below these, the transforms cost more than the products they save. Matrix tiles have as many rows.
 constexpr int64_t least_channels = 16, least_pixels = 64;
-constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, most_plane_channels = 4;
+// The same for kernels in several parts: more weights to transform, and images that are packed part by part.
+constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
+constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
+constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, least_plane_channels = 8;
 
 enum class Algorithm { measured, direct, tiles, tap_planes, winograd2, winograd3, winograd4, row_pairs };
 
@@ -60,7 +64,18 @@ int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
   }
 }
 
-int64_t entries(int64_t outputs) { return (outputs + 2) * (outputs + 2); }
+// What a filter would take all parts of a kernel for.
+struct Cost {
+  Cost(const WinogradFilter& filter, const AxisTaps& rows, const AxisTaps& columns)
+      : parts(AxisParts(rows, filter.taps).first.size() * AxisParts(columns, filter.taps).first.size()),
+        products(double(parts * filter.inputs() * filter.inputs()) / (filter.outputs * filter.outputs)) {}
+  int64_t parts;
+  double products;  // per output and pair of channels; of direct sums as many as there are taps
+};
+
+// The most products, of those of direct sums, that a filter is worth its transforms for: direct weight gradients are
+// further from the machine's rate.
+double most_products(Product product) { return product == Product::weight_gradient ? 0.7 : 0.6; }
 
 }  // namespace
 
@@ -76,22 +91,36 @@ bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_chan
   const int64_t taps = rows.displacement.size() * columns.displacement.size();
   if (!side_by_side(rows) || !side_by_side(columns) || taps > most_plane_taps) return false;
   if (algorithm != Algorithm::measured) return algorithm == Algorithm::tap_planes;
-  return out_channels <= most_plane_channels && in_channels >= 2 * most_plane_channels;
+  return out_channels <= kernels().most_plane_channels && in_channels >= least_plane_channels;
 }
 
-int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
-                         int64_t out_channels) {
-  if (!three_side_by_side(rows) || !three_side_by_side(columns)) return 0;
-  switch (forced()) {
-    case Algorithm::measured: break;
-    case Algorithm::winograd2: return 2;
-    case Algorithm::winograd3: return 3;
-    case Algorithm::winograd4: return 4;
-    default: return 0;
-  }
+WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
+                               int64_t out_channels) {
+  const int64_t taps = rows.displacement.size() * columns.displacement.size();
   const int64_t channels = std::min(in_channels, out_channels), pixels = rows.outputs * columns.outputs;
-  if (channels < least_channels || pixels < least_pixels) return 0;
-  return accurate_outputs(product, channels, pixels);
+  int64_t outputs = 0;
+  switch (forced()) {
+    case Algorithm::measured:
+      if (channels < least_channels || pixels < least_pixels) return {};
+      outputs = accurate_outputs(product, channels, pixels);
+      break;
+    case Algorithm::winograd2: outputs = 2; break;
+    case Algorithm::winograd3: outputs = 3; break;
+    case Algorithm::winograd4: outputs = 4; break;
+    default: return {};
+  }
+  if (three_side_by_side(rows) && three_side_by_side(columns)) return {outputs, 3};
+  if (taps > most_kernel_entries) return {};
+  const WinogradFilter threes{outputs, 3}, twos{4, 2};
+  const Cost by_threes(threes, rows, columns), by_twos(twos, rows, columns);
+  const bool two = by_twos.products < by_threes.products;
+  const Cost& least = two ? by_twos : by_threes;
+  if (least.products > most_products(product) * taps) return {};
+  if (forced() == Algorithm::measured) {
+    if (least.parts > 1 && (channels < least_part_channels || pixels < least_part_pixels)) return {};
+    if (two && product == Product::input_gradient && in_channels * taps < least_sum) return {};
+  }
+  return two ? twos : threes;
 }
 
 bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
@@ -106,13 +135,15 @@ bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t 
   return pairs_rows(rows, columns, few, many) && (!few_pixels || forced() != Algorithm::measured);
 }
 
-int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {
-  const int64_t tile_bytes = (entries(outputs) + 1) * std::max(in_channels, out_channels) * element_size;
+int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels,
+                          int64_t element_size) {
+  const int64_t entries = filter.inputs() * filter.inputs();
+  const int64_t tile_bytes = (entries + 1) * std::max(in_channels, out_channels) * element_size;
   return std::clamp<int64_t>(2 * cache_bytes() / tile_bytes, 6, 96);
 }
 
-int64_t gradient_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size) {
-  const int64_t tile_bytes = (outputs + 2) * (in_channels + out_channels) * element_size;
+int64_t gradient_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels, int64_t element_size) {
+  const int64_t tile_bytes = filter.inputs() * (in_channels + out_channels) * element_size;
   return std::clamp<int64_t>(cache_bytes() / tile_bytes, 16, 128);
 }
 

@@ -19,9 +19,16 @@ bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels);
 // Whether a correlation takes its few output channels tap by tap, by correlate_planes.h.
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels);
 
-// M of the fastest F(M x M, 3 x 3) whose error is at most twice PyTorch's own: 2, 3 or 4; or 0.
-int64_t winograd_outputs(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
-                         int64_t out_channels);
+// Winograd's F(outputs x outputs, taps x taps), over all parts of the kernel; none where outputs is 0.
+struct WinogradFilter {
+  int64_t outputs = 0, taps = 3;
+  int64_t inputs() const { return outputs + taps - 1; }
+  explicit operator bool() const { return outputs > 0; }
+};
+
+// The fastest of them whose error is at most twice PyTorch's own.
+WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
+                               int64_t out_channels);
 
 // Whether two rows are computed at a time, by row_pairs.h: rows of `few` channels, transformed once for `many`. Input and
 // output channels of a correlation, shifted and fixed ones of an accumulation.
@@ -30,8 +37,8 @@ bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t 
 
 // Tiles that are transformed together, so that they stay in the cache of one core: by a correlation, all of their
 // entries at a time; by a weight gradient, one row of their entries.
-int64_t correlation_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size);
-int64_t gradient_tiles(int64_t outputs, int64_t in_channels, int64_t out_channels, int64_t element_size);
+int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels, int64_t element_size);
+int64_t gradient_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels, int64_t element_size);
 
 // Rows of a block, a multiple of the rows of a tile, whose windows of `channels` channels stay within `bytes`.
 int64_t winograd_rows(int64_t outputs, const AxisTaps& rows, const AxisTaps& columns, int64_t channels,

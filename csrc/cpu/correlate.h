@@ -24,9 +24,9 @@ struct TileInput {
   int64_t channels_per_sum;  // long sums are sums of shorter ones, to lose less precision
 };
 
-// Channels of one partial sum of about 300 products, as even as possible.
+// Channels of one partial sum of about 100 products, as even as possible.
 HYPERCONV_INLINE int64_t channels_per_sum(int64_t channels, int64_t taps) {
-  const int64_t parts = larger(smaller((channels * taps + 319) / 320, channels), 1);
+  const int64_t parts = larger(smaller((channels * taps + 99) / 100, channels), 1);
   return (channels + parts - 1) / parts;
 }
 

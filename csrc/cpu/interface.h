@@ -37,6 +37,15 @@ struct Taps {
   const int64_t* weight;  // in the weight tensor, relative to its first kernel entry
 };
 
+// A kernel cut into parts of at most side x side taps side by side, for Winograd's algorithm: a part's taps read the
+// input rows first_row, first_row + row_step, ... for output rows 0, 1, ..., and columns likewise.
+struct KernelParts {
+  int64_t count, side;
+  int64_t row_step, column_step;
+  const int64_t *first_row, *first_column;
+  const int64_t* taps;  // [part][side][side]: which of Taps, or -1 where there is none
+};
+
 // output[n, o] = phi(bias[o] + sum over channels c and taps t of weight[o, c, t] * window[c][offset[t] + pixel]).
 struct Correlation {
   Dtype dtype;
@@ -49,6 +58,7 @@ struct Correlation {
   int64_t sets, groups, in_channels, out_channels;  // channels of one group
   Window window;
   Taps taps;
+  KernelParts parts;  // of Winograd's algorithm
   int64_t block_rows;
   int64_t strip_rows;                   // of the input, that correlate_planes takes at a time
   int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
@@ -68,6 +78,7 @@ struct Accumulation {
   int64_t sets, groups, fixed_channels, shifted_channels;  // channels of one group
   Window window;                                           // of `shifted`, for the pixels of `fixed`
   Taps taps;
+  KernelParts parts;  // of Winograd's algorithm, of which it takes one
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
   int64_t tile_outputs, tiles_at_once;  // as in Correlation
@@ -94,7 +105,8 @@ constexpr int scratch_call = 0;   // shared by all threads of one call, owned by
 constexpr int scratch_block = 1;  // of one unit of work
 constexpr int scratch_slots = 2;
 
-constexpr int most_plane_taps = 32;  // of a kernel that correlate_planes takes
+constexpr int most_plane_taps = 32;      // of a kernel that correlate_planes takes
+constexpr int most_kernel_entries = 49;  // of a kernel that Winograd's algorithm takes
 
 // Of bfloat16 alone, over matrix tiles; see tile.h. In `window` of a Correlation, a channel is a pair of them.
 struct TileKernels {
@@ -103,8 +115,8 @@ struct TileKernels {
   void (*one_product)(const void* rows, const void* pairs, float* sums);  // of one tile each
 };
 
-// At step 1 and for taps side by side only: those of Winograd's algorithm for kernels of 3 x 3, those of pairs of rows
-// for kernels of 3 rows, those of planes for kernels of most_plane_taps.
+// At step 1 and for taps side by side only: correlate_pairs for kernels of 3 rows, correlate_planes for kernels of
+// most_plane_taps. Winograd's algorithm takes kernels of most_kernel_entries.
 struct Kernels {
   const char* name;
   void (*correlate)(const Correlation&, const Runtime&);
@@ -115,13 +127,16 @@ struct Kernels {
   void (*accumulate_pairs)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
-  const TileKernels* tiles;  // nullptr: this set has none
+  int64_t most_plane_channels;  // of an output, that correlate_planes is sooner done with than correlate: measured
+  const TileKernels* tiles;     // nullptr: this set has none
 };
 
 namespace baseline { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
 namespace amx { extern const TileKernels tiles; }
+namespace avx512bf16 { extern const TileKernels tiles; }
 namespace amx_emulated { extern const TileKernels tiles; }
+namespace avx512bf16_emulated { extern const TileKernels tiles; }
 
 }  // namespace hyperconv

@@ -5,6 +5,7 @@
 #include "arguments.h"
 #include "geometry.h"
 #include "instruction_set.h"
+#include "kernel_parts.h"
 #include "operations.h"
 #include "runtime.h"
 #include "scratch.h"
@@ -41,21 +42,26 @@ int64_t channels_of_part(int64_t out, int64_t units) {
   return (out + parts - 1) / parts;
 }
 
-void run_winograd(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
-                  int64_t column_stride) {
-  const int64_t bytes = sum_bytes(work.dtype), outputs = work.tile_outputs;
+// Part by part of the kernel; the sums of `fixed` come with the first.
+void run_winograd(Accumulation& work, const WinogradFilter& filter, const AxisTaps& rows, const AxisTaps& columns,
+                  int64_t row_stride, int64_t column_stride) {
+  const int64_t bytes = sum_bytes(work.dtype), outputs = filter.outputs, side = filter.inputs();
   const int64_t in = work.shifted_channels, out = work.fixed_channels;
+  work.tile_outputs = outputs;
   work.block_rows = winograd_rows(outputs, rows, columns, in + out, bytes, 3 * cache_bytes());
-  work.tiles_at_once = gradient_tiles(outputs, in, out, bytes);
+  work.tiles_at_once = gradient_tiles(filter, in, out, bytes);
   const Layout layout(rows, columns, work.block_rows, row_stride, column_stride);
-  work.window = layout.window;
+  const PartsLayout parts(rows, columns, filter.taps);
   work.taps = layout.taps;
   const int64_t samples = work.fixed.size[0] / work.sets, pixels = rows.outputs * columns.outputs;
   const int64_t blocks = samples * ((rows.outputs + work.block_rows - 1) / work.block_rows);
   const int64_t worth = std::max<int64_t>(samples * pixels / (outputs * outputs * chunk_tiles), 1);
-  work.chunks = chunks_of(work, std::min(blocks, worth), in * out * (outputs + 2) * (outputs + 2));
+  work.chunks = chunks_of(work, std::min(blocks, worth), in * out * side * side);
   work.part_channels = channels_of_part(out, work.sets * work.groups * work.chunks);
-  kernels().accumulate_winograd(work, runtime());
+  for (int64_t part = 0; part < parts.all.count; ++part, work.sums = nullptr) {
+    work.parts = parts.only(part);
+    kernels().accumulate_winograd(work, runtime());
+  }
 }
 
 // Two rows at a time, by row_pairs.h.
@@ -106,10 +112,9 @@ struct Arguments {
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
   bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
-  // M of Winograd's algorithm, 0 for direct sums.
-  int64_t tile_outputs() const {
-    if (on_tiles()) return 0;
-    return winograd_outputs(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
+  WinogradFilter filter() const {
+    if (on_tiles()) return {};
+    return winograd_filter(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
   }
   AxisTaps axis(int i) const {
     return forward_taps(grad.size(2 + i), kernel_size[i], geometry.stride[i], geometry.padding[i],
@@ -119,7 +124,8 @@ struct Arguments {
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
   bool shift_grad() const {
-    return !on_tiles() && !tile_outputs() && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
+    return !on_tiles() && !filter() && out_channels() < in_channels() && geometry.stride[0] == 1 &&
+           geometry.stride[1] == 1;
   }
 };
 
@@ -181,11 +187,12 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     work.result_shifted_stride = weight.stride(2);
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
-  work.tile_outputs = call.tile_outputs();
+  const int64_t row_stride = weight.stride(3), column_stride = weight.stride(4);
+  if (const WinogradFilter filter = call.filter())
+    return run_winograd(work, filter, axes[0], axes[1], row_stride, column_stride);
   const bool pairs = work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
                      pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
-  (work.tile_outputs ? run_winograd : pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], weight.stride(3),
-                                                                            weight.stride(4));
+  (pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], row_stride, column_stride);
 }
 
 void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {

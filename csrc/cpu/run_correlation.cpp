@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "instruction_set.h"
+#include "kernel_parts.h"
 #include "runtime.h"
 
 namespace hyperconv {
@@ -59,13 +60,15 @@ bool evenly_spread(int64_t units) {
   return units % threads == 0 || units >= 8 * threads;
 }
 
-void run_winograd(const Call& call, int64_t outputs) {
+void run_winograd(const Call& call, const WinogradFilter& filter) {
   Correlation& work = call.work;
-  const int64_t in = work.in_channels, out = work.out_channels;
+  const PartsLayout layout(call.rows, call.columns, filter.taps);
+  const int64_t in = layout.all.count * work.in_channels, out = work.out_channels, outputs = filter.outputs;
   const int64_t block = winograd_rows(outputs, call.rows, call.columns, in, call.bytes(), 2 * cache_bytes());
   const int64_t sets = work.weight_set_stride == 0 && work.bias_set_stride == 0 ? 1 : work.sets;
+  work.parts = layout.all;
   work.tile_outputs = outputs;
-  work.tiles_at_once = correlation_tiles(outputs, in, out, call.bytes());
+  work.tiles_at_once = correlation_tiles(filter, in, out, call.bytes());
   work.whole_sets = evenly_spread(sets * work.groups);
   call.run(work.whole_sets ? block : shared_rows(call, block, outputs), kernels().correlate_winograd);
 }
@@ -90,7 +93,7 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
   const int64_t in = work.in_channels, out = work.out_channels;
   if (on_tiles(work.dtype, in, out)) return run_tiles(call);
   if (takes_planes(rows, columns, in, out)) return run_planes(call);
-  if (const int64_t outputs = winograd_outputs(product, rows, columns, in, out)) return run_winograd(call, outputs);
+  if (const WinogradFilter filter = winograd_filter(product, rows, columns, in, out)) return run_winograd(call, filter);
   if (pairs_rows(rows, columns, in, out)) return run_pairs(call);
   return run_direct(call);
 }

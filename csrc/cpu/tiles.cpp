@@ -1,5 +1,5 @@
-// The bfloat16 kernels over matrix tiles, compiled once for each kind of tile as -DHYPERCONV_ISA=<name>, under the rules
-// of kernels.cpp: with AMX's flags, and without for the emulation.
+// The bfloat16 kernels over matrix tiles, compiled once for each kind of tile as -DHYPERCONV_ISA=<name>, under the
+// rules of kernels.cpp: with the flags of AMX or AVX-512, and without for the emulations.
 #include "tile_accumulate.h"
 #include "tile_correlate.h"
 

@@ -1,28 +1,31 @@
-// Winograd's minimal filtering along one axis. F(M, 3) makes M outputs of a 3-tap correlation from M + 2 inputs with
-// M + 2 products in place of 3 M,
+// Winograd's minimal filtering along one axis. F(M, R) makes M outputs of an R-tap correlation from M + R - 1 inputs
+// with as many products in place of R M,
 //     y = A' [(G g) * (B' d)],
-// and F(M x M, 3 x 3) does so along both axes: 16 products in place of 36 for M = 2, 25 in place of 81 for M = 3, 36 in
-// place of 144 for M = 4 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016). The transposes of
-// the same matrices give the gradient by the taps, G' [(A y) * (B' d)].
+// and F(M x M, R x R) does so along both axes: for R = 3, 16 products in place of 36 with M = 2, 25 in place of 81 with
+// M = 3, 36 in place of 144 with M = 4 (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016);
+// 25 in place of 64 for R = 2 and M = 4. The transposes of the same matrices give the gradient by the taps,
+// G' [(A y) * (B' d)].
 //
-// F(2, 3) interpolates at 0, +-1 and infinity, F(3, 3) at +-p, +-q and infinity, F(4, 3) at those and 0, for a p and q
-// that nearly make the rounding error least: the usual 0, +-1, 1/2 and 0, +-1, +-2 make more than twice of it.
+// F(2, 3) interpolates at 0, +-1 and infinity, F(3, 3) and F(4, 2) at +-p, +-q and infinity, F(4, 3) at those and 0,
+// for a p and q that nearly make the rounding error least: the usual 0, +-1, 1/2 and 0, +-1, +-2 make more than twice
+// of it. B' depends on the points alone.
 #pragma once
 
 #include "vector.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
-constexpr int kernel_taps = 3;
-constexpr int tile_inputs(int outputs) { return outputs + kernel_taps - 1; }
-constexpr int tile_products(int outputs) { return tile_inputs(outputs) * tile_inputs(outputs); }
+constexpr int tile_inputs(int outputs, int taps) { return outputs + taps - 1; }
+constexpr int tile_products(int outputs, int taps) { return tile_inputs(outputs, taps) * tile_inputs(outputs, taps); }
 
-// The points +-p and +-q of F(M, 3), their powers, and the factors that make products of transforms a convolution.
-template <typename T, int M>
+// The points +-p and +-q of filters with 5 or 6 inputs, their powers, and the factors that make products of transforms
+// a convolution.
+template <typename T, int Inputs>
 struct Points {
-  static constexpr double first = M == 3 ? 3.0 / 8 : 2.0 / 3, second = M == 3 ? 5.0 / 4 : 3.0 / 2;
+  static constexpr bool has_zero = Inputs == 6;
+  static constexpr double first = has_zero ? 2.0 / 3 : 3.0 / 8, second = has_zero ? 3.0 / 2 : 5.0 / 4;
   static constexpr double gap = first * first - second * second;
-  static constexpr double zero_p = M == 3 ? 1 : first, zero_q = M == 3 ? 1 : second;  // distance to the point 0, if any
+  static constexpr double zero_p = has_zero ? first : 1, zero_q = has_zero ? second : 1;  // distance to the point 0
   static constexpr T p = T(first), p2 = T(first * first), p3 = T(first * first * first);
   static constexpr T q = T(second), q2 = T(second * second), q3 = T(second * second * second);
   static constexpr T sum2 = T(first * first + second * second), product2 = T(first * first * second * second);
@@ -39,7 +42,7 @@ HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[4], Vector<T> (&v)[4
 }
 template <typename T>
 HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[5], Vector<T> (&v)[5]) {
-  using P = Points<T, 3>;
+  using P = Points<T, 5>;
   const Vector<T> even_p = P::p * (d[2] - P::q2 * d[0]), odd_p = d[3] - P::q2 * d[1];
   const Vector<T> even_q = P::q * (d[2] - P::p2 * d[0]), odd_q = d[3] - P::p2 * d[1];
   v[0] = even_p + odd_p;
@@ -50,7 +53,7 @@ HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[5], Vector<T> (&v)[5
 }
 template <typename T>
 HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6]) {
-  using P = Points<T, 4>;
+  using P = Points<T, 6>;
   const Vector<T> even_p = d[4] - P::q2 * d[2], odd_p = P::p * d[3] - P::q * d[1];
   const Vector<T> even_q = d[4] - P::p2 * d[2], odd_q = P::q * d[3] - P::p * d[1];
   v[0] = d[0] + (d[4] - P::sum2 * d[2]);
@@ -72,7 +75,7 @@ HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[4])
 }
 template <typename T>
 HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[5]) {
-  using P = Points<T, 3>;
+  using P = Points<T, 5>;
   const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
   const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
   u[0] = even_p + odd_p;
@@ -83,7 +86,7 @@ HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[5])
 }
 template <typename T>
 HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6]) {
-  using P = Points<T, 4>;
+  using P = Points<T, 6>;
   const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
   const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
   u[0] = g[0];
@@ -92,6 +95,17 @@ HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6])
   u[3] = even_q + odd_q;
   u[4] = even_q - odd_q;
   u[5] = g[2];
+}
+template <typename T>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[2], Vector<T> (&u)[5]) {
+  using P = Points<T, 5>;
+  const Vector<T> even_p = g[0] * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
+  const Vector<T> even_q = g[0] * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
+  u[0] = even_p + odd_p;
+  u[1] = even_p - odd_p;
+  u[2] = even_q + odd_q;
+  u[3] = even_q - odd_q;
+  u[4] = g[1];
 }
 
 // A' m.
@@ -102,7 +116,7 @@ HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[4], Vector<T> (&y)
 }
 template <typename T>
 HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)[3]) {
-  using P = Points<T, 3>;
+  using P = Points<T, 5>;
   const Vector<T> even_p = m[0] + m[1], odd_p = m[0] - m[1], even_q = m[2] + m[3], odd_q = m[2] - m[3];
   y[0] = even_p + even_q;
   y[1] = P::p * odd_p + P::q * odd_q;
@@ -110,12 +124,21 @@ HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)
 }
 template <typename T>
 HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)[4]) {
-  using P = Points<T, 4>;
+  using P = Points<T, 6>;
   const Vector<T> even_p = m[1] + m[2], odd_p = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
   y[0] = m[0] + (even_p + even_q);
   y[1] = P::p * odd_p + P::q * odd_q;
   y[2] = P::p2 * even_p + P::q2 * even_q;
   y[3] = m[5] + (P::p3 * odd_p + P::q3 * odd_q);
+}
+template <typename T>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)[4]) {
+  using P = Points<T, 5>;
+  const Vector<T> even_p = m[0] + m[1], odd_p = m[0] - m[1], even_q = m[2] + m[3], odd_q = m[2] - m[3];
+  y[0] = even_p + even_q;
+  y[1] = P::p * odd_p + P::q * odd_q;
+  y[2] = P::p2 * even_p + P::q2 * even_q;
+  y[3] = m[4] + (P::p3 * odd_p + P::q3 * odd_q);
 }
 
 // A y.
@@ -128,7 +151,7 @@ HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[2], Vector<T> (&m)[
 }
 template <typename T>
 HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[3], Vector<T> (&m)[5]) {
-  using P = Points<T, 3>;
+  using P = Points<T, 5>;
   const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1];
   const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1];
   m[0] = even_p + odd_p;
@@ -139,7 +162,7 @@ HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[3], Vector<T> (&m)[
 }
 template <typename T>
 HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[6]) {
-  using P = Points<T, 4>;
+  using P = Points<T, 6>;
   const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
   const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
   m[0] = y[0];
@@ -148,6 +171,17 @@ HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[
   m[3] = even_q + odd_q;
   m[4] = even_q - odd_q;
   m[5] = y[3];
+}
+template <typename T>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[5]) {
+  using P = Points<T, 5>;
+  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
+  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
+  m[0] = even_p + odd_p;
+  m[1] = even_p - odd_p;
+  m[2] = even_q + odd_q;
+  m[3] = even_q - odd_q;
+  m[4] = y[3];
 }
 
 // G' s.
@@ -160,7 +194,7 @@ HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[4], Vector<T> (&g)[3])
 }
 template <typename T>
 HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[3]) {
-  using P = Points<T, 3>;
+  using P = Points<T, 5>;
   const Vector<T> even_p = (s[0] + s[1]) * P::factor_p, odd_p = (s[0] - s[1]) * P::factor_p;
   const Vector<T> even_q = (s[2] + s[3]) * P::factor_q, odd_q = (s[2] - s[3]) * P::factor_q;
   g[0] = even_p + even_q;
@@ -169,12 +203,18 @@ HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[3])
 }
 template <typename T>
 HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[6], Vector<T> (&g)[3]) {
-  using P = Points<T, 4>;
+  using P = Points<T, 6>;
   const Vector<T> even_p = (s[1] + s[2]) * P::factor_p, odd_p = (s[1] - s[2]) * P::factor_p;
   const Vector<T> even_q = (s[3] + s[4]) * P::factor_q, odd_q = (s[3] - s[4]) * P::factor_q;
   g[0] = s[0] + (even_p + even_q);
   g[1] = P::p * odd_p + P::q * odd_q;
   g[2] = s[5] + (P::p2 * even_p + P::q2 * even_q);
+}
+template <typename T>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[2]) {
+  using P = Points<T, 5>;
+  g[0] = (s[0] + s[1]) * P::factor_p + (s[2] + s[3]) * P::factor_q;
+  g[1] = s[4] + ((s[0] - s[1]) * (P::p * P::factor_p) + (s[2] - s[3]) * (P::q * P::factor_q));
 }
 
 // `line` along both axes, columns first: From * From vectors from read(row, column, vector) become To * To vectors for

@@ -16,20 +16,24 @@ HYPERCONV_INLINE int64_t vectors_for(int64_t channels) {
 }
 
 // Sizes of one problem: its images in blocks of tile rows, its channels padded to whole vectors.
-template <typename T, int M>
+template <typename T, int M, int R>
 struct Tiling {
-  Tiling(int64_t in_channels, int64_t out_channels, int64_t columns, int64_t block_rows, int64_t tiles_at_once)
-      : in(round_up(in_channels, lanes<T>)),
+  Tiling(int64_t in_channels, int64_t parts, int64_t out_channels, int64_t columns, int64_t block_rows,
+         int64_t tiles_at_once)
+      : part_in(round_up(in_channels, lanes<T>)),
+        in(parts * part_in),
         out(round_up(out_channels, lanes<T>)),
         tile_columns((columns + M - 1) / M),
         tile_rows((block_rows + M - 1) / M),
-        input_columns(round_up(tile_columns * M + 2, 4)),
+        input_columns(round_up(tile_columns * M + R - 1, 4)),
         output_columns(round_up(tile_columns * M, 4)),
         tiles(smaller(tiles_at_once, tile_rows * tile_columns)) {}
-  int64_t in, out, tile_columns, tile_rows, input_columns, output_columns, tiles;
+  // part_in: channels of the input under one part of the kernel; in: under all of them, one after the other.
+  int64_t part_in, in, out, tile_columns, tile_rows, input_columns, output_columns, tiles;
 
   // Elements of a block of inputs and of outputs, the channels innermost, and of what pack_block needs.
-  int64_t input_elements() const { return (tile_rows * M + 2) * input_columns * in; }
+  int64_t part_elements() const { return (tile_rows * M + R - 1) * input_columns * part_in; }
+  int64_t input_elements() const { return in / part_in * part_elements(); }
   int64_t output_elements() const { return tile_rows * M * output_columns * out; }
   int64_t line_elements() const { return 4 * input_columns; }
 
@@ -37,16 +41,17 @@ struct Tiling {
   // elements, so that entries do not meet in one set of the cache.
   int64_t matrix() const { return in * out + cache_line; }
   int64_t slot() const { return tiles * larger(in, out) + cache_line; }
-  int64_t matrices() const { return tile_products(M) * matrix(); }
+  int64_t matrices() const { return tile_products(M, R) * matrix(); }
 
  private:
   static constexpr int64_t cache_line = 64 / sizeof(T);
 };
 
-// Rows and columns [first, first + size) of some channels of one sample, as [row][column][padded channels].
+// Rows first, first + step, ... and columns likewise of some channels of one sample, as [row][column][padded channels].
 struct Block {
   int64_t sample, first_channel, channels, padded_channels;  // a multiple of the lanes
   int64_t first_row, rows, first_column, columns;            // columns: a multiple of four
+  int64_t row_step, column_step;
 };
 
 // The caches' own prefetching does not follow short rows of many channels.
@@ -61,7 +66,7 @@ template <typename S>
 void pack_block(Sum<S>* target, const Block& block, const Image& image, const Image& mask, Sum<S>* lines,
                 Sum<S> slope) {
   using T = Sum<S>;
-  const Inside x(block.first_column, 1, image.size[3], block.columns);
+  const Inside x(block.first_column, block.column_step, image.size[3], block.columns);
   const int64_t count = x.end - x.begin, pixel = block.padded_channels, row_elements = block.columns * pixel;
   const bool innermost = image.stride[1] == 1 && (!mask.data || mask.stride[1] == 1);
   const auto source = [&](int64_t channel, int64_t row, int axis) {
@@ -69,22 +74,23 @@ void pack_block(Sum<S>* target, const Block& block, const Image& image, const Im
       return block.sample * stride[0] + (block.first_channel + channel) * stride[1] + row * stride[2] +
              x.first * stride[3];
     };
-    SourceRow<S> result{static_cast<const S*>(image.data) + position(image.stride), image.stride[axis], nullptr,
-                        mask.stride[axis]};
+    const int64_t step = axis == 3 ? block.column_step : 1;
+    SourceRow<S> result{static_cast<const S*>(image.data) + position(image.stride), step * image.stride[axis], nullptr,
+                        step * mask.stride[axis]};
     if (mask.data) result.mask = static_cast<const S*>(mask.data) + position(mask.stride);
     return result;
   };
   fill_zero(lines, 4 * block.columns);
   for (int64_t y = 0; y < block.rows; ++y, target += row_elements) {
-    const int64_t row = block.first_row + y;
+    const int64_t row = block.first_row + y * block.row_step;
     if (row < 0 || row >= image.size[2] || count <= 0) {
       fill_zero(target, row_elements);
     } else if (innermost) {
       fill_zero(target, row_elements);
       SourceRow<S> next = source(0, row, 1);
-      for (int64_t i = x.begin; i < x.end; ++i, next.data += image.stride[3]) {
+      for (int64_t i = x.begin; i < x.end; ++i, next.data += block.column_step * image.stride[3]) {
         copy_row<S>(target + i * pixel, next, slope, block.channels);
-        if (next.mask) next.mask += mask.stride[3];
+        if (next.mask) next.mask += block.column_step * mask.stride[3];
       }
     } else {
       for (int64_t channel = 0; channel < pixel; channel += channel_group<T>) {

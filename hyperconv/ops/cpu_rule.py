@@ -13,6 +13,10 @@ from hyperconv.ops.classes import layer_of, shape_of
 NATIVE = frozenset({torch.float32, torch.float64})
 _WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
 _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
+# Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
+_MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
+# Channels of an output from which it is accurate enough for the few taps of a strided layer's input gradient.
+_LONG_SUMS = 64
 
 
 def choice(operation: str, args: tuple) -> str:
@@ -38,9 +42,12 @@ def choice(operation: str, args: tuple) -> str:
 
 
 def suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2: not for wide
-    layers of other kernels or strides than Winograd's, nor for gradients of wide weights over a few pixels, where
-    those of other kernels and strides count as wide from 16 channels on."""
+    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2.
+
+    Not for wide layers of kernels, strides and sizes that Winograd's algorithm does not serve (but for images of 1 x 1
+    kernels), nor for gradients of wide weights over a few pixels, where those of other kernels and strides count as
+    wide from 16 channels on.
+    """
     if operation == "bias_gradient":
         return True
     groups = args[-3] if operation == "conv2d" else args[-2]
@@ -56,10 +63,24 @@ def suits_native(operation: str, args: tuple) -> bool:
         return True
     (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
     if height * width == 1:
-        return True
-    if not height == width == 3 or not stride[0] == stride[1] == dilation[0] == dilation[1] == 1:
+        return operation not in _WEIGHT_GRADIENTS or narrowest < _WIDE
+    if not dilation[0] == dilation[1] == 1:
         return False
-    return narrowest < _WIDE or not few_pixels
+    if height == width == 3 and stride[0] == stride[1] == 1:
+        return narrowest < _WIDE or not few_pixels
+    if operation == "input_gradient" and stride[0] == 2 and channels_out // groups < _LONG_SUMS:
+        return False
+    return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
+
+
+def _in_parts(operation: str, kernel: tuple[int, int], stride: tuple[int, int], first: torch.Tensor) -> bool:
+    """Whether Winograd's algorithm serves such a kernel part by part, and quicker than PyTorch's code."""
+    if stride[0] != stride[1] or stride[0] not in _MANY_PIXELS or max(kernel) > _LARGEST_KERNEL:
+        return False
+    pixels, least = first.shape[2] * first.shape[3], _MANY_PIXELS[stride[0]]
+    if operation in ("conv2d", "masked_conv2d"):
+        pixels //= stride[0] * stride[1]
+    return min(kernel) >= (3 if operation == "input_gradient" else 4) and pixels >= least
 
 
 @functools.cache

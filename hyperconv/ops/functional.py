@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconv.ops.autograd import direct
 from hyperconv.ops.schema import LEAKY_RELU, NONE, RELU, TANH, output_size
+from hyperconv.ops.shortcut import direct
 
 ACTIVATIONS = {None: NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH}
 DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})

@@ -1,43 +1,16 @@
 // AMX's instructions beside their emulation on any x86-64 Linux machine: where the processor lacks them, the process is
 // sent SIGILL, and the handler below carries out what it reads in the machine code.
-#include <signal.h>
-#include <sys/syscall.h>
-#include <ucontext.h>
-#include <unistd.h>
-
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include "trap.h"
 
 namespace hyperconv {
 namespace amx { void exercise(const char* factors, char* sums, int64_t stride); }
-namespace emulated { void exercise(const char* factors, char* sums, int64_t stride); }
+namespace amx_emulated { void exercise(const char* factors, char* sums, int64_t stride); }
 }  // namespace hyperconv
 
 namespace {
 
 uint8_t tile[8][16][64];
 bool configured = false;
-int carried_out = 0;
-
-void refuse(const char* problem) {
-  std::fprintf(stderr, "%s\n", problem);
-  _exit(2);
-}
-
-float flushed(uint32_t bits) {
-  if ((bits & 0x7f800000u) == 0) bits &= 0x80000000u;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-float flushed(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return flushed(bits);
-}
-float element(const uint8_t* bytes) { return flushed(static_cast<uint32_t>(bytes[0] | bytes[1] << 8) << 16); }
 
 void multiply(int sums, int rows, int pairs) {
   if (sums == rows || sums == pairs || rows == pairs) refuse("a product of fewer than three tiles");
@@ -65,8 +38,6 @@ void configure(const uint8_t* shapes) {
 }
 
 void carry_out(int, siginfo_t*, void* context) {
-  static const int registers[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                    REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
   greg_t* state = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   const uint8_t *code = reinterpret_cast<const uint8_t*>(state[REG_RIP]), *next = code + 5;
   // C4 | R X B inverted, map 2 | W = 0, vvvv inverted, L = 0, prefix | opcode | mod, reg, rm
@@ -77,19 +48,8 @@ void carry_out(int, siginfo_t*, void* context) {
   char* address = nullptr;
   int64_t stride = 0;
   if (mode != 3) {
-    int base = rm | high_base;
-    if (rm == 4) {
-      const int scale = *next >> 6, index = (*next >> 3 & 7) | high_index;
-      base = (*next & 7) | high_base;
-      if (index != 4) stride = state[registers[index]] << scale;
-      ++next;
-    }
-    if (mode == 0 && (base & 7) == 5) refuse("an address without a base register");
-    address = reinterpret_cast<char*>(state[registers[base]]);
-    int32_t displacement = 0;
-    if (mode == 1) displacement = static_cast<int8_t>(*next), next += 1;
-    if (mode == 2) std::memcpy(&displacement, next, 4), next += 4;
-    address += displacement;
+    const Address operand = address_of(state, code + 4, high_base, high_index, 1);
+    address = operand.bytes, stride = operand.stride, next = operand.next;
   }
   const bool load = prefix == 3;
   if (opcode == 0x49 && prefix == 0 && mode != 3) {
@@ -115,26 +75,6 @@ void carry_out(int, siginfo_t*, void* context) {
 }  // namespace
 
 int main() {
-  syscall(SYS_arch_prctl, 0x1023, 18);  // for the processors that have them; see csrc/cpu/amx.cpp
-  struct sigaction action = {};
-  action.sa_sigaction = carry_out;
-  action.sa_flags = SA_SIGINFO;
-  sigaction(SIGILL, &action, nullptr);
-
-  constexpr int64_t stride = 80, bytes = 4 * 16 * stride;
-  static char factors[bytes], sums[2][bytes];
-  std::srand(0);
-  for (int64_t i = 0; i < bytes; i += 2) {  // signs, exponents of 2^-31 to 2^32, sometimes 0 or a denormal number
-    const int bits = std::rand();
-    const uint16_t value = (bits & 0x807f) | (bits >> 16 & 15 ? (96 + (bits >> 20 & 63)) << 7 : 0);
-    std::memcpy(factors + i, &value, sizeof(value));
-    const uint16_t sum = i % 4 ? value : static_cast<uint16_t>(bits >> 3);
-    std::memcpy(sums[0] + i, &sum, sizeof(sum));
-  }
-  std::memcpy(sums[1], sums[0], bytes);
-  hyperconv::amx::exercise(factors, sums[0], stride);
-  hyperconv::emulated::exercise(factors, sums[1], stride);
-  std::printf("%d instructions carried out here\n", carried_out);
-  if (std::memcmp(sums[0], sums[1], bytes) != 0) refuse("AMX and its emulation differ");
-  return 0;
+  syscall(SYS_arch_prctl, 0x1023, 18);  // for the processors that have them; see csrc/cpu/tile_support.cpp
+  return compare(hyperconv::amx::exercise, hyperconv::amx_emulated::exercise, carry_out);
 }

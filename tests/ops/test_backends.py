@@ -199,9 +199,14 @@ def test_wide_layers_that_winograd_does_not_serve_go_to_torch(operation):
     assert choice(64, 64, 3, 3) == "native"
     assert choice(64, 64, 3, 3, stride=2) == "reference"
     assert choice(64, 64, 4, 4) == "reference"
-    assert choice(64, 64, 1, 1) == "native"
+    of_weights = "weight" in operation or "parameter" in operation
+    assert choice(64, 64, 1, 1) == ("reference" if of_weights else "native")
     assert choice(16, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 32, 32)) == "native"
     over_few_pixels = choice(16, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 8, 8))
-    assert over_few_pixels == ("reference" if "weight" in operation or "parameter" in operation else "native")
+    assert over_few_pixels == ("reference" if of_weights else "native")
+    large = {"input": torch.zeros(2, 64, 64, 64)}
+    assert choice(64, 64, 4, 4, stride=2, **large) == choice(64, 64, 5, 5, **large) == "native"
+    assert choice(64, 64, 3, 3, stride=2, **large) == ("native" if operation == "input_gradient" else "reference")
+    assert choice(64, 64, 9, 9, **large) == choice(64, 64, 4, 4, stride=3, **large) == "reference"
     few = choice(64, 64, 3, 3, input=torch.zeros(2, 64, 5, 5))
-    assert few == ("reference" if "weight" in operation or "parameter" in operation else "native")
+    assert few == ("reference" if of_weights else "native")

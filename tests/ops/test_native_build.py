@@ -130,11 +130,11 @@ def test_unknown_instruction_set_is_the_reason(folder, monkeypatch):
     assert status("cpu") == "HYPERCONV_CPU_ISA=mmx cannot run"
 
 
-def test_amx_is_built_where_the_compiler_knows_it(tmp_path, monkeypatch):
+def test_tiles_of_a_processor_are_built_where_the_compiler_knows_them(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "WORK", tmp_path)
     sets = script.tile_sets(["false"])
-    assert list(sets) == ["amx_emulated"]
-    assert "-mamx-bf16" not in sets["amx_emulated"]
+    assert list(sets) == ["amx_emulated", "avx512bf16_emulated"]
+    assert not any(flag.startswith(("-mamx", "-mavx")) for flags in sets.values() for flag in flags)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++: the native library is not built")

@@ -88,11 +88,29 @@ def test_extreme_geometry(size, kernel, geometry):
         check(random_call(2, 2, channels, size, kernel, geometry), torch.float64, 1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 7, 24, 32, 33, 255, 256, 257, 300])
+def test_bias_gradient_of_interleaved_channels(channels, dtype):
+    """Slices of channels, bands of rows, pixels that are read several at a time or lie apart; any layout of the mask."""
+    torch.manual_seed(channels)
+    wide = torch.randn(4, channels + 3, 37, 19, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    for grad in (wide[:, 1 : channels + 1], wide[:, :channels].contiguous(memory_format=torch.channels_last)):
+        own = torch.randn(4, channels, 37, 19, dtype=dtype)
+        for mask in (None, own, own.contiguous(memory_format=torch.channels_last), wide[:, 3:]):
+            factor = 1.0 if mask is None else (mask > 0).double() * 0.8 + 0.2
+            exact = (grad.double() * factor).sum((2, 3)).view(2, 2, channels).sum(1)
+            bias = native.bias_gradient(grad, mask, 2, 0.2)
+            assert bias.dtype == dtype
+            error = (bias.double() - exact).abs().max() / exact.abs().max()
+            assert error <= (1e-13 if dtype == torch.float64 else max(1e-6, torch.finfo(dtype).eps))
+
+
 def test_results_do_not_depend_on_the_number_of_threads():
     calls = [
         random_call(1, 3, (9, 20), (70, 33), (3, 3), SAME, torch.float32),
         random_call(2, 2, (20, 3), (25, 25), (3, 3), ((2, 1), (1, 1), (1, 1), 2), torch.float32),
         random_call(1, 3, (64, 20), (45, 33), (3, 3), SAME, torch.float32),  # by Winograd's algorithm
+        random_call(1, 3, (9, 300), (45, 33), (3, 3), SAME, torch.float32, "channels_last"),
     ]
     threads = torch.get_num_threads()
     try:

@@ -1,6 +1,6 @@
 """bfloat16 on matrix tiles: bit for bit where sums are exact, within PyTorch's error where they are not.
 
-The kernels over "amx" and "amx-emulated" are the same.
+The kernels over AMX, AVX512-BF16 and their emulations are the same.
 """
 
 import os
@@ -132,7 +132,7 @@ def check_nan_and_infinity_appear_where_they_should_and_only_there():
 
 
 def check_denormals_count_as_zero():
-    """As AMX has it, in both factors; and so this is no other kernel."""
+    """As the instructions have it, in both factors; and so this is no other kernel."""
     small, one = torch.full((1, 32, 4, 4), 1e-39).bfloat16(), torch.ones(1, 32, 32, 1, 1).bfloat16()
     assert small.float().min() > 0
     geometry = ((1, 1), (0, 0), (1, 1), 1)
@@ -152,32 +152,40 @@ CHECKS = {name: check for name, check in globals().items() if name.startswith("c
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_tiles(native_backend, tiles, check):
-    assert "amx-emulated" in tiles
+    assert {"amx-emulated", "avx512-bf16-emulated"} <= set(tiles)
     for name in tiles:
         fresh_process.call(CHECKS[check], instruction_set=name, algorithm="tiles")
 
 
-@pytest.mark.skipif((platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="there is no AMX")
-def test_instructions_of_amx_do_what_the_emulation_does(tmp_path, monkeypatch):
-    """Bit for bit, with a handler in the place of a processor that lacks them: see amx_trap.cpp."""
+@pytest.mark.skipif((platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="of Linux on x86-64")
+@pytest.mark.parametrize(
+    ("name", "trap", "flags", "emulation_flags", "instructions"),
+    [
+        ("amx", "amx_trap.cpp", ["-mamx-tile", "-mamx-bf16"], [], 28),
+        ("avx512bf16", "dot_trap.cpp", ["-DHYPERCONV_VDPBF16PS"], ["-DHYPERCONV_EMULATE_VDPBF16PS"], 12 * 304),
+    ],
+)
+def test_instructions_do_what_their_emulation_does(tmp_path, monkeypatch, name, trap, flags, emulation_flags,
+                                                   instructions):
+    """Bit for bit, with a handler in the place of a processor that lacks them: see trap.h."""
     monkeypatch.setattr(script, "WORK", tmp_path)
     compiler, here = script.find_compiler(), ROOT / "tests" / "ops"
-    if "amx" not in script.tile_sets(compiler):
-        pytest.skip("the compiler does not know AMX")
+    if name not in script.tile_sets(compiler):
+        pytest.skip("the compiler does not know these instructions")
     command = [*compiler, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "csrc" / "cpu"]
-    objects = {tmp_path / "amx.o": ["-mamx-tile", "-mamx-bf16"], tmp_path / "emulated.o": []}
-    for target, flags in objects.items():
-        own = [f"-DHYPERCONV_ISA={target.stem}", *flags, "-c", here / "amx_exercise.cpp", "-o", target]
+    objects = {tmp_path / f"{name}.o": flags, tmp_path / f"{name}_emulated.o": emulation_flags}
+    for target, more in objects.items():
+        own = [f"-DHYPERCONV_ISA={target.stem}", *more, "-c", here / "tile_exercise.cpp", "-o", target]
         subprocess.run([*command, *own], check=True)
-    subprocess.run([*command, here / "amx_trap.cpp", *objects, "-o", tmp_path / "trap"], check=True)
+    subprocess.run([*command, here / trap, *objects, "-o", tmp_path / "trap"], check=True)
     finished = subprocess.run(tmp_path / "trap", check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split()[0] in ("0", "28")  # instructions that the handler carried out: none, or all
+    assert int(finished.stdout.split()[0]) in (0, instructions)  # that the handler carried out: none, or all
 
 
-def test_emulation_is_never_chosen_unless_it_is_named(native_backend):
-    if os.environ.get("HYPERCONV_CPU_ISA", "") != "amx-emulated":
-        assert native.instruction_set()[0] != "amx-emulated"
+def test_nothing_untimed_is_chosen_unless_it_is_named(native_backend):
+    if not os.environ.get("HYPERCONV_CPU_ISA"):
+        assert native.instruction_set()[0] in ("amx", "avx512", "avx2", "baseline")
 
 
 def test_why_there_is_no_amx_or_that_there_is(native_backend, tiles):

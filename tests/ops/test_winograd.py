@@ -7,35 +7,39 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import Call, laid_out, largest_errors, tensors_of, weights_laid_out
+from sample_loop import Call, convolve_each, laid_out, largest_errors, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
 ALGORITHMS = ("direct", "row_pairs", "tap_planes", "winograd2", "winograd3", "winograd4")
 SAME = ((1, 1), (1, 1), (1, 1), 1)
+THREES = ((3, 3), (1, 1))
+KERNELS = [THREES, THREES, THREES, ((4, 4), (2, 2)), ((5, 5), (1, 1)), ((2, 2), (1, 1)), ((4, 3), (2, 1)), ((7, 5), (3, 2))]
 
 
 @st.composite
 def edge_calls(draw):
-    """Dense 3x3 kernels; sizes around whole tiles and blocks, channels around whole vectors and panels, in float64."""
+    """Dense 3x3 kernels and such as are cut into parts; sizes around whole tiles and blocks, channels around whole
+    vectors and panels, in float64."""
     edges = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 17])
     channels = st.sampled_from([1, 3, 4, 5, 8, 9, 15, 16, 17, 33])
     sets, shared, groups = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
     channels_in, channels_out = draw(channels), draw(channels)
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
-    out = draw(edges), draw(edges)
-    size = [max(1, n + 2 - 2 * p) for n, p in zip(out, padding, strict=True)]
-    out = [n + 2 * p - 2 for n, p in zip(size, padding, strict=True)]
+    kernel, stride = draw(st.sampled_from(KERNELS))
+    axes = list(zip((draw(edges), draw(edges)), kernel, stride, padding, strict=True))
+    size = [max(1, k - 2 * p, (n - 1) * s + k - 2 * p + draw(st.integers(0, s - 1))) for n, k, s, p in axes]
+    out = [(n + 2 * p - k) // s + 1 for n, (_, k, s, p) in zip(size, axes, strict=True)]
     generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     layouts = st.sampled_from(["contiguous", "channels_last", "sliced", "transposed"])
     images = (sets * shared, groups * channels_in, *size), (sets * shared, groups * channels_out, *out)
-    weight = random(sets, groups * channels_out, channels_in, 3, 3) / (3 * channels_in**0.5)
+    weight = random(sets, groups * channels_out, channels_in, *kernel) / (kernel[0] * kernel[1] * channels_in) ** 0.5
     return Call(
         input=laid_out(random(*images[0]), draw(layouts)),
         weight=weights_laid_out(weight, draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"]))),
         bias=random(sets, groups * channels_out) if draw(st.booleans()) else None,
-        geometry=((1, 1), padding, (1, 1), groups),
+        geometry=(stride, padding, (1, 1), groups),
         grad=laid_out(random(*images[1]), draw(layouts)),
         mask=laid_out(random(*images[1]), draw(layouts)) if draw(st.booleans()) else None,
         negative_slope=0.2,
@@ -66,13 +70,18 @@ def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
 @pytest.mark.parametrize("channels", [(16, 16), (32, 32), (64, 64), (32, 64), (64, 32), (128, 128)], ids=str)
 @pytest.mark.parametrize("size", [(8, 8), (12, 12), (25, 25), (33, 32), (48, 50)], ids=str)
 def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
+    check_error(channels, size, 3, SAME)
+
+
+def check_error(channels, size, kernel, geometry):
     """By root mean square, of inputs and weights such as a network has; summation errors of sums this long."""
     torch.manual_seed(0)
     channels_in, channels_out = channels
-    scale = (2 / (9 * channels_in)) ** 0.5
-    input, weight = torch.randn(2, channels_in, *size), scale * torch.randn(2, channels_out, channels_in, 3, 3)
-    grad = torch.randn(2, channels_out, *size)
-    call = Call(input, weight, None, SAME, grad, None, 0.0)
+    scale = (2 / (kernel**2 * channels_in)) ** 0.5
+    input = torch.randn(2, channels_in, *size)
+    weight = scale * torch.randn(2, channels_out, channels_in, kernel, kernel)
+    grad = torch.randn_like(convolve_each(input, weight, None, *geometry))
+    call = Call(input, weight, None, geometry, grad, None, 0.0)
     for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
         exact = call.to(torch.float64).expected(name)
         error, pytorchs = (
@@ -82,6 +91,22 @@ def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
         # PyTorch has several algorithms; a last place of the result's own size is nobody's error.
         least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
         assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"
+
+
+@pytest.mark.parametrize("channels", [(32, 32), (64, 64), (32, 64), (64, 32)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "kernel", "geometry"),
+    [
+        ((32, 32), 4, ((2, 2), (1, 1), (1, 1), 1)),
+        ((64, 50), 4, ((2, 2), (1, 1), (1, 1), 1)),
+        ((33, 40), 3, ((2, 2), (1, 1), (1, 1), 1)),
+        ((17, 20), 5, ((1, 1), (2, 2), (1, 1), 1)),
+        ((30, 31), 4, ((1, 1), (1, 1), (1, 1), 1)),
+    ],
+    ids=str,
+)
+def test_error_of_a_kernel_in_parts_is_at_most_twice_that_of_pytorch(native_backend, channels, size, kernel, geometry):
+    check_error(channels, size, kernel, geometry)
 
 
 def test_a_sample_does_not_depend_on_its_batch(native_backend):
@@ -96,13 +121,14 @@ THREADS = (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("sets", [1, 2, 3])
-@pytest.mark.parametrize("size", [25, 70], ids=str)
-def test_results_do_not_depend_on_the_number_of_threads(native_backend, sets, size):
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(25, 3, 1), (70, 3, 1), (52, 4, 2)], ids=str)
+def test_results_do_not_depend_on_the_number_of_threads(native_backend, sets, size, kernel, stride):
     """Bit for bit: threads share out parts of the output channels, and sums over pixels keep their order."""
     torch.manual_seed(0)
-    input, weight = torch.randn(3 * sets, 40, size, size), torch.randn(sets, 72, 40, 3, 3)
-    grad = torch.randn(3 * sets, 72, size, size)
-    call = Call(input, weight, torch.randn(sets, 72), SAME, grad, torch.randn_like(grad), 0.2)
+    geometry = ((stride, stride), (1, 1), (1, 1), 1)
+    input, weight = torch.randn(3 * sets, 40, size, size), torch.randn(sets, 72, 40, kernel, kernel)
+    grad = torch.randn(3 * sets, 72, size // stride, size // stride)
+    call = Call(input, weight, torch.randn(sets, 72), geometry, grad, torch.randn_like(grad), 0.2)
     before, results = torch.get_num_threads(), []
     for threads in THREADS:
         torch.set_num_threads(threads)

@@ -1,13 +1,57 @@
-#include "amx.h"
+#include "tile_support.h"
 
 #include "instruction_set.h"
 
-#if defined(HYPERCONV_AMX) && defined(__linux__)
+#if defined(HYPERCONV_AMX) || defined(HYPERCONV_AVX512BF16)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cstring>
+
+namespace hyperconv {
+namespace {
+
+// Small integers: exact in every order.
+bool multiplies_like_the_emulation(const TileKernels& tiles) {
+  alignas(64) uint16_t rows[512], pairs[512];
+  alignas(64) float sums[256], expected[256];
+  const auto whole = [](int value) {
+    const float number = static_cast<float>(value);
+    uint32_t bits;
+    std::memcpy(&bits, &number, sizeof(bits));
+    return static_cast<uint16_t>(bits >> 16);
+  };
+  for (int i = 0; i < 512; ++i) {
+    rows[i] = whole(i * 7 % 23 - 11);
+    pairs[i] = whole(i * 5 % 19 - 9);
+  }
+  tiles.one_product(rows, pairs, sums);
+  amx_emulated::tiles.one_product(rows, pairs, expected);
+  return std::memcmp(sums, expected, sizeof(sums)) == 0;
+}
+
+}  // namespace
+}  // namespace hyperconv
+#endif
+
+#if defined(HYPERCONV_AVX512BF16)
+
+bool hyperconv::has_avx512bf16() {
+  constexpr unsigned dot_products = 1u << 5;
+  unsigned a, b, c, d;
+  static const bool present = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & dot_products) && has_avx512() &&
+                              multiplies_like_the_emulation(avx512bf16::tiles);
+  return present;
+}
+
+#else
+
+bool hyperconv::has_avx512bf16() { return false; }
+
+#endif
+
+#if defined(HYPERCONV_AMX) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace hyperconv {
 namespace {
@@ -31,30 +75,11 @@ bool linux_permits() {
   return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
-// Small integers: exact in every order.
-bool multiplies_like_the_emulation() {
-  alignas(64) uint16_t rows[512], pairs[512];
-  alignas(64) float sums[256], expected[256];
-  const auto whole = [](int value) {
-    const float number = static_cast<float>(value);
-    uint32_t bits;
-    std::memcpy(&bits, &number, sizeof(bits));
-    return static_cast<uint16_t>(bits >> 16);
-  };
-  for (int i = 0; i < 512; ++i) {
-    rows[i] = whole(i * 7 % 23 - 11);
-    pairs[i] = whole(i * 5 % 19 - 9);
-  }
-  amx::tiles.one_product(rows, pairs, sums);
-  amx_emulated::tiles.one_product(rows, pairs, expected);
-  return std::memcmp(sums, expected, sizeof(sums)) == 0;
-}
-
 const char* find_out() {
   if (!processor_has_it()) return "this processor has none";
   if (!has_avx512()) return "this processor has it, and not the AVX-512 that its kernels use as well";
   if (!system_saves_tiles() || !linux_permits()) return "this processor has it, and Linux does not permit its use";
-  if (!multiplies_like_the_emulation()) return "this processor has it, and a product came out wrong";
+  if (!multiplies_like_the_emulation(amx::tiles)) return "this processor has it, and a product came out wrong";
   return nullptr;
 }
 
