@@ -52,9 +52,11 @@ ARMS = {  # (trained before with, settings of the transfer)
 SCRATCH = f"{PRIOR}, from nothing"
 
 
-def parted(digits: Domains, shots: int) -> tuple[Domains, Domains, Tensor]:
-    """The old digits, the few images of new ones, and the rest of these (N, C, S, S)."""
+def parted(digits: Domains, shots: int, seed: int) -> tuple[Domains, Domains, Tensor]:
+    """The old digits, a few images of the new ones at random (they lie sorted by their writers), and the rest (N, C, S, S)."""
     old, new = digits.without(list(NEW))
+    source = torch.Generator().manual_seed(seed)
+    new = {name: images[torch.randperm(len(images), generator=source)] for name, images in new.items()}
     few = Domains({name: to_uint8(images[:shots]) for name, images in new.items()})
     return old, few, torch.cat([images[shots:] for images in new.values()])
 
@@ -71,7 +73,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, dict[str, 
     config = preset(options.preset, "dip")
     digits = load_digits(config.image_size)
     classifier = Classifier.trained(digits)
-    old, few, unseen = parted(digits, options.shots)
+    old, few, unseen = parted(digits, options.shots, options.seed)
     results, seconds, kept = {}, {}, {}
 
     def train(name: str, data: Domains, **settings) -> InstanceModel:
