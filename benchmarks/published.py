@@ -28,10 +28,14 @@ from hyperconv.gan.presets import preset
 
 SCORES = {"patch_swd": "patch SWD (lower)", "coherence": "coherence (lower)", "diversity": "diversity (higher)"}
 PUBLISHED = {
-    "SinGAN, as published, 250 px": {"patch_swd": 0.0369, "coherence": 0.00281, "diversity": 0.529},
-    "ConSinGAN, as published, 250 px": {"patch_swd": 0.0122, "coherence": 0.00300, "diversity": 0.369},
+    ("LSUN-50", "SinGAN"): {"patch_swd": 0.0369, "coherence": 0.00281, "diversity": 0.529},
+    ("LSUN-50", "ConSinGAN"): {"patch_swd": 0.0122, "coherence": 0.00300, "diversity": 0.369},
+    ("Places-50", "SinGAN"): {"patch_swd": 0.0204, "coherence": 0.00324},
+    ("Places-50", "ConSinGAN"): {"patch_swd": 0.0085, "coherence": 0.00358},
+    ("Places-50", "GPNN (copies patches)"): {"patch_swd": 0.0179, "coherence": 0.00083},
 }
-"""Of the samples in the public repository of Meta Internal Learning, scored by `hyperconv evaluate`'s metrics."""
+"""Of published samples of the first 15 photos of a set, by their file names, at 250 px: scored by `hyperconv evaluate`'s
+metrics."""
 COUNT = 10
 
 
@@ -60,6 +64,10 @@ def softened(model: apps.Model) -> dict[str, float]:
     return {key: fmean(of_one[key] for of_one in scores) for key in ("patch_swd", "coherence")}
 
 
+def cells(scores: dict[str, float]) -> list[str]:
+    return [f"{scores[key]:.4f}" if key in scores else "-" for key in SCORES]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="PHOTOS")
@@ -76,10 +84,12 @@ def main() -> None:
     config, ours = model.config, evaluation.overall()
     steps = "/".join(map(str, config.iterations))
     own = f"hyperconv's {options.system}, {config.max_size} px, {steps} steps a scale"
-    lines = {**PUBLISHED, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
+    published = {f"{method}, as published, 250 px": scores for (photos, method), scores in PUBLISHED.items()
+                 if photos == "LSUN-50"}
+    lines = {**published, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
     facts = {"photos": len(model.names), "settings": f"--system {options.system} --preset {options.preset}",
              "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe("cpu")}
-    rows = [[name, *(f"{scores[key]:.4f}" if key in scores else "-" for key in SCORES)] for name, scores in lines.items()]
+    rows = [[name, *cells(scores)] for name, scores in lines.items()]
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         kept = {"facts": facts, "config": config.to_json(), "scores": lines,
