@@ -21,9 +21,9 @@ from benchmarks.training import (
     Deadline,
     machine,
     means,
-    processor_seconds,
     scaled,
     scores_of_all,
+    seconds_of,
     train,
     unfinished,
 )
@@ -38,7 +38,7 @@ SETS = ("training", "held out")
 
 
 def run_arm(folder: Path, config: Config, options: argparse.Namespace, deadline: Deadline) -> dict | None:
-    """Means of an arm's scores by set of photos, its processor time and trained numbers; None where it is not finished."""
+    """Means of an arm's scores by set of photos, its seconds and trained numbers; None where it is not finished."""
     file = folder / "scores.json"
     if file.is_file():
         return json.loads(file.read_text())
@@ -46,7 +46,7 @@ def run_arm(folder: Path, config: Config, options: argparse.Namespace, deadline:
     if not train(folder / "run", photos, config, deadline, device=options.device):
         return None
     seen = Model.open(folder / "run", options.device)
-    found = {"embedding": config.embedding, "processor_seconds": processor_seconds(folder / "run"),
+    found = {"embedding": config.embedding, "seconds": seconds_of(folder / "run"),
              "embedding_parameters": sum(p.numel() for p in seen.system.generator.embedding.parameters())}
     for which, model in zip(SETS, (seen, seen.with_photos(load_examples(HELD_OUT)))):
         write_samples(model, model.names, folder / which.replace(" ", "_"), 4, force=True)
@@ -57,9 +57,9 @@ def run_arm(folder: Path, config: Config, options: argparse.Namespace, deadline:
 
 def report(out: Path, about: str, found: dict[str, dict]) -> str:
     header = ["embedding", *(f"{title}, {which}" for title in SCORES.values() for which in SETS), "its trained numbers",
-              "processor seconds"]
+              "seconds"]
     cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in SETS),
-              f"{arm['embedding_parameters'] / 1e6:.2f} M", f"{arm['processor_seconds']:.0f}"] for name, arm in found.items()]
+              f"{arm['embedding_parameters'] / 1e6:.2f} M", f"{arm["seconds"]:.0f}"] for name, arm in found.items()]
     page = "\n".join(["# The meta-GAN on a frozen instance prior", "", about, "", *table(header, cells), ""])
     (out / "prior_embedding.md").write_text(page)
     (out / "prior_embedding.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")

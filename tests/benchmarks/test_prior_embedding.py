@@ -11,7 +11,7 @@ from hyperconv.nn.embedding import EMBEDDINGS
 
 def arm(value):
     scores = {which: {key: value + place for place, key in enumerate(SCORES)} for which in SETS}
-    return {"embedding": "conv", "processor_seconds": 12.3, "embedding_parameters": 8320, **scores}
+    return {"embedding": "conv", "seconds": 12.3, "embedding_parameters": 8320, **scores}
 
 
 def test_every_arm_is_an_embedding_that_needs_no_file():
