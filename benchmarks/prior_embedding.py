@@ -59,7 +59,7 @@ def report(out: Path, about: str, found: dict[str, dict]) -> str:
     header = ["embedding", *(f"{title}, {which}" for title in SCORES.values() for which in SETS), "its trained numbers",
               "seconds"]
     cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in SETS),
-              f"{arm['embedding_parameters'] / 1e6:.2f} M", f"{arm["seconds"]:.0f}"] for name, arm in found.items()]
+              f"{arm['embedding_parameters'] / 1e6:.2f} M", f"{arm['seconds']:.0f}"] for name, arm in found.items()]
     page = "\n".join(["# The meta-GAN on a frozen instance prior", "", about, "", *table(header, cells), ""])
     (out / "prior_embedding.md").write_text(page)
     (out / "prior_embedding.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")
