@@ -53,8 +53,10 @@ bool side_by_side(const AxisTaps& axis) {
 bool three_side_by_side(const AxisTaps& axis) { return axis.displacement.size() == 3 && side_by_side(axis); }
 
 // The errors of PyTorch's sums grow with their length, over channels or pixels, and with the size of the image, and
-// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it.
+// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it. Where every product is
+// rounded before it is added, only the smallest does.
 int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
+  if (!kernels().fused) return 2;
   const bool long_sums = (channels >= 64 && pixels >= 512) || (channels >= 32 && pixels >= 1024);
   const bool large = long_sums || pixels >= 2048;
   switch (product) {
@@ -118,6 +120,7 @@ WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const Axis
   if (least.products > most_products(product) * taps) return {};
   if (forced() == Algorithm::measured) {
     if (least.parts > 1 && (channels < least_part_channels || pixels < least_part_pixels)) return {};
+    if (two && !kernels().fused) return {};
     if (two && product == Product::input_gradient && in_channels * taps < least_sum) return {};
   }
   return two ? twos : threes;

@@ -17,6 +17,12 @@
 #define HYPERCONV_VECTOR_REGISTERS 16
 #endif
 
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define HYPERCONV_FUSED true
+#else
+#define HYPERCONV_FUSED false
+#endif
+
 #define HYPERCONV_INLINE inline __attribute__((always_inline))
 
 namespace hyperconv::HYPERCONV_ISA {

@@ -14,14 +14,17 @@ import torch
 from hyperconv.ops import native
 
 WITHOUT_TILES = ("baseline", "avx2", "avx512")
+PYTORCHS_BASELINE = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["torch", "hypothesis", "pytest"])
 
 
 def call(function, *arguments, instruction_set: str = "", algorithm: str = ""):
-    """What a function of a module returns or raises there."""
+    """What a function of a module returns or raises there; beside "baseline" PyTorch, too, computes as old processors do."""
     environment = {"HYPERCONV_CPU_ISA": instruction_set, "HYPERCONV_CPU_ALGORITHM": algorithm}
+    if instruction_set == "baseline":
+        environment |= PYTORCHS_BASELINE
     with ProcessPoolExecutor(1, _processes, _begin, (environment,)) as process:
         return process.submit(_run, function.__module__, function.__name__, *arguments).result()
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
 
+from hyperconv.ops import native
+
 ACTIVATE = {
     None: lambda z, slope: z,
     "relu": lambda z, slope: torch.relu(z),
@@ -170,3 +172,22 @@ def largest_errors(backend, call, dtype):
         )
         for name, (ours, expected) in pairs.items()
     }
+
+
+def check_errors(channels, size, kernel=3, geometry=((1, 1), (1, 1), (1, 1), 1)):
+    """float32 errs by at most twice what PyTorch does, by root mean square, on inputs and weights such as a network has."""
+    torch.manual_seed(0)
+    channels_in, channels_out = channels
+    input, weight = torch.randn(2, channels_in, *size), torch.randn(2, channels_out, channels_in, kernel, kernel)
+    weight *= (2 / (kernel**2 * channels_in)) ** 0.5
+    grad = torch.randn_like(convolve_each(input, weight, None, *geometry))
+    call = Call(input, weight, None, geometry, grad, None, 0.0)
+    for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
+        exact = call.to(torch.float64).expected(name)
+        error, pytorchs = (
+            (result.double() - exact).square().mean().sqrt()
+            for result in (getattr(native, name)(*call.arguments(name)), call.expected(name))
+        )
+        # PyTorch has several algorithms; a last place of the result's own size is nobody's error.
+        least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
+        assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"

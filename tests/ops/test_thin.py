@@ -5,7 +5,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import FAMILY, Call, convolve_each, laid_out, largest_errors, tensors_of, weights_laid_out
+from sample_loop import (
+    FAMILY,
+    Call,
+    check_errors,
+    convolve_each,
+    laid_out,
+    largest_errors,
+    tensors_of,
+    weights_laid_out,
+)
 
 from hyperconv.ops import native
 
@@ -62,20 +71,12 @@ def test_edges_on_every_instruction_set(native_backend, algorithm):
 @pytest.mark.parametrize("channels", THIN, ids=str)
 @pytest.mark.parametrize("size", [(12, 12), (25, 25), (48, 50)], ids=str)
 def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
-    """By root mean square; a last place of the result's own size is nobody's error."""
-    torch.manual_seed(0)
-    channels_in, channels_out = channels
-    input, weight = torch.randn(2, channels_in, *size), torch.randn(2, channels_out, channels_in, 3, 3)
-    weight *= (2 / (9 * channels_in)) ** 0.5
-    call = Call(input, weight, None, SAME, torch.randn(2, channels_out, *size), None, 0.0)
-    for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
-        exact = call.to(torch.float64).expected(name)
-        error, pytorchs = (
-            (result.double() - exact).square().mean().sqrt()
-            for result in (getattr(native, name)(*call.arguments(name)), call.expected(name))
-        )
-        least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
-        assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"
+    check_errors(channels, size)
+
+
+def test_error_without_fused_sums_is_at_most_twice_that_of_pytorch_without(native_backend):
+    for channels in THIN:
+        fresh_process.call(check_errors, channels, (25, 25), instruction_set="baseline")
 
 
 @pytest.mark.parametrize("channels", [(3, 16), (16, 3)], ids=str)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import Call, convolve_each, laid_out, largest_errors, tensors_of, weights_laid_out
+from sample_loop import Call, check_errors, laid_out, largest_errors, tensors_of, weights_laid_out
 
 from hyperconv.ops import native
 
@@ -70,27 +70,13 @@ def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
 @pytest.mark.parametrize("channels", [(16, 16), (32, 32), (64, 64), (32, 64), (64, 32), (128, 128)], ids=str)
 @pytest.mark.parametrize("size", [(8, 8), (12, 12), (25, 25), (33, 32), (48, 50)], ids=str)
 def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
-    check_error(channels, size, 3, SAME)
+    check_errors(channels, size)
 
 
-def check_error(channels, size, kernel, geometry):
-    """By root mean square, of inputs and weights such as a network has; summation errors of sums this long."""
-    torch.manual_seed(0)
-    channels_in, channels_out = channels
-    scale = (2 / (kernel**2 * channels_in)) ** 0.5
-    input = torch.randn(2, channels_in, *size)
-    weight = scale * torch.randn(2, channels_out, channels_in, kernel, kernel)
-    grad = torch.randn_like(convolve_each(input, weight, None, *geometry))
-    call = Call(input, weight, None, geometry, grad, None, 0.0)
-    for name in ("masked_conv2d", "input_gradient", "weight_gradient"):
-        exact = call.to(torch.float64).expected(name)
-        error, pytorchs = (
-            (result.double() - exact).square().mean().sqrt()
-            for result in (getattr(native, name)(*call.arguments(name)), call.expected(name))
-        )
-        # PyTorch has several algorithms; a last place of the result's own size is nobody's error.
-        least = torch.finfo(torch.float32).eps * exact.square().mean().sqrt()
-        assert error <= 2 * torch.maximum(pytorchs, least), f"{name}: {error:.2e}, and PyTorch's is {pytorchs:.2e}"
+@pytest.mark.parametrize("size", [(8, 8), (64, 64)], ids=str)
+def test_error_without_fused_sums_is_at_most_twice_that_of_pytorch_without(native_backend, size):
+    for channels in ((16, 16), (64, 32)):
+        fresh_process.call(check_errors, channels, size, instruction_set="baseline")
 
 
 @pytest.mark.parametrize("channels", [(32, 32), (64, 64), (32, 64), (64, 32)], ids=str)
@@ -106,7 +92,7 @@ def check_error(channels, size, kernel, geometry):
     ids=str,
 )
 def test_error_of_a_kernel_in_parts_is_at_most_twice_that_of_pytorch(native_backend, channels, size, kernel, geometry):
-    check_error(channels, size, kernel, geometry)
+    check_errors(channels, size, kernel, geometry)
 
 
 def test_a_sample_does_not_depend_on_its_batch(native_backend):
