@@ -64,157 +64,96 @@ HYPERCONV_INLINE void transform_inputs(const Vector<T> (&d)[6], Vector<T> (&v)[6
   v[5] = d[1] + (d[5] - P::sum2 * d[3]);
 }
 
+// A polynomial of some coefficients at the points, and its last coefficient for infinity; values at +-p and +-q times
+// their factors.
+template <typename T, int Coefficients, int Count>
+HYPERCONV_INLINE void at_points(const Vector<T> (&c)[Coefficients], Vector<T> (&v)[Count], T factor_p, T factor_q) {
+  using P = Points<T, Count>;
+  constexpr int first = P::has_zero;
+  Vector<T> even_p = c[0], even_q = c[0];
+  if constexpr (Coefficients > 2) {
+    even_p = c[0] + P::p2 * c[2];
+    even_q = c[0] + P::q2 * c[2];
+  }
+  Vector<T> odd_p = c[1] * (P::p * factor_p), odd_q = c[1] * (P::q * factor_q);
+  if constexpr (Coefficients > 3) {
+    odd_p = odd_p + c[3] * (P::p3 * factor_p);
+    odd_q = odd_q + c[3] * (P::q3 * factor_q);
+  }
+  even_p = even_p * factor_p;
+  even_q = even_q * factor_q;
+  if constexpr (P::has_zero) v[0] = c[0];
+  v[first] = even_p + odd_p;
+  v[first + 1] = even_p - odd_p;
+  v[first + 2] = even_q + odd_q;
+  v[first + 3] = even_q - odd_q;
+  v[Count - 1] = c[Coefficients - 1];
+}
+
+// The transpose of at_points.
+template <typename T, int Count, int Coefficients>
+HYPERCONV_INLINE void from_points(const Vector<T> (&v)[Count], Vector<T> (&c)[Coefficients], T factor_p, T factor_q) {
+  using P = Points<T, Count>;
+  constexpr int first = P::has_zero;
+  const Vector<T> even_p = (v[first] + v[first + 1]) * factor_p, odd_p = (v[first] - v[first + 1]) * factor_p;
+  const Vector<T> even_q = (v[first + 2] + v[first + 3]) * factor_q, odd_q = (v[first + 2] - v[first + 3]) * factor_q;
+  c[0] = even_p + even_q;
+  c[1] = P::p * odd_p + P::q * odd_q;
+  if constexpr (Coefficients > 2) c[2] = P::p2 * even_p + P::q2 * even_q;
+  if constexpr (Coefficients > 3) c[3] = P::p3 * odd_p + P::q3 * odd_q;
+  if constexpr (P::has_zero) c[0] = v[0] + c[0];
+  c[Coefficients - 1] = v[Count - 1] + c[Coefficients - 1];
+}
+
 // G g.
-template <typename T>
-HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[4]) {
-  const Vector<T> even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
-  u[0] = g[0];
-  u[1] = even + odd;
-  u[2] = even - odd;
-  u[3] = g[2];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[5]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
-  const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
-  u[0] = even_p + odd_p;
-  u[1] = even_p - odd_p;
-  u[2] = even_q + odd_q;
-  u[3] = even_q - odd_q;
-  u[4] = g[2];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[3], Vector<T> (&u)[6]) {
-  using P = Points<T, 6>;
-  const Vector<T> even_p = (g[0] + P::p2 * g[2]) * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
-  const Vector<T> even_q = (g[0] + P::q2 * g[2]) * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
-  u[0] = g[0];
-  u[1] = even_p + odd_p;
-  u[2] = even_p - odd_p;
-  u[3] = even_q + odd_q;
-  u[4] = even_q - odd_q;
-  u[5] = g[2];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[2], Vector<T> (&u)[5]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = g[0] * P::factor_p, odd_p = g[1] * (P::p * P::factor_p);
-  const Vector<T> even_q = g[0] * P::factor_q, odd_q = g[1] * (P::q * P::factor_q);
-  u[0] = even_p + odd_p;
-  u[1] = even_p - odd_p;
-  u[2] = even_q + odd_q;
-  u[3] = even_q - odd_q;
-  u[4] = g[1];
+template <typename T, int Taps, int Inputs>
+HYPERCONV_INLINE void transform_taps(const Vector<T> (&g)[Taps], Vector<T> (&u)[Inputs]) {
+  if constexpr (Inputs > 4) {
+    at_points<T>(g, u, Points<T, Inputs>::factor_p, Points<T, Inputs>::factor_q);
+  } else {
+    const Vector<T> even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
+    u[0] = g[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    u[3] = g[2];
+  }
 }
 
 // A' m.
-template <typename T>
-HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[4], Vector<T> (&y)[2]) {
-  y[0] = m[0] + (m[1] + m[2]);
-  y[1] = m[3] + (m[1] - m[2]);
-}
-template <typename T>
-HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)[3]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = m[0] + m[1], odd_p = m[0] - m[1], even_q = m[2] + m[3], odd_q = m[2] - m[3];
-  y[0] = even_p + even_q;
-  y[1] = P::p * odd_p + P::q * odd_q;
-  y[2] = m[4] + (P::p2 * even_p + P::q2 * even_q);
-}
-template <typename T>
-HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[6], Vector<T> (&y)[4]) {
-  using P = Points<T, 6>;
-  const Vector<T> even_p = m[1] + m[2], odd_p = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
-  y[0] = m[0] + (even_p + even_q);
-  y[1] = P::p * odd_p + P::q * odd_q;
-  y[2] = P::p2 * even_p + P::q2 * even_q;
-  y[3] = m[5] + (P::p3 * odd_p + P::q3 * odd_q);
-}
-template <typename T>
-HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[5], Vector<T> (&y)[4]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = m[0] + m[1], odd_p = m[0] - m[1], even_q = m[2] + m[3], odd_q = m[2] - m[3];
-  y[0] = even_p + even_q;
-  y[1] = P::p * odd_p + P::q * odd_q;
-  y[2] = P::p2 * even_p + P::q2 * even_q;
-  y[3] = m[4] + (P::p3 * odd_p + P::q3 * odd_q);
+template <typename T, int Inputs, int Outputs>
+HYPERCONV_INLINE void transform_products(const Vector<T> (&m)[Inputs], Vector<T> (&y)[Outputs]) {
+  if constexpr (Inputs > 4) {
+    from_points<T>(m, y, T(1), T(1));
+  } else {
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = m[3] + (m[1] - m[2]);
+  }
 }
 
 // A y.
-template <typename T>
-HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[2], Vector<T> (&m)[4]) {
-  m[0] = y[0];
-  m[1] = y[0] + y[1];
-  m[2] = y[0] - y[1];
-  m[3] = y[1];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[3], Vector<T> (&m)[5]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1];
-  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1];
-  m[0] = even_p + odd_p;
-  m[1] = even_p - odd_p;
-  m[2] = even_q + odd_q;
-  m[3] = even_q - odd_q;
-  m[4] = y[2];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[6]) {
-  using P = Points<T, 6>;
-  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
-  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
-  m[0] = y[0];
-  m[1] = even_p + odd_p;
-  m[2] = even_p - odd_p;
-  m[3] = even_q + odd_q;
-  m[4] = even_q - odd_q;
-  m[5] = y[3];
-}
-template <typename T>
-HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[4], Vector<T> (&m)[5]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = y[0] + P::p2 * y[2], odd_p = P::p * y[1] + P::p3 * y[3];
-  const Vector<T> even_q = y[0] + P::q2 * y[2], odd_q = P::q * y[1] + P::q3 * y[3];
-  m[0] = even_p + odd_p;
-  m[1] = even_p - odd_p;
-  m[2] = even_q + odd_q;
-  m[3] = even_q - odd_q;
-  m[4] = y[3];
+template <typename T, int Outputs, int Inputs>
+HYPERCONV_INLINE void transform_outputs(const Vector<T> (&y)[Outputs], Vector<T> (&m)[Inputs]) {
+  if constexpr (Inputs > 4) {
+    at_points<T>(y, m, T(1), T(1));
+  } else {
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = y[1];
+  }
 }
 
 // G' s.
-template <typename T>
-HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[4], Vector<T> (&g)[3]) {
-  const Vector<T> even = (s[1] + s[2]) * T(0.5);
-  g[0] = s[0] + even;
-  g[1] = (s[1] - s[2]) * T(0.5);
-  g[2] = s[3] + even;
-}
-template <typename T>
-HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[3]) {
-  using P = Points<T, 5>;
-  const Vector<T> even_p = (s[0] + s[1]) * P::factor_p, odd_p = (s[0] - s[1]) * P::factor_p;
-  const Vector<T> even_q = (s[2] + s[3]) * P::factor_q, odd_q = (s[2] - s[3]) * P::factor_q;
-  g[0] = even_p + even_q;
-  g[1] = P::p * odd_p + P::q * odd_q;
-  g[2] = s[4] + (P::p2 * even_p + P::q2 * even_q);
-}
-template <typename T>
-HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[6], Vector<T> (&g)[3]) {
-  using P = Points<T, 6>;
-  const Vector<T> even_p = (s[1] + s[2]) * P::factor_p, odd_p = (s[1] - s[2]) * P::factor_p;
-  const Vector<T> even_q = (s[3] + s[4]) * P::factor_q, odd_q = (s[3] - s[4]) * P::factor_q;
-  g[0] = s[0] + (even_p + even_q);
-  g[1] = P::p * odd_p + P::q * odd_q;
-  g[2] = s[5] + (P::p2 * even_p + P::q2 * even_q);
-}
-template <typename T>
-HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[5], Vector<T> (&g)[2]) {
-  using P = Points<T, 5>;
-  g[0] = (s[0] + s[1]) * P::factor_p + (s[2] + s[3]) * P::factor_q;
-  g[1] = s[4] + ((s[0] - s[1]) * (P::p * P::factor_p) + (s[2] - s[3]) * (P::q * P::factor_q));
+template <typename T, int Inputs, int Taps>
+HYPERCONV_INLINE void transform_sums(const Vector<T> (&s)[Inputs], Vector<T> (&g)[Taps]) {
+  if constexpr (Inputs > 4) {
+    from_points<T>(s, g, Points<T, Inputs>::factor_p, Points<T, Inputs>::factor_q);
+  } else {
+    const Vector<T> even = (s[1] + s[2]) * T(0.5);
+    g[0] = s[0] + even;
+    g[1] = (s[1] - s[2]) * T(0.5);
+    g[2] = s[3] + even;
+  }
 }
 
 // `line` along both axes, columns first: From * From vectors from read(row, column, vector) become To * To vectors for
