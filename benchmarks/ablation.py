@@ -37,6 +37,7 @@ ARMS = {
     "average": {"average": 0.99},
     "base": {"head_init": "base"},
     "linear heads": {"head_init": "linear"},
+    "heads of rank 16": {"head_rank": 16},
     "contexts of any norm": {"context_norm": "none"},
     "no altered photos": {"variants": 0},
     "no thumbnail": {"first_scale_sees": "embedding"},

@@ -143,6 +143,16 @@ def train(
             "-resnet34, -resnet50, -vgg16: the features of --backbone-weights, and a linear map.",
         ),
     ] = None,
+    head_rank: Annotated[
+        int | None,
+        setting(
+            min=1,
+            metavar="NUMBER",
+            help="Numbers that the hypernetwork of --system meta squeezes a photo into before it generates weights (default: "
+            "no such bottleneck). Its heads, most of a model's parameters, shrink to NUMBER / features of their size: with "
+            "the paper's preset, of 512.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         Path | None,
         setting(
@@ -232,6 +242,7 @@ def train(
         "scale_count": scale_count,
         "learning_rate": learning_rate,
         "embedding": embedding,
+        "head_rank": head_rank,
         "backbone_weights": None if backbone_weights is None else str(backbone_weights),
         "image_size": image_size,
         "tasks": tasks,
@@ -242,8 +253,9 @@ def train(
         "augment": augment,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    if embedding is not None and system not in (None, "meta"):
-        raise InputError(f"--embedding is for --system meta, which makes its GANs of what it sees, not for {system}: leave it out")
+    for option, value in {"--embedding": embedding, "--head-rank": head_rank}.items():
+        if value is not None and system not in (None, "meta"):
+            raise InputError(f"{option} is for the hypernetwork of --system meta, which {system} has not: leave it out")
     if hold_out and (resume or system not in OF_DOMAINS):
         raise InputError("--hold-out is for new runs of --system reptile or dip: leave it out")
     if start_from is not None and (resume or preset is not None or system != "dip"):

@@ -66,7 +66,8 @@ class PhotoHyperNetwork(nn.Module):
         backbone_weights = config.backbone_weights if pretrained else None
         self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights,
                                          config.embedding_size)
-        head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init)
+        head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init,
+                            rank=config.head_rank)
         self.heads = nn.ModuleList([head])
         if thumbnail_side:
             self.thumbnail_head = ThumbnailHead(channels * thumbnail_side**2, template)

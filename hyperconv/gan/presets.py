@@ -40,6 +40,7 @@ class Config(Settings):
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or at first none
+    head_rank: int | None = None  # numbers in a bottleneck between context and generated weights; None: there is none
     critic_init: str = "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     train_depth: int = 1  # scales that train together, the newest ones
@@ -65,7 +66,7 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
-                     "train_depth", "critic_steps", "generator_steps", "draws"):
+                     "head_rank", "train_depth", "critic_steps", "generator_steps", "draws"):
             if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.variants < 0:

@@ -98,13 +98,8 @@ class Hyperized(nn.Module):
         example = next(iter(values.values()))
         kind = {"device": example.device, "dtype": example.dtype}
         width = context_features * ENCODINGS[encoding][1]
-        self.bottleneck = None
-        if rank is not None:
-            self.bottleneck = nn.Linear(width, rank, bias=False, **kind)
-            nn.init.normal_(self.bottleneck.weight, std=width**-0.5)
-            width = rank
         scale = {name: std[name] for name in values if name in std}
-        self.hypernetwork = HyperNetwork(layout, width, scale, init="hyperfan", **kind)
+        self.hypernetwork = HyperNetwork(layout, width, scale, init="hyperfan", rank=rank, **kind)
         self._start_at(values, {name for name in scale if values[name].dim() > 1} if init == "he" else set())
 
     @torch.no_grad()
@@ -120,8 +115,7 @@ class Hyperized(nn.Module):
         """Context (B, context_features) -> the weight sets of B networks."""
         if context.dim() != 2 or context.shape[1] != self.context_features:
             raise InputError(f"context has shape {tuple(context.shape)}, expected (B, {self.context_features})")
-        features = ENCODINGS[self.encoding][0](context)
-        return self.hypernetwork.weights(features if self.bottleneck is None else self.bottleneck(features))
+        return self.hypernetwork.weights(ENCODINGS[self.encoding][0](context))
 
     def forward(self, input: Tensor, context: Tensor | WeightSet, *args, **kwargs):
         """What the module returns for (input, *args, **kwargs): sample n of N with context n // (N // B) of B.

@@ -1,4 +1,4 @@
-"""`--embedding`: a meta-GAN on a frozen instance prior, from training to a photo it never saw."""
+"""`--embedding`, `--head-rank`: a meta-GAN on a frozen instance prior, from training to a photo it never saw."""
 
 import json
 
@@ -16,8 +16,10 @@ def short(monkeypatch):
 
 def test_a_contrastive_prior_from_training_to_an_unseen_photo(hyperconv, photos, quick, tmp_path):
     run = tmp_path / "run"
-    assert hyperconv("train", photos, "--out", run, *quick, "--embedding", "contrastive").code == 0
-    assert json.loads((run / "config.json").read_text())["embedding"] == "contrastive"
+    assert hyperconv("train", photos, "--out", run, *quick, "--embedding", "contrastive",
+                     "--head-rank", 3).code == 0
+    config = json.loads((run / "config.json").read_text())
+    assert (config["embedding"], config["head_rank"]) == ("contrastive", 3)
     assert hyperconv("train", "--resume", "--out", run, "--embedding", "conv").complains("embedding is contrastive, not conv")
     assert hyperconv("adapt", run, photos.parent / "flower.png", "--out", tmp_path / "adapted", "--tune-steps", 1,
                      "--tune", "embedding", "--export", tmp_path / "flower.safetensors").code == 0
@@ -44,5 +46,6 @@ def test_what_does_not_fit_together_is_told(hyperconv, photos, quick, tmp_path):
                      tmp_path / "resnet18.pth").complains("has no published weights")
     for system in ("consingan", "dip"):
         assert hyperconv("train", photos, "--out", out, "--system", system, "--embedding", "contrastive").complains(
-            "--embedding is for --system meta", system)
+            "--embedding is for", system)
+    assert hyperconv("train", photos, "--out", out, "--system", "singan", "--head-rank", 3).complains("--head-rank is for")
     assert not out.exists()

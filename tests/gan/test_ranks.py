@@ -34,7 +34,7 @@ def torchrun(*arguments, restarts=0):
 def slow():
     """Two scales, every photo in every batch, unclipped gradients, and a rate at which rounding does not grow."""
     return preset("tiny", max_size=32, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=3,
-                  variants=3, average=0.9, iterations=(10,), clip=None, learning_rate=1e-5)
+                  variants=3, average=0.9, head_rank=6, iterations=(10,), clip=None, learning_rate=1e-5)
 
 
 @pytest.fixture(scope="module")

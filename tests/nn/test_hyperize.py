@@ -181,7 +181,7 @@ def test_state_dict_deepcopy_and_pickle():
     for clone in (other, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert torch.equal(clone(x, context), net(x, context))
         assert all(a is not b for a, b in zip(clone.parameters(), net.parameters(), strict=True))
-    generated = {"bottleneck.weight", "hypernetwork.projection.weight", "hypernetwork.projection.bias"}
+    generated = {f"hypernetwork.{name}" for name in ("bottleneck.weight", "projection.weight", "projection.bias")}
     assert set(net.state_dict()) == generated | {f"template.{name}" for name in UNet().state_dict() if name.split(".")[-2] == "1"}
 
 

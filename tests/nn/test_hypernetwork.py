@@ -52,6 +52,17 @@ def test_hyperfan_gives_the_asked_variance_half_of_it_from_the_context():
         assert correlation.mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_rank_bounds_what_contexts_change_and_keeps_the_variance():
+    torch.manual_seed(0)
+    layout = WeightLayout({"0.weight": (64, 16, 3, 3), "1.weight": (64, 64, 1, 1)})
+    net = HyperNetwork(layout, 64, scale={"0.weight": 0.3}, init="hyperfan", rank=8)
+    assert net.projection.weight.shape == (layout.size, 8)
+    flat = net.weights(torch.randn(32, 64)).flat
+    assert torch.linalg.matrix_rank(flat - flat.mean(0), rtol=1e-4) == 8
+    for name, variance in {"0.weight": 0.3**2, "1.weight": 2 / 64}.items():
+        assert layout.split(flat)[name].square().mean().item() == pytest.approx(variance, rel=0.1)
+
+
 def test_a_base_has_all_of_the_variance_and_contexts_change_nothing_at_first():
     torch.manual_seed(0)
     layout = WeightLayout({"0.weight": (64, 16, 3, 3), "0.bias": (64,), "1.weight": (64, 64, 1, 1)})
@@ -110,5 +121,7 @@ def test_errors():
         HyperNetwork(LAYOUT, 6, init="he")
     with pytest.raises(ValueError, match="at least 1, got 0"):
         HyperNetwork(LAYOUT, 0)
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        HyperNetwork(LAYOUT, 6, rank=0)
     with pytest.raises(ValueError, match="called nope"):
         HyperNetwork(LAYOUT, 6, scale={"nope": 1.0})
