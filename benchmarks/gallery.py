@@ -84,7 +84,7 @@ def paint(model: apps.Model) -> Row:
 
 
 def harmonize(model: apps.Model) -> Row:
-    return blended(model, apps.harmonize, *moonrise())
+    return blended(model, apps.harmonize, *temple_at_night())
 
 
 def edit(model: apps.Model) -> Row:
@@ -114,18 +114,22 @@ def temple() -> Tensor:
     return as_tensor(picture)
 
 
-def moonrise() -> tuple[Tensor, Tensor]:
-    """The rocket's evening sky with an eye's retina for a moon, and its mask (H, W)."""
-    rocket, retina = load_examples(["rocket", "retina"])
-    picture, height = rocket.pixels, rocket.pixels.shape[1]
-    side, top, left = height // 3, height // 8, height // 4
-    across = torch.linspace(-1, 1, side)
-    disc = across[:, None].square() + across.square() < 0.9
-    mask = torch.zeros(picture.shape[1:])
-    mask[top:top + side, left:left + side] = disc.float()
-    moon = torch.zeros_like(picture)
-    moon[:, top:top + side, left:left + side] = resize(retina.pixels, (side, side))
-    return torch.where(mask > 0, moon, picture), mask
+TEMPLE = ((0.32, 0.06), (0.345, 0.13), (0.40, 0.21), (0.50, 0.27), (0.46, 0.31), (0.455, 0.38), (0.515, 0.42), (0.49, 0.45),
+          (0.49, 0.56), (0.555, 0.60), (0.54, 0.64), (0.54, 0.74), (0.58, 0.78), (0.50, 0.86), (0.12, 0.78), (0.13, 0.67),
+          (0.10, 0.63), (0.165, 0.55), (0.165, 0.45), (0.13, 0.41), (0.18, 0.38), (0.185, 0.31), (0.15, 0.26), (0.24, 0.21),
+          (0.30, 0.13))  # its outline in the photo of it, across and down
+
+
+def temple_at_night() -> tuple[Tensor, Tensor]:
+    """The rocket's evening with the temple by day before it, and the mask (H, W) of the temple."""
+    rocket, china = load_examples(["rocket", "china"])
+    height, width = rocket.pixels.shape[1:]
+    outline = Image.new("L", (china.pixels.shape[2], china.pixels.shape[1]))
+    ImageDraw.Draw(outline).polygon([(x * outline.width, y * outline.height) for x, y in TEMPLE], fill=255)
+    cut = (torch.from_numpy(np.asarray(outline).copy()) > 0).float()
+    down, right = round(0.14 * height), round(-0.06 * width)
+    mask, temple = (torch.roll(layer, (down, right), (-2, -1)) for layer in (cut, china.pixels))
+    return torch.where(mask > 0, temple, rocket.pixels), mask
 
 
 def another_gland() -> tuple[Tensor, Tensor]:
