@@ -60,9 +60,9 @@ def started(
         return trainer
     for remark in remarks:
         print(remark, file=sys.stderr)
-    several = f", {ranks.count} processes" if ranks.count > 1 else ""
+    photos, several = len(trainer.collection), f", {ranks.count} processes" if ranks.count > 1 else ""
     print(
-        f"{len(trainer.collection)} photos, {config.scale_count} scales up to {config.max_size} px, "
+        f"{photos} photo{'s' * (photos > 1)}, {config.scale_count} scales up to {config.max_size} px, "
         f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}{several}"
     )
     return trainer
