@@ -24,11 +24,11 @@ from hyperconv.data.examples import load_examples
 from hyperconv.data.images import resize, to_uint8
 from hyperconv.gan.presets import Config, preset
 
-STEPS = {"iterations": (160,)}
+STEPS = {"iterations": (500,)}
 RUNS: dict[str, tuple[Config, list[str]]] = {
     "consingan": (preset("tiny", "consingan", **STEPS), ["ihc"]),
     "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
-    "edit": (preset("tiny-edit", "consingan", iterations=(120,)), ["ihc"]),
+    "edit": (preset("tiny-edit", "consingan", **STEPS), ["ihc"]),
     "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
 }
 FINE_TUNE, RETRAIN = 100, 100  # steps on a composite, on images in few colours

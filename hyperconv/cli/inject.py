@@ -45,7 +45,7 @@ FineTune = Annotated[
         min=0,
         metavar="STEPS",
         help="Train the last scales on this picture first, at the rates of the run (--system consingan): some 100 "
-        "steps at 64 pixels, 500 with paper presets.",
+        "steps at 64 pixels, 500 with paper presets; far more, and what was pasted dissolves.",
     ),
 ]
 
