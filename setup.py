@@ -11,7 +11,7 @@ HYPERCONV_CUDA         1: a CUDA library that cannot be built is an error; 0: no
 CUDA_HOME              where nvcc is, when it is not on PATH
 TORCH_CUDA_ARCH_LIST   GPU architectures as torch takes them ("8.0;9.0+PTX"); unset: 8.0;9.0;10.0+PTX
 HYPERCONV_BUILD_FOLDER where objects, libraries and logs of the build go; unset: build/native
-MAX_JOBS               compilers run at a time
+MAX_JOBS               compilers run at a time; unset: one on each processor
 """
 
 import importlib.metadata
@@ -166,8 +166,9 @@ def output_of(*command):
 def run_ninja(name, objects, target, link):
     """Compile `objects` {object: (source, command)} and link them into `target`, redoing only what changed.
 
-    What a compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises
-    NotBuilt when a compiler fails.
+    Compilers start in the order of `objects`: with the longest first, every processor is busy until the end. What a
+    compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises NotBuilt
+    when a compiler fails.
     """
 
     def edge(rule, output, inputs, command):
@@ -186,8 +187,7 @@ def run_ninja(name, objects, target, link):
     WORK.mkdir(parents=True, exist_ok=True)
     recipe, log = WORK / f"{name}.ninja", WORK / f"{name}.log"
     recipe.write_text("\n\n".join(lines) + "\n")
-    jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
-    command = [find_ninja(), "-f", str(recipe), *jobs]
+    command = [find_ninja(), "-f", str(recipe), "-j", os.environ.get("MAX_JOBS") or str(os.cpu_count())]
     with open(log, "w") as stream:
         finished = subprocess.run(command, check=False, stdout=stream, stderr=subprocess.STDOUT)
     if finished.returncode:
@@ -213,8 +213,8 @@ def build_cpu(record):
     have_tiles = [f"-DHYPERCONV_{name.upper()}" for name in tiles]
     record["instruction_sets"] = [*instruction_sets(), *tiles]
     objects = {}
-    for source in sorted(Path("csrc/cpu").glob("*.cpp")):
-        for isa, flags in builds.get(source.name, {"": []}).items():
+    for source in sorted(Path("csrc/cpu").glob("*.cpp"), key=lambda source: (source.name not in builds, source)):
+        for isa, flags in reversed(builds.get(source.name, {"": []}).items()):
             own = [f"-DHYPERCONV_ISA={isa}", *flags] if isa else have_tiles
             objects[WORK / "cpu" / f"{source.stem}{isa and '_'}{isa}.o"] = (source, [*command, *own])
     target = WORK / "hyperconv_cpu.so"
@@ -234,7 +234,7 @@ def build_cuda(record):
     requested = os.environ.get("TORCH_CUDA_ARCH_LIST")
     architectures = cuda_architectures(requested, {f"{major}.{minor}" for major, minor in known})
     command = [*nvcc, *CODE_FLAGS, *CUDA_FLAGS, *gencode_flags(architectures), *torch_headers(torch)]
-    sources = sorted(Path("csrc/cuda").glob("*.cu"), reverse=True)  # correlate_tile.cu, the longest, not last
+    sources = sorted(Path("csrc/cuda").glob("*.cu"), reverse=True)  # correlate_tile.cu is the longest
     objects = {WORK / "cuda" / f"{source.stem}.o": (source, command) for source in sources}
     target = WORK / "hyperconv_cuda.so"
     own_runtime = ["-cudart", "static", "-Xlinker", "--exclude-libs=ALL"]
