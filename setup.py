@@ -11,7 +11,7 @@ HYPERCONV_CUDA         1: a CUDA library that cannot be built is an error; 0: no
 CUDA_HOME              where nvcc is, when it is not on PATH
 TORCH_CUDA_ARCH_LIST   GPU architectures as torch takes them ("8.0;9.0+PTX"); unset: 8.0;9.0;10.0+PTX
 HYPERCONV_BUILD_FOLDER where objects, libraries and logs of the build go; unset: build/native
-MAX_JOBS               compilers run at a time; unset: one on each processor
+MAX_JOBS               compilers run at a time
 """
 
 import importlib.metadata
@@ -166,7 +166,7 @@ def output_of(*command):
 def run_ninja(name, objects, target, link):
     """Compile `objects` {object: (source, command)} and link them into `target`, redoing only what changed.
 
-    Compilers start in the order of `objects`: with the longest first, every processor is busy until the end. What a
+    Compilers start in the order of `objects`: with the longest first, all processors are busy until the end. What a
     compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises NotBuilt
     when a compiler fails.
     """
@@ -187,7 +187,8 @@ def run_ninja(name, objects, target, link):
     WORK.mkdir(parents=True, exist_ok=True)
     recipe, log = WORK / f"{name}.ninja", WORK / f"{name}.log"
     recipe.write_text("\n\n".join(lines) + "\n")
-    command = [find_ninja(), "-f", str(recipe), "-j", os.environ.get("MAX_JOBS") or str(os.cpu_count())]
+    jobs = ["-j", os.environ["MAX_JOBS"]] if os.environ.get("MAX_JOBS") else []
+    command = [find_ninja(), "-f", str(recipe), *jobs]
     with open(log, "w") as stream:
         finished = subprocess.run(command, check=False, stdout=stream, stderr=subprocess.STDOUT)
     if finished.returncode:
