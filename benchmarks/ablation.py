@@ -9,8 +9,8 @@ and arms that are finished stay. REPORT gets ablation.json, .md and .png.
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from benchmarks.training import (
     Deadline,
     machine,
     means,
+    parser,
     scaled,
     scores_of_all,
     seconds_of,
@@ -30,7 +31,7 @@ from benchmarks.training import (
 from hyperconv.apps.chart import FAINT, Canvas, Plot, Series
 from hyperconv.apps.model import Model
 from hyperconv.data.images import find_photos, read_photo
-from hyperconv.gan.presets import PRESETS, preset
+from hyperconv.gan.presets import preset
 
 ARMS = {
     "preset": {},
@@ -63,7 +64,7 @@ def folder_of(out: Path, name: str) -> Path:
     return out / name.replace(" ", "_")
 
 
-def run_arm(name: str, options: argparse.Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]
+def run_arm(name: str, options: Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]
             ) -> bool:
     """Train and score an arm; whether that was to the end.
 
@@ -117,17 +118,11 @@ def draw(found: dict[str, dict]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM",
-                        help=", ".join(ARMS))
-    parser.add_argument("--budget", type=float, default=0.3, help="share of the preset's steps")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--count", type=int, default=5, help="samples of each photo that are scored")
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
+    arguments = parser(__doc__, budget=0.3, count=5)
+    arguments.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    arguments.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM",
+                           help=", ".join(ARMS))
+    options = arguments.parse_args()
     deadline = Deadline(options.minutes)
     training, held_out = split(find_photos([options.photos]))
     config = scaled(preset(options.preset), options.budget)

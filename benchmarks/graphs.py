@@ -25,6 +25,7 @@ from benchmarks.peers import grouped
 from benchmarks.report import table
 from benchmarks.rivals import OURS, hyperconv_layer
 from benchmarks.timing import seconds
+from hyperconv.kernels.capture import captured
 
 BATCH = 16
 TOLERANCE = 1e-4
@@ -49,18 +50,6 @@ def problems(side: int, batch: int, device: str, seed: int) -> tuple[Problem, Pr
     return tuple(problem(layer, torch.float32, device, seed) for layer in layers)
 
 
-def capture(call: Callable[[], tuple[Tensor, ...]]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]:
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = call()
-    return graph, results
-
-
 def worst_error(results: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
     pairs = zip(results, expected, strict=True)
     return max(((a.double() - b.double()).norm() / b.double().norm()).item() for a, b in pairs)
@@ -69,7 +58,7 @@ def worst_error(results: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> fl
 def replayed(way: Callable, side: int, batch: int, device: str) -> dict:
     """Capture on one set of tensors, replay with the values of another, compare with the eager run of those."""
     first, inner = problems(side, batch, device, 0)
-    graph, results = capture(partial(way, first, inner))
+    graph, results = captured(partial(way, first, inner))
     fresh = problems(side, batch, device, 1)
     with torch.no_grad():
         for static, values in zip((first, inner), fresh, strict=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.environment import describe, set_precision
-from benchmarks.timing import captured, rotating, seconds
+from benchmarks.timing import in_a_graph, rotating, seconds
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
 MATMUL_SIDE = {
@@ -49,7 +49,7 @@ def launch_seconds() -> dict[str, float]:
     """One addition to a tensor of one element: called from Python, and replayed from a graph of 100."""
     one = torch.zeros(1, device="cuda")
     add = partial(one.add_, 1)
-    replay = captured([add] * 100)
+    replay = in_a_graph([add] * 100)
     return {"launch": fastest(add, "cuda", 1000), "launch_in_graph": fastest(replay, "cuda", 10) / 100}
 
 

@@ -10,8 +10,8 @@ prior_embedding.json and .md, and sheets of both sets of photos for each arm.
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from benchmarks.training import (
     Deadline,
     machine,
     means,
+    parser,
     scaled,
     scores_of_all,
     seconds_of,
@@ -30,14 +31,14 @@ from benchmarks.training import (
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import write_samples
 from hyperconv.data.examples import HELD_OUT, example_names, load_examples
-from hyperconv.gan.presets import PRESETS, Config, preset
+from hyperconv.gan.presets import Config, preset
 from hyperconv.nn.instance_features import InstanceFeatures
 
 ARMS = {"contrastive prior, frozen": "contrastive", "small net, trained": "conv", "ResNet-18, trained": "resnet18"}
 SETS = ("training", "held out")
 
 
-def run_arm(folder: Path, config: Config, options: argparse.Namespace, deadline: Deadline) -> dict | None:
+def run_arm(folder: Path, config: Config, options: Namespace, deadline: Deadline) -> dict | None:
     """Means of an arm's scores by set of photos, its seconds and trained numbers; None where it is not finished."""
     file = folder / "scores.json"
     if file.is_file():
@@ -67,15 +68,9 @@ def report(out: Path, about: str, found: dict[str, dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
-    parser.add_argument("--budget", type=float, default=0.3, help="share of the preset's steps")
-    parser.add_argument("--backbone-weights", type=Path, help="a published ResNet's or VGG16's state_dict")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--count", type=int, default=5, help="samples of each photo that are scored")
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
+    arguments = parser(__doc__, budget=0.3, count=5)
+    arguments.add_argument("--backbone-weights", type=Path, help="a published ResNet's or VGG16's state_dict")
+    options = arguments.parse_args()
     config, deadline, found = scaled(preset(options.preset), options.budget), Deadline(options.minutes), {}
     arms = {name: replace(config, embedding=embedding) for name, embedding in ARMS.items()}
     if options.backbone_weights:

@@ -11,9 +11,9 @@ and .png.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from benchmarks.training import (
     clock,
     machine,
     means,
+    parser,
     scaled,
     scores_of_all,
     seconds_of,
@@ -35,7 +36,7 @@ from benchmarks.training import (
 from hyperconv.apps.chart import Canvas, Series, scatter
 from hyperconv.apps.model import Model
 from hyperconv.data.images import find_photos, read_photo
-from hyperconv.gan.presets import PRESETS, Config, preset
+from hyperconv.gan.presets import Config, preset
 
 PILOT = 5  # steps per stage that tell what one takes
 TRAINING, HELD_OUT = "meta-GAN, photos it trained on", "meta-GAN, photos it never saw"
@@ -53,7 +54,7 @@ def paid_for(seconds: float, photos: list, config: Config, device: str) -> Confi
     return replace(config, iterations=(max(10, steps),))
 
 
-def judge(out: Path, options: argparse.Namespace, held_out: list[Path]) -> dict[str, dict]:
+def judge(out: Path, options: Namespace, held_out: list[Path]) -> dict[str, dict]:
     """Scores of every photo, by who drew the samples; what is there already is not scored again."""
     file, model = out / "scores.json", Model.open(out / "meta", options.device)
     found = json.loads(file.read_text()) if file.is_file() else {}
@@ -111,16 +112,10 @@ def report(out: Path, found: dict[str, dict], device: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
-    parser.add_argument("--budget", type=float, default=1.0, help="share of the preset's steps")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--tune", type=int, default=50, help="steps per scale on a held-out photo")
-    parser.add_argument("--count", type=int, default=10, help="samples of each photo that are scored")
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
+    arguments = parser(__doc__, budget=1.0, count=10)
+    arguments.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    arguments.add_argument("--tune", type=int, default=50, help="steps per scale on a held-out photo")
+    options = arguments.parse_args()
     deadline, out = Deadline(options.minutes), options.out
     training, held_out = split(find_photos([options.photos]))
     size = preset(options.preset).max_size

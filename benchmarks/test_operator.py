@@ -20,7 +20,7 @@ import torch
 from benchmarks.layers import Layer, layers, problem
 from benchmarks.phases import PHASES
 from benchmarks.rivals import OURS, check, inductor_run, rivals
-from benchmarks.timing import Race, captured, rotating, seconds
+from benchmarks.timing import Race, in_a_graph, rotating, seconds
 
 pytestmark = pytest.mark.timeout(0)  # the largest layers take minutes on a CPU
 
@@ -92,7 +92,7 @@ def graph_times(calls: dict[str, list[Callable]], layer: Layer) -> dict[str, flo
         if name == "inductor":  # max-autotune captures its own graphs
             continue
         try:
-            replay = captured(functions)
+            replay = in_a_graph(functions)
         except RuntimeError:  # what cannot be captured has no time in a graph
             continue
         seconds(replay, "cuda", 3)

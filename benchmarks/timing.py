@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from hyperconv.kernels.capture import captured
+
 Function = Callable[[], object]
 CLOCKS = {"cpu": time.perf_counter, "processor": time.process_time}
 """'processor': seconds that a CPU spends on this process, which a busy neighbour hardly changes."""
@@ -43,18 +45,14 @@ def rotating(functions: Sequence[Function]) -> Function:
     return call
 
 
-def captured(functions: Sequence[Function]) -> Function:
-    """A CUDA graph of all calls in a row; what it returns replays it."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+def in_a_graph(functions: Sequence[Function]) -> Function:
+    """One function that replays all calls in a row from a CUDA graph."""
+
+    def all_in_a_row() -> None:
         for function in functions:
             function()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for function in functions:
-            function()
+
+    graph, _ = captured(all_in_a_row)
     return graph.replay
 
 

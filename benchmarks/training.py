@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -20,12 +21,25 @@ from hyperconv.apps.sample import draw, reconstruct
 from hyperconv.apps.train import follow, resume, start
 from hyperconv.files import replacing
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.presets import Config
+from hyperconv.gan.presets import PRESETS, Config
 from hyperconv.metrics.pixels import reconstruction_rmse
 
 UNFINISHED = 3  # exit code of a script that is to be run again
 HELD_OUT_EVERY = 5
 SCORES = {"patch_swd": "patch SWD", "coherence": "coherence", "diversity": "diversity", "rmse": "reconstruction RMSE"}
+
+
+def parser(about: str, *, budget: float, count: int) -> argparse.ArgumentParser:
+    """What every comparison of meta-GANs takes on the command line, with these defaults."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
+    made.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
+    made.add_argument("--budget", type=float, default=budget, help="share of the preset's steps (default: %(default)s)")
+    made.add_argument("--minutes", type=float, default=10.0, help="until it stops at a checkpoint (default: 10)")
+    made.add_argument("--count", type=int, default=count,
+                      help="samples of each photo that are scored (default: %(default)s)")
+    made.add_argument("--device", default="auto")
+    return made
 
 
 def split(photos: list) -> tuple[list, list]:

@@ -18,6 +18,7 @@ from statistics import median
 import torch
 
 from hyperconv.kernels import measured, operations
+from hyperconv.kernels.capture import captured
 from hyperconv.kernels.configurations import Layer, Tiles, classify, measured_here, power_of_two, unmeasured
 from hyperconv.kernels.launch import capability
 from hyperconv.kernels.trials import Trial, agrees, fault_of, trials
@@ -212,18 +213,15 @@ def graph_clock(case: Case, tiles: Tiles) -> Callable[[], float]:
     moved = case.batch * case.side**2 * (case.channels + case.outputs) * case.dtype.itemsize
     cache = torch.cuda.get_device_properties(case.device).L2_cache_size
     sets = problems(case, min(8, 2 + 2 * cache // moved))
-    calls = [trial.run for each in sets for trial in each if trial.timed]
-    stream = torch.cuda.Stream()
+
+    def one_round() -> None:
+        for each in sets:
+            for trial in each:
+                if trial.timed:
+                    trial.run()
+
     with trying(case, tiles):
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for call in calls:
-                call()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for call in calls:
-                call()
+        graph, _ = captured(one_round)
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def replays(count: int) -> float:

@@ -38,6 +38,12 @@ def seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def short_guess(monkeypatch):
+    """A meta-GAN's first guess is of a twelfth of the photos; test_first_guess.py and other processes take more."""
+    monkeypatch.setattr("hyperconv.gan.first_guess.GROUPS", 2)
+
+
 @pytest.fixture(scope="session")
 def inception_file(tmp_path_factory):
     """Random weights of Inception v3 in a file such as pytorch-fid publishes."""

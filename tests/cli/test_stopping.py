@@ -19,6 +19,11 @@ STEPS = [*SMALL, "--batch-size", "2"]
 
 
 @pytest.fixture
+def short_guess():
+    """Whole, as in the process that is killed."""
+
+
+@pytest.fixture
 def one_thread():
     """As in the process that is killed."""
     before = torch.get_num_threads()

@@ -92,7 +92,7 @@ class Machine {
         for (unsigned x = 0; x < grid.x && error_.empty(); ++x) run_block({x, y, z}, shared_bytes);
       }
     }
-    observe(&Fiber::all_left);
+    for (unsigned number = 0; number < count_; ++number) threads_[number]->fiber.join();
     if (!error_.empty()) threads_.clear();  // their fibers stopped somewhere inside the kernel
     kernel_ = nullptr;
   }

@@ -75,8 +75,8 @@ class Fiber {
 
   ~Fiber() { munmap(stack_, kStackBytes); }
 
+  // Its caller, and that of `suspend`, is unwatched.
   void resume() {
-    [[maybe_unused]] const Unwatched unwatched;
     Fiber* const before = running_;
     running_ = this;
     caller_identity_ = own_identity();
@@ -90,9 +90,7 @@ class Fiber {
 
   // Back to whoever resumed the fiber that runs now.
   static void suspend() {
-    [[maybe_unused]] const Unwatched unwatched;
     Fiber* const self = running_;
-    publish(&all_left);
     StackSwitch stack_switch;
     stack_switch.leave(self->caller_bottom_, self->caller_bytes_);
     take_identity(self->caller_identity_);
@@ -100,7 +98,14 @@ class Fiber {
     stack_switch.arrive(&self->caller_bottom_, &self->caller_bytes_);
   }
 
-  static inline char all_left = 0;  // whoever observes it knows what every fiber did before it was left
+  // From here on the caller knows what the fiber did before it was left.
+  void join() {
+    void* const own = own_identity();
+    take_identity(identity_);
+    publish(&left_);
+    take_identity(own);
+    observe(&left_);
+  }
 
  private:
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -114,6 +119,7 @@ class Fiber {
     StackSwitch().arrive(&running_->caller_bottom_, &running_->caller_bytes_);
     for (;;) {
       body();
+      [[maybe_unused]] const Unwatched unwatched;
       suspend();
     }
   }
@@ -126,6 +132,7 @@ class Fiber {
   void *identity_, *caller_identity_ = nullptr;
   const void* caller_bottom_ = nullptr;
   std::size_t caller_bytes_ = 0;
+  char left_ = 0;
 };
 
 }  // namespace cuda_host

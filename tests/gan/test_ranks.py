@@ -30,6 +30,11 @@ def torchrun(*arguments, restarts=0):
                           capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT)
 
 
+@pytest.fixture
+def short_guess():
+    """Whole, as in the processes that torchrun starts."""
+
+
 @pytest.fixture(scope="module")
 def slow():
     """Two scales, every photo in every batch, unclipped gradients, and a rate at which rounding does not grow."""

@@ -17,6 +17,7 @@ from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.gan import first_guess
 from hyperconv.gan.run import Run, load_system
 from hyperconv.gan.trainer import Trainer
 from hyperconv.metrics.patches import patch_swd
@@ -166,6 +167,7 @@ def test_kill_during_training_loses_nothing(tmp_path, config, collection):
     train(tmp_path / "whole", config, collection, checkpoint_every=1)
     Run.create(tmp_path / "killed", config, collection)
     program = ("import sys; from hyperconv.gan.run import Run; from hyperconv.gan.trainer import Trainer\n"
+               f"from hyperconv.gan import first_guess; first_guess.GROUPS = {first_guess.GROUPS}\n"
                "import torch; torch.set_num_threads(int(sys.argv[2]))\n"
                "run = Run.open(sys.argv[1])\n"
                "for p in Trainer(run, run.collection(), checkpoint_every=1).train(): print(p.step, flush=True)")
