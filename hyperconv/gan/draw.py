@@ -43,12 +43,13 @@ class RoundNoise(NamedTuple):
 
 
 class Variants(NamedTuple):
-    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, sizes (V, 2).
+    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, at the one in training.
 
-    each (V,): what their errors are multiplied with.
+    sizes (V, scales, 2): height and width at every scale so far; each (V,): what their errors are multiplied with.
     """
 
     squares: Tensor
+    coarsest: Tensor
     images: Tensor
     sizes: Tensor
     each: Tensor
@@ -180,7 +181,7 @@ class Draws:
             photos=self.photos(indices, extents[-1]),
             coarsest=None if self.contexts is not None else self.coarsest(indices, extents[0]),
             squares=None if config.alone else self._squares(indices),
-            to_alter=self._squares(self._chosen(step)) if config.variants and self.scale == 0 else None,
+            to_alter=self._squares(self._chosen(step)) if config.variants_at(self.scale) else None,
         )
 
     def _batch(self, step: int) -> Tensor:
@@ -212,16 +213,21 @@ class Draws:
 
     def _chosen(self, step: int) -> Tensor:
         """The photos that a step alters (V,)."""
-        choice = seeded("cpu", self.config.seed, "variants", step)
-        return torch.randint(len(self.collection), (self.config.variants,), generator=choice)
+        choice = seeded("cpu", self.config.seed, "variants", *self._at(step))
+        return torch.randint(len(self.collection), (self.config.variants_at(self.scale),), generator=choice)
 
     def _variants(self, step: int, photos: Tensor) -> Variants:
-        chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", step)
+        chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", *self._at(step))
         squares = variants(send(photos, self.device), source)[self.ranks.rows]
-        height, width = self.collection.sizes[0][chosen[0]].tolist()
-        sizes = self.sizes[send(chosen[:1], self.device), 0].expand(len(squares), -1)
+        coarsest, images = (resize(squares, tuple(self.collection.sizes[scale][chosen[0]].tolist()))
+                            for scale in (0, self.scale))
+        sizes = self.sizes[send(chosen[:1], self.device)].expand(len(squares), -1, -1)
         each = torch.full((len(squares),), 1 / len(chosen), device=self.device)
-        return Variants(squares, resize(squares, (height, width)), sizes, each)
+        return Variants(squares, coarsest, images, sizes, each)
+
+    def _at(self, step: int) -> tuple[int, ...]:
+        """What names a step among those of all scales; the first scale's go by their number alone."""
+        return (self.scale, step) if self.scale else (step,)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

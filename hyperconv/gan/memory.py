@@ -73,6 +73,7 @@ def fits_of(system: System, collection: Collection, photos: int, free: int | Non
 def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int) -> Fit:
     config, parameters = system.config, parameter_bytes(system, scale, processes)
     fixed = parameters + batch_bytes(config, system, photos)
+    fixed += config.variants_at(scale) * photo_bytes(config, system.channels, *size)
     each, least = (photo_bytes(config, system.channels, *size, recompute) for recompute in (False, True))
     while photos > 1 and free is not None and fixed + photos * each > SHARE * free:
         photos = -(-photos // 2)

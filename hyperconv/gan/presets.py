@@ -38,6 +38,7 @@ class Config(Settings):
     features: int = 512
     first_scale_sees: str = "embedding"  # or 'embedding and thumbnail': its last layer also reads the coarsest image
     variants: int = 0  # altered photos that every step of the first scale learns to reconstruct beside its batch
+    variants_above: int = 0  # and every step of the scales after it
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or at first none
     head_rank: int | None = None  # numbers in a bottleneck between context and generated weights; None: there is none
@@ -69,8 +70,9 @@ class Config(Settings):
                      "head_rank", "train_depth", "critic_steps", "generator_steps", "draws"):
             if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.variants < 0:
-            raise InputError(f"variants is {self.variants}: it must be at least 0")
+        for name in ("variants", "variants_above"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
@@ -108,6 +110,10 @@ class Config(Settings):
 
     def iterations_at(self, scale: int) -> int:
         return self.iterations[min(scale, len(self.iterations) - 1)]
+
+    def variants_at(self, scale: int) -> int:
+        """Altered photos of a step of a scale."""
+        return self.variants_above if scale else self.variants
 
     def rate_at(self, step: int, iterations: int) -> float:
         """Learning rate of a step of so many."""

@@ -112,7 +112,8 @@ def check_ranks(ranks: Ranks, config: Config, photos: int) -> None:
         raise InputError(f"{ranks.count} processes cannot share a run of --system {config.system}: its photos do not know "
                          "of each other; give every process some of the photos and an --out of its own, without torchrun")
     batch = min(photos, config.batch_size)
-    least, what = min((batch, "photos of a batch"), (config.variants or batch, "altered photos of a step"))
+    altered = min(config.variants or batch, config.variants_above or batch)
+    least, what = (batch, "photos of a batch") if batch <= altered else (altered, "altered photos of a step")
     if ranks.count > least:
         raise InputError(f"{ranks.count} processes share {least} {what}, and one would get none: start at most {least} with "
                          "torchrun, or raise --batch-size")

@@ -44,7 +44,7 @@ class Step:
         self.system, self.config, self.parts, self.recompute = system, system.config, parts, recompute
         self.generator, self.critic = players
         self.rules = Rules(self.config.penalty_weight, self.config.penalty_norm, self.config.reconstruction_weight)
-        self.names = [*LOSSES, *(["variants"] if self.config.variants and system.scales == 1 else [])]
+        self.names = [*LOSSES, *(["variants"] if self.config.variants_at(system.scales - 1) else [])]
 
     def __call__(self, inputs: StepInputs) -> Tensor:
         for player in (self.generator, self.critic):
@@ -162,11 +162,11 @@ class Step:
         return inputs.photos[share.part.rows][:, :, :height, :width]
 
     def rebuild(self, altered: Variants) -> Tensor:
-        """Backpropagate the first scale's reconstruction error of altered photos; returns its mean over them."""
-        contexts = self.system.generator.embed(altered.squares, altered.images)
-        model = self.system.photo_model(contexts, [altered.sizes], altered.images.new_ones(len(altered.sizes), 1))
-        model = replace(model, weights=[self.cast(weights) for weights in model.weights],
-                        extents=[tuple(altered.images.shape[-2:])])
+        """Backpropagate the newest scale's reconstruction error of altered photos; returns its mean over them."""
+        contexts = self.system.generator.embed(altered.squares, altered.coarsest)
+        sizes = altered.sizes.unbind(1)
+        model = self.system.photo_model(contexts, list(sizes), contexts.new_ones(len(contexts), len(sizes)))
+        model = replace(model, weights=[self.cast(weights) for weights in model.weights])
         errors = (model.reconstruct() - altered.images).square().mean((1, 2, 3))
         (altered.each * self.config.reconstruction_weight * errors).sum().backward()
         return errors.detach().mean()

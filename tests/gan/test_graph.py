@@ -59,7 +59,7 @@ def trainers(tmp_path, config):
 
 
 @pytest.mark.parametrize("changes", [{}, {"embedding_trains": "every scale"}, {"precision": "bf16"}, {"clip": 1e-4},
-                                     {"variants": 3, "first_scale_sees": "embedding and thumbnail"}],
+                                     {"variants": 3, "variants_above": 2, "first_scale_sees": "embedding and thumbnail"}],
                          ids=["default", "embedding", "bf16", "clipped", "variants"])
 @pytest.mark.parametrize("scale", [0, 1])
 def test_replayed_steps_are_the_eager_ones_bit_for_bit(trainers, changes, scale):

@@ -39,7 +39,7 @@ def short_guess():
 def slow():
     """Two scales, every photo in every batch, unclipped gradients, and a rate at which rounding does not grow."""
     return preset("tiny", max_size=32, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=3,
-                  variants=3, average=0.9, head_rank=6, iterations=(10,), clip=None, learning_rate=1e-5)
+                  variants=3, variants_above=3, average=0.9, head_rank=6, iterations=(10,), clip=None, learning_rate=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +99,11 @@ def test_when_one_dies_all_start_again_from_the_checkpoint(tmp_path, slow, photo
     assert whole.keys() == died.keys() and all(torch.equal(value, died[name]) for name, value in whole.items())
 
 
-def test_every_photo_and_altered_photo_is_somebodys(config, collection):
-    config = replace(config, batch_size=3, variants=5)
+@pytest.mark.parametrize("scale", [0, 2])
+def test_every_photo_and_altered_photo_is_somebodys(config, collection, scale):
+    config = replace(config, batch_size=3, variants=5, variants_above=3)
     def inputs(ranks):
-        return Draws(collection, config, 0, Generator(3, 8), torch.ones(3, 3), None, torch.ones(3), ranks).step(7)
+        return Draws(collection, config, scale, Generator(3, 8), torch.ones(3, 3), None, torch.ones(3), ranks).step(7)
 
     whole = inputs(ALONE)
     parts = [inputs(Ranks(rank, 2)) for rank in range(2)]
@@ -125,5 +126,7 @@ def test_too_many_processes_and_systems_that_have_nothing_to_share():
         check_ranks(Ranks(1, 4), preset("tiny"), 3)
     with pytest.raises(InputError, match="5 processes share 4 altered photos"):
         check_ranks(Ranks(1, 5), preset("tiny", variants=4), 10)
+    with pytest.raises(InputError, match="5 processes share 3 altered photos"):
+        check_ranks(Ranks(1, 5), preset("tiny", variants_above=3), 10)
     with pytest.raises(InputError, match="--system consingan.*without torchrun"):
         check_ranks(Ranks(0, 2), preset("tiny", "consingan"), 4)

@@ -73,10 +73,11 @@ def _photo(index):
     return picture(index, 48, 64)
 
 
-def test_altered_photos_train_the_first_scale_only(tmp_path, config, collection):
-    train(tmp_path / "run", replace(config, variants=4), collection)
-    train(tmp_path / "without", replace(config, variants=0), collection)
-    for name, scales in (("run", {0}), ("without", set())):
+def test_altered_photos_train_the_scales_that_ask_for_them(tmp_path, config, collection):
+    train(tmp_path / "first", replace(config, variants=4, variants_above=0), collection)
+    train(tmp_path / "all", replace(config, variants=4, variants_above=2), collection)
+    train(tmp_path / "without", replace(config, variants=0, variants_above=0), collection)
+    for name, scales in (("first", {0}), ("all", {0, 1, 2}), ("without", set())):
         records = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         assert {record["scale"] for record in records if "variants" in record} == scales
 
@@ -110,7 +111,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, config, collection, s
 
 
 def test_photos_on_disk_train_the_same_run_also_when_it_is_resumed(tmp_path, config):
-    config = replace(config, iterations=(8,), scale_count=2, batch_size=2, variants=3)
+    config = replace(config, iterations=(8,), scale_count=2, batch_size=2, variants=3, variants_above=2)
     photos = [_photo(i) for i in range(5)]
     train(tmp_path / "memory", config, Collection(photos, config.pyramid()), checkpoint_every=5)
     run = Run.create(tmp_path / "disk", config, PhotoIntake(photos, config.pyramid(), config.embedding_size))
