@@ -43,14 +43,13 @@ class RoundNoise(NamedTuple):
 
 
 class Variants(NamedTuple):
-    """Altered photos of one size: as the embedding sees them (V, C, S, S), at the coarsest scale, at the one in training.
+    """Altered photos of one size: as the embedding sees them (V, C, S, S), and at every scale so far, coarse to fine.
 
-    sizes (V, scales, 2): height and width at every scale so far; each (V,): what their errors are multiplied with.
+    sizes (V, scales, 2): height and width there; each (V,): what their errors are multiplied with.
     """
 
     squares: Tensor
-    coarsest: Tensor
-    images: Tensor
+    images: tuple[Tensor, ...]
     sizes: Tensor
     each: Tensor
 
@@ -219,11 +218,10 @@ class Draws:
     def _variants(self, step: int, photos: Tensor) -> Variants:
         chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", *self._at(step))
         squares = variants(send(photos, self.device), source)[self.ranks.rows]
-        coarsest, images = (resize(squares, tuple(self.collection.sizes[scale][chosen[0]].tolist()))
-                            for scale in (0, self.scale))
+        images = tuple(resize(squares, tuple(sizes[chosen[0]].tolist())) for sizes in self.collection.sizes[:self.scale + 1])
         sizes = self.sizes[send(chosen[:1], self.device)].expand(len(squares), -1, -1)
         each = torch.full((len(squares),), 1 / len(chosen), device=self.device)
-        return Variants(squares, coarsest, images, sizes, each)
+        return Variants(squares, images, sizes, each)
 
     def _at(self, step: int) -> tuple[int, ...]:
         """What names a step among those of all scales; the first scale's go by their number alone."""

@@ -163,11 +163,12 @@ class Step:
 
     def rebuild(self, altered: Variants) -> Tensor:
         """Backpropagate the newest scale's reconstruction error of altered photos; returns its mean over them."""
-        contexts = self.system.generator.embed(altered.squares, altered.coarsest)
+        contexts = self.system.generator.embed(altered.squares, altered.images[0])
         sizes = altered.sizes.unbind(1)
         model = self.system.photo_model(contexts, list(sizes), contexts.new_ones(len(contexts), len(sizes)))
-        model = replace(model, weights=[self.cast(weights) for weights in model.weights])
-        errors = (model.reconstruct() - altered.images).square().mean((1, 2, 3))
+        model = replace(model, weights=[self.cast(weights) for weights in model.weights],
+                        extents=[tuple(image.shape[-2:]) for image in altered.images])
+        errors = (model.reconstruct() - altered.images[-1]).square().mean((1, 2, 3))
         (altered.each * self.config.reconstruction_weight * errors).sum().backward()
         return errors.detach().mean()
 
