@@ -144,15 +144,11 @@ class ConvStack:
         x = hyper_conv2d(x, weight)
         beyond = (self.kernel_size - 1) * (self.depth - 1 - i)  # what later layers will cut off
         sizes, trained = (None if each is None else each + beyond for each in (sizes, trained))
-        x = image_norm(x, weights[f"{i}.gain"], weights[f"{i}.shift"], self._shares(sizes, trained, *x.shape[-2:]))
+        x = image_norm(x, weights[f"{i}.gain"], weights[f"{i}.shift"], self._counts(sizes, trained, *x.shape[-2:]))
         return F.leaky_relu_(x, self.negative_slope)
 
-    def _shares(self, sizes: Tensor | None, trained: Tensor | None, height: int, width: int) -> Tensor | None:
-        """What the pixels of a canvas count for in the statistics of their images (N, 1, H, W); None: all alike."""
-        if sizes is None:
-            return None
-        if trained is None:
-            counts = canvas.mask(sizes, height, width)
-        else:
-            counts = canvas.shares(sizes, trained, self.margin, height, width)
-        return counts / counts.sum(dim=(2, 3), keepdim=True)
+    def _counts(self, sizes: Tensor | None, trained: Tensor | None, height: int, width: int) -> Tensor | None:
+        """What each pixel counts for in the statistics of its image; None: all alike."""
+        if sizes is None or trained is None:
+            return None if sizes is None else canvas.mask(sizes, height, width)
+        return canvas.shares(sizes, trained, self.margin, height, width)

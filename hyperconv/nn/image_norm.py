@@ -18,20 +18,21 @@ from torch.autograd.function import once_differentiable
 EPSILON = 1e-5  # added to a variance
 
 
-def image_norm(x: Tensor, gain: Tensor, shift: Tensor, shares: Tensor | None = None) -> Tensor:
+def image_norm(x: Tensor, gain: Tensor, shift: Tensor, counts: Tensor | None = None) -> Tensor:
     """Every channel of every image brought to mean 0 and variance 1, then times gain plus shift.
 
     Args:
         x: (N, C, H, W), any floating dtype; float32 at least is computed in.
         gain, shift: (B, C), N a multiple of B: sample n uses row n // (N // B).
-        shares: (N, 1, H, W), what a pixel counts for in its image's statistics, with a sum of 1 over each image; 0
-            where the canvas is empty, which is scaled and shifted with the rest. None: all alike. No gradient.
+        counts: (N, 1, H, W), what a pixel counts for in the statistics of its image: 0 where the canvas is empty, which
+            is scaled and shifted with the rest. None: all count alike. They get no gradient.
 
     Returns (N, C, H, W) in the dtype of x; it can be differentiated twice.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
     rows = len(x) // len(gain)
     gain, shift = (each.to(wide).repeat_interleave(rows, dim=0)[:, :, None, None] for each in (gain, shift))
+    shares = None if counts is None else counts.to(wide) / counts.to(wide).sum(dim=(2, 3), keepdim=True)
     return _ImageNorm.apply(x.to(wide).contiguous(), gain, shift, shares).to(x.dtype)
 
 
@@ -42,10 +43,11 @@ class _ImageNorm(torch.autograd.Function):
             y, mean, scale = torch.native_group_norm(x, gain.flatten(), shift.flatten(), *_groups(x), EPSILON)
             mean, scale = mean.view_as(gain), scale.view_as(gain)
         else:
-            mean = _mean(x, shares)
-            y = x - mean
-            scale = (_mean(y.square(), shares) + EPSILON).rsqrt()
-            torch.addcmul(shift, y, gain * scale, out=y)
+            y = x * shares
+            mean = _sum(y)
+            torch.sub(x, mean, out=y)
+            scale = (_sum(y.square_().mul_(shares)) + EPSILON).rsqrt()
+            torch.addcmul(shift - mean * gain * scale, x, gain * scale, out=y)
         ctx.save_for_backward(x, gain, mean, scale, shares)
         return y
 
@@ -77,16 +79,16 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx, u: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor | None, ...]:
         """By grad, x and gain, for gradients u (N, C, H, W), v, w (N, C, 1, 1) of what `forward` returns."""
         grad, x, gain, mean, scale, shares, by_gain, by_shift = ctx.saved_tensors
-        factor = gain * scale
-        level = _mean(u, shares)
-        slope = scale * (_mean(u * x, shares) - mean * level)
+        factor, shares = gain * scale, 1 / x[0, 0].numel() if shares is None else shares
+        shared = u * shares
+        level = _sum(shared)
+        slope = scale * (_sum(shared * x) - mean * level)
         rest = _sum(u * grad) - by_shift * level - by_gain * slope
         by_grad = _line(x, mean, scale, w - factor * level, v - factor * slope).addcmul_(u, factor)
 
         both = factor * (by_shift * slope + by_gain * level) - v * by_shift
         by_x = _line(x, mean, scale, scale * both, scale * (factor * (2 * by_gain * slope - rest) - v * by_gain))
-        by_x.addcmul_(u, -scale * factor * by_gain).mul_(1 / x[0, 0].numel() if shares is None else shares)
-        by_x.addcmul_(grad, scale * (v - factor * slope))
+        by_x.mul_(shares).addcmul_(shared, -scale * factor * by_gain).addcmul_(grad, scale * (v - factor * slope))
         return by_grad, by_x, scale * rest, None, None, None
 
 
@@ -99,13 +101,6 @@ def _groups(x: Tensor) -> tuple[int, int, int, int]:
 def _sum(values: Tensor) -> Tensor:
     """Over pixels: (N, C, H, W) -> (N, C, 1, 1)."""
     return values.sum(dim=(2, 3), keepdim=True)
-
-
-def _mean(values: Tensor, shares: Tensor | None) -> Tensor:
-    """Over pixels, each counting for its share: (N, C, H, W) -> (N, C, 1, 1)."""
-    if shares is None:
-        return values.mean(dim=(2, 3), keepdim=True)
-    return (values.flatten(2) @ shares.flatten(2).mT).unsqueeze(3)
 
 
 def _line(x: Tensor, mean: Tensor, scale: Tensor, level: Tensor, slope: Tensor) -> Tensor:

@@ -12,23 +12,22 @@ from hyperconv.nn.image_norm import image_norm
 SIZES = torch.tensor([[3, 5], [4, 2], [4, 5], [2, 4]])
 
 
-def shares_of(kind, height=4, width=5):
-    """None; of a canvas with masks; or anything that adds up to 1, as a canvas of another size than trained has."""
+def counts_of(kind, height=4, width=5):
+    """None; of a canvas with images of several sizes; or whatever numbers, as of an image larger than it was in training."""
     if kind == "alike":
         return None
     if kind == "masked":
-        counts = canvas.mask(SIZES, height, width).double()
-    else:
-        counts = torch.rand(len(SIZES), 1, height, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return counts / counts.sum(dim=(2, 3), keepdim=True)
+        return canvas.mask(SIZES, height, width)
+    return torch.rand(len(SIZES), 1, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def plainly(x, gain, shift, shares=None):
+def plainly(x, gain, shift, counts=None):
     """Written as it is said."""
-    shares = torch.full_like(x[:, :1], 1 / x[0, 0].numel()) if shares is None else shares
+    counts = torch.ones_like(x[:, :1]) if counts is None else counts.to(x.dtype)
+    counts = counts / counts.sum(dim=(2, 3), keepdim=True)
     rows = len(x) // len(gain)
-    mean = (shares * x).sum(dim=(2, 3), keepdim=True)
-    variance = (shares * (x - mean).square()).sum(dim=(2, 3), keepdim=True)
+    mean = (counts * x).sum(dim=(2, 3), keepdim=True)
+    variance = (counts * (x - mean).square()).sum(dim=(2, 3), keepdim=True)
     gain, shift = (each.repeat_interleave(rows, dim=0)[:, :, None, None] for each in (gain, shift))
     return (x - mean) / (variance + 1e-5).sqrt() * gain + shift
 
@@ -48,8 +47,8 @@ def penalised(norm, x, gain, shift):
 @pytest.mark.parametrize("kind", ["alike", "masked", "any"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_value_gradients_and_penalty_are_those_of_the_plain_formula(kind, dtype):
-    shares, exact = shares_of(kind), arguments()
-    norm, reference = partial(image_norm, shares=shares if shares is None else shares.to(dtype)), partial(plainly, shares=shares)
+    counts, exact = counts_of(kind), arguments()
+    norm, reference = partial(image_norm, counts=counts), partial(plainly, counts=counts)
     given = [each.detach().to(dtype).requires_grad_() for each in exact]
     bounds = {"atol": 1e-4, "rtol": 1e-4} if dtype == torch.float32 else {}
     close = partial(torch.testing.assert_close, check_dtype=False, **bounds)
@@ -61,7 +60,7 @@ def test_value_gradients_and_penalty_are_those_of_the_plain_formula(kind, dtype)
 
 @pytest.mark.parametrize("kind", ["alike", "masked", "any"])
 def test_gradients(kind):
-    norm = partial(image_norm, shares=shares_of(kind))
+    norm = partial(image_norm, counts=counts_of(kind))
     assert torch.autograd.gradcheck(norm, arguments())
     assert torch.autograd.gradgradcheck(norm, arguments())
 
@@ -76,8 +75,8 @@ def test_shapes(sets, rows, channels, height, width, channels_last):
 
 def test_is_batch_norm_of_one_image_whatever_is_beside_it():
     x, gain, shift = arguments(sets=4)
-    shares = shares_of("masked")
-    together = canvas.crop(image_norm(x, gain, shift, shares), SIZES)
+    counts = counts_of("masked")
+    together = canvas.crop(image_norm(x, gain, shift, counts), SIZES)
     for i, alone in enumerate(canvas.crop(x, SIZES)):
         wanted = F.batch_norm(alone[None], None, None, gain[i], shift[i], training=True)
         torch.testing.assert_close(together[i], wanted[0])
@@ -93,10 +92,9 @@ def test_low_precision_is_computed_in_float32_and_returned_as_it_came():
 def test_a_large_mean_costs_no_more_precision_than_it_has_to():
     x, gain, shift = (each.detach() for each in arguments())
     for kind in ("alike", "masked"):
-        shares = shares_of(kind)
-        single = None if shares is None else shares.float()
-        own = image_norm((x + 100).float(), gain.float(), shift.float(), single)
-        wanted = plainly((x + 100).float().double(), gain, shift, shares)
+        counts = counts_of(kind)
+        own = image_norm((x + 100).float(), gain.float(), shift.float(), counts)
+        wanted = plainly((x + 100).float().double(), gain, shift, counts)
         torch.testing.assert_close(own.double(), wanted, atol=2e-4, rtol=1e-4)
 
 
