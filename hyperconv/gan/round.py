@@ -95,3 +95,11 @@ def draw(model: PhotoModel, noise: RoundNoise, learns_from: int) -> tuple[Tensor
         with torch.no_grad():
             carried = model.climb(model.begin(first), both, stop=learns_from)
     return unpair(model.images(model.climb(carried, both)))
+
+
+@torch.no_grad()
+def draw_fakes(model: PhotoModel, noise: RoundNoise) -> Tensor:
+    """Random images of the newest scale, as `draw` has them, for critics alone."""
+    height, width = model.extent(0)
+    carried = model.begin(noise.z[:, :, :height, :width])
+    return model.images(model.climb(carried, lambda shape, scale: noise.above[scale - 1][:, :, :shape[2], :shape[3]]))

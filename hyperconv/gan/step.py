@@ -15,7 +15,7 @@ from hyperconv.gan.parts import Part
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import generated_dtype
-from hyperconv.gan.round import LOSSES, Rules, draw, play_critic, play_generator, play_together
+from hyperconv.gan.round import LOSSES, Rules, draw, draw_fakes, play_critic, play_generator, play_together
 from hyperconv.gan.system import Generated, System
 from hyperconv.gan.template import recomputing
 from hyperconv.nn.layout import WeightSet
@@ -81,16 +81,19 @@ class Step:
         config, fresh = self.config, self.config.draws > 1
         keeps_graph = not fresh and len(self.parts) == 1
         losses = inputs.photos.new_empty(len(LOSSES), len(inputs.photos))
-        shares, drawn = self.deal(inputs), []
+        shares, drawn = self.deal(inputs), None
         for update in range(config.critic_steps):
             if update < config.draws:
-                with torch.set_grad_enabled(keeps_graph):
+                if keeps_graph:
                     drawn = [self.draw(inputs, share, update) for share in shares]
-            losses[:-1] = self.teach_critic(inputs, [fake.detach() for fake, _ in drawn], update)
+                    fakes = [fake.detach() for fake, _ in drawn]
+                else:
+                    fakes = [self.draw_fakes(inputs, share, update) for share in shares]
+            losses[:-1] = self.teach_critic(inputs, fakes, update)
         for update in range(config.generator_steps if fresh else 1):
             if update > 0:
                 shares = self.deal(inputs)
-            losses[-1] = self.teach_generator(inputs, shares, drawn if keeps_graph else None)
+            losses[-1] = self.teach_generator(inputs, shares, drawn)
             self.generator.update(inputs.rate, 1 if fresh else config.generator_steps)
         return losses
 
@@ -139,6 +142,11 @@ class Step:
         with record_function("convolutions"):
             noise = inputs.noise[update].rows(share.part.rows)
             return draw(self.model(inputs, share), noise, self.system.learns_from)
+
+    def draw_fakes(self, inputs: StepInputs, share: Share, update: int) -> Tensor:
+        """The random images alone, which nothing is learned through."""
+        with record_function("convolutions"):
+            return draw_fakes(self.model(inputs, share), inputs.noise[update].rows(share.part.rows))
 
     def model(self, inputs: StepInputs, share: Share) -> PhotoModel:
         """The models of a part on its leaves, in the precision of the nets."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hyperconv.data import canvas
+from hyperconv.nn.image_norm import image_norm
 from hyperconv.nn.layout import WeightLayout, WeightSet
 from hyperconv.ops.functional import hyper_conv2d
 
@@ -21,7 +22,6 @@ TAIL_GAIN = {"tanh": 5 / 3, None: 1.0}
 MEMORY_FORMATS = {"cpu": torch.contiguous_format, "cuda": torch.contiguous_format}
 """Of the activations, from the first layer to the last. On a CPU a step at 96x128 takes 8 % longer in channels_last;
 on a GPU neither has been measured (`benchmarks.train_step --channels-last` does)."""
-EPSILON = 1e-5  # added to a variance
 PIXELS_AT_ONCE = 2**21  # of all samples, beyond which rows go through one band after another where nothing is learned
 
 _recomputing = False
@@ -109,12 +109,14 @@ class ConvStack:
         and norm, an input of many pixels goes through in bands of rows: memory for hidden channels stays bounded, the
         result is the same.
         """
+        height, width = (side - 2 * self.margin for side in input.shape[-2:])
+        if sizes is not None and trained is None and canvas.known_full(sizes, height, width):
+            sizes = None
         if _recomputing and torch.is_grad_enabled():
             def again(input: Tensor, flat: Tensor) -> Tensor:
                 return self._apply(input, WeightSet(self.layout, flat), sizes, trained)
 
             return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
-        height, width = (side - 2 * self.margin for side in input.shape[-2:])
         rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
         if torch.is_grad_enabled() or self.norm or rows >= height:
             return self._apply(input, weights, sizes, trained)
@@ -142,28 +144,11 @@ class ConvStack:
         x = hyper_conv2d(x, weight)
         beyond = (self.kernel_size - 1) * (self.depth - 1 - i)  # what later layers will cut off
         sizes, trained = (None if each is None else each + beyond for each in (sizes, trained))
-        shares = None if trained is None else canvas.shares(sizes, trained, self.margin, *x.shape[-2:])
-        x = normalised(x, weights[f"{i}.gain"], weights[f"{i}.shift"], sizes, shares)
-        return F.leaky_relu(x, self.negative_slope)
+        x = image_norm(x, weights[f"{i}.gain"], weights[f"{i}.shift"], self._counts(sizes, trained, *x.shape[-2:]))
+        return F.leaky_relu_(x, self.negative_slope)
 
-
-def normalised(x: Tensor, gain: Tensor, shift: Tensor, sizes: Tensor | None = None, shares: Tensor | None = None
-               ) -> Tensor:
-    """Every channel of (N, C, H, W) brought to mean 0 and variance 1 over its image, then times gain plus shift (B, C).
-
-    sizes (N, 2): what is valid of each image (None: all of it); the rest is scaled and shifted with it. shares
-    (N, 1, H, W): what each pixel counts for, if not all count alike; zero where it is not valid.
-    """
-    rows, values = x.shape[0] // gain.shape[0], x.float()
-    if shares is not None:
-        shares = shares / shares.sum(dim=(2, 3), keepdim=True)
-        mean = (values * shares).sum(dim=(2, 3), keepdim=True)
-        variance = ((values - mean).square() * shares).sum(dim=(2, 3), keepdim=True)
-    elif sizes is None:
-        variance, mean = torch.var_mean(values, dim=(2, 3), correction=0, keepdim=True)
-    else:
-        valid, count = canvas.inside(sizes, *x.shape[-2:]), sizes.prod(dim=1).view(-1, 1, 1, 1)
-        mean = torch.where(valid, values, 0).sum(dim=(2, 3), keepdim=True) / count
-        variance = torch.where(valid, values - mean, 0).square().sum(dim=(2, 3), keepdim=True) / count
-    factor = (variance + EPSILON).rsqrt() * gain.repeat_interleave(rows, dim=0)[:, :, None, None]
-    return (values * factor + (shift.repeat_interleave(rows, dim=0)[:, :, None, None] - mean * factor)).to(x.dtype)
+    def _counts(self, sizes: Tensor | None, trained: Tensor | None, height: int, width: int) -> Tensor | None:
+        """What each pixel counts for in the statistics of its image; None: all alike."""
+        if sizes is None or trained is None:
+            return None if sizes is None else canvas.mask(sizes, height, width)
+        return canvas.shares(sizes, trained, self.margin, height, width)

@@ -7,7 +7,7 @@ from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import draw_noise
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.photo_model import PhotoModel, no_noise
-from hyperconv.gan.round import LOSSES, Rules, pair, play_together, unpair
+from hyperconv.gan.round import LOSSES, Rules, draw, draw_fakes, pair, play_together, unpair
 from hyperconv.nn.layout import WeightSet
 
 RULES = Rules(penalty_weight=0.1, penalty_norm="pixel", reconstruction_weight=50.0)
@@ -68,3 +68,13 @@ def test_pairs_interleave():
     a, b = torch.arange(3), torch.arange(3) + 10
     assert pair(a, b).tolist() == [0, 10, 1, 11, 2, 12]
     assert [x.tolist() for x in unpair(pair(a, b))] == [a.tolist(), b.tolist()]
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_fakes_alone_are_those_drawn_with_the_reconstructions(scales):
+    model, *_ = make(scales)
+    extents = [model.extent(scale) for scale in range(scales)]
+    noise = draw_noise(extents, model.batch, model.generator, torch.Generator().manual_seed(6))
+    fakes = draw_fakes(model, noise)
+    assert not fakes.requires_grad
+    torch.testing.assert_close(fakes, draw(model, noise, 0)[0].detach())

@@ -16,7 +16,7 @@ from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.single import SingleGANs
 from hyperconv.gan.step import Step
-from hyperconv.gan.template import ConvStack, normalised
+from hyperconv.gan.template import ConvStack
 from hyperconv.gan.trainer import Trainer
 from hyperconv.nn.layout import WeightSet
 from tests.gan.conftest import picture
@@ -165,10 +165,6 @@ def test_norm_is_batch_norm_of_one_image_on_its_own_pixels():
         x = F.leaky_relu(F.batch_norm(x, None, None, mine["0.gain"][0], mine["0.shift"][0], training=True), 0.02)
         x = F.conv2d(x, mine["1.weight"][0], mine["1.bias"][0])
         torch.testing.assert_close(together[index], x[0], rtol=1e-3, atol=1e-4)
-    gain = torch.ones(1, 4, dtype=torch.double, requires_grad=True)
-    shift = torch.zeros(1, 4, dtype=torch.double, requires_grad=True)
-    x = torch.randn(1, 4, 3, 4, dtype=torch.double, requires_grad=True)
-    assert normalised(x.float(), gain.float(), shift.float()).mean().abs() < 1e-6
 
 
 def test_a_critic_keeps_the_strength_of_its_signal_from_the_start_or_loses_it_as_published():

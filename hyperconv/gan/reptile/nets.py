@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconv.gan.reptile.presets import ReptileConfig
-from hyperconv.nn.call import per_sample_affine
+from hyperconv.nn.image_norm import image_norm
 from hyperconv.nn.layout import WeightLayout, WeightSet
 from hyperconv.nn.set_norm import batch_norm_sets
 from hyperconv.ops.functional import hyper_conv2d
@@ -108,7 +108,7 @@ class Critic:
             if self.by_batch:
                 x = batch_norm_sets(x, weights.batch, *affine)
             else:
-                x = per_sample_affine(F.instance_norm(x), *affine)
+                x = image_norm(x, *affine)
             x = F.leaky_relu(x, SLOPE)
         return x
 
