@@ -41,6 +41,7 @@ ARMS = {
     "heads of rank 16": {"head_rank": 16},
     "contexts of any norm": {"context_norm": "none"},
     "no altered photos": {"variants": 0},
+    "altered photos at every scale": {"variants_above": 6},
     "no thumbnail": {"first_scale_sees": "embedding"},
     "embedding trains on": {"embedding_trains": "every scale"},
     "penalty 0.1": {"penalty_weight": 0.1},
