@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[Config, list[str]]] = {
     "edit": (preset("tiny-edit", "consingan", **STEPS), ["ihc"]),
     "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
 }
-FINE_TUNE, RETRAIN = 100, 100  # steps on a composite, on images in few colours
+FINE_TUNE, RETRAIN = {"harmonize": 20, "edit": 100}, 100  # steps on a composite, on images in few colours
 QUALITY = 85  # of the JPEGs
 
 Row = list[tuple[str, Tensor]]  # captions and images
@@ -92,7 +92,8 @@ def edit(model: apps.Model) -> Row:
 
 
 def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
-    plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps) for steps in (0, FINE_TUNE))
+    plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps)
+                    for steps in (0, FINE_TUNE[function.__name__]))
     return [("photo", plain.photo), ("by hand", plain.picture), ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
             ("result", plain.result), ("fine-tuned", tuned.result)]
 
@@ -127,7 +128,7 @@ def temple_at_night() -> tuple[Tensor, Tensor]:
     outline = Image.new("L", (china.pixels.shape[2], china.pixels.shape[1]))
     ImageDraw.Draw(outline).polygon([(x * outline.width, y * outline.height) for x, y in TEMPLE], fill=255)
     cut = (torch.from_numpy(np.asarray(outline).copy()) > 0).float()
-    down, right = round(0.14 * height), round(-0.06 * width)
+    down, right = round(0.13 * height), round(-0.06 * width)
     mask, temple = (torch.roll(layer, (down, right), (-2, -1)) for layer in (cut, china.pixels))
     return torch.where(mask > 0, temple, rocket.pixels), mask
 

@@ -44,7 +44,7 @@ FineTune = Annotated[
         "--fine-tune",
         min=0,
         metavar="STEPS",
-        help="Train the last scales on this picture first, at the rates of the run (--system consingan): some 100 "
+        help="Train the last scales on this picture first, at the rates of the run (--system consingan): 20 to 100 "
         "steps at 64 pixels, 500 with paper presets; far more, and what was pasted dissolves.",
     ),
 ]
