@@ -1,17 +1,17 @@
 import pytest
 
-from benchmarks.gallery import ROWS, RUNS, another_gland, moonrise, save_jpeg, temple
+from benchmarks.gallery import ROWS, RUNS, another_gland, save_jpeg, temple, temple_at_night
 from hyperconv.data.examples import load_examples
 from hyperconv.data.images import read_photo
 
 
-@pytest.mark.parametrize("composite, name", [(moonrise, "rocket"), (another_gland, "ihc")])
+@pytest.mark.parametrize("composite, name", [(temple_at_night, "rocket"), (another_gland, "ihc")])
 def test_masks_mark_what_was_changed(composite, name):
     picture, mask = composite()
     (photo,) = load_examples([name])
     changed = (picture != photo.pixels).any(dim=0)
     assert (mask[changed] == 1).all()
-    assert changed.sum() > 0.9 * mask.sum() > 0 and mask.mean() < 0.15
+    assert changed.sum() > 0.9 * mask.sum() > 0 and mask.mean() < 0.25
 
 
 def test_every_picture_is_drawn_from_a_run_that_is_trained():
