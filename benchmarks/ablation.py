@@ -90,7 +90,8 @@ def report(out: Path, about: str, found: dict[str, dict]) -> str:
               f"{arm['seconds']:.0f}"] for name, arm in found.items()]
     changes = [f"- {name}: {', '.join(f'{key} {value}' for key, value in arm['changes'].items())}"
                for name, arm in found.items() if arm["changes"]]
-    page = "\n".join(["# What each setting of the meta-GAN is worth", "", about, "", *table(header, cells), *changes, ""])
+    page = "\n".join(["# What each setting of the meta-GAN is worth", "", about, "", *table(header, cells), *changes, "",
+                      "![scores of every arm](ablation.png)", ""])
     (out / "ablation.md").write_text(page)
     (out / "ablation.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")
     draw(found).save(out / "ablation.png")
@@ -106,9 +107,9 @@ def draw(found: dict[str, dict]):
     for place, key in enumerate(SHOWN):
         values = [arm[which][key] for arm in found.values() for which in COLOURS]
         plot = Plot(canvas, (left + panel * place - 16, top - 8, panel, row * len(found) + 62), SCORES[key],
-                    (0, 1.08 * max(values)), (len(found) - 0.5, -0.5))
+                    (0, 1.08 * max(values)), (-0.5, len(found) - 0.5))
         plot.axes(y_ticks=False)
-        for number, (name, arm) in enumerate(found.items()):
+        for number, (name, arm) in enumerate(reversed(found.items())):
             ends = [plot.at(arm[which][key], number) for which in COLOURS]
             canvas.line(ends, FAINT)
             for which, end in zip(COLOURS, ends):

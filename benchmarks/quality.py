@@ -94,7 +94,7 @@ def report(out: Path, found: dict[str, dict], device: str) -> str:
              "nobody trained on, what its model took.")
     title = "# One meta-GAN, single-image GANs for the same time, and photos nobody trained on"
     lines = [title, "", machine(device), "", about, "", *table(["samples of", "photos", *SCORES.values(), "seconds"], cells),
-             *(f"- {what}: {ratio:.2f}" for what, ratio in summary.items()), "",
+             *(f"- {what}: {ratio:.2f}" for what, ratio in summary.items()), "", "![one dot a photo](quality.png)", "",
              "For comparison, scores of samples that others published, at 250 px (first 15 photos of a set):", "",
              *table(["set", "samples of", *published.SCORES.values()],
                     [[*which, *published.cells(scores)] for which, scores in published.PUBLISHED.items()])]
