@@ -81,11 +81,6 @@ def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[i
         return rows[:, None] @ (canvas @ columns[:, None].mT)
 
 
-def known_full(sizes: Tensor, height: int, width: int) -> bool:
-    """Whether every image is as large as its canvas; False on a GPU, where looking would wait for all its work."""
-    return sizes.device.type == "cpu" and all(size == [height, width] for size in sizes.tolist())
-
-
 def inside(sizes: Tensor, height: int, width: int) -> Tensor:
     """Bool (B, 1, height, width): whether a pixel lies in its image."""
     rows = torch.arange(height, device=sizes.device)[:, None] < sizes[:, 0, None, None]

@@ -109,14 +109,12 @@ class ConvStack:
         and norm, an input of many pixels goes through in bands of rows: memory for hidden channels stays bounded, the
         result is the same.
         """
-        height, width = (side - 2 * self.margin for side in input.shape[-2:])
-        if sizes is not None and trained is None and canvas.known_full(sizes, height, width):
-            sizes = None
         if _recomputing and torch.is_grad_enabled():
             def again(input: Tensor, flat: Tensor) -> Tensor:
                 return self._apply(input, WeightSet(self.layout, flat), sizes, trained)
 
             return checkpoint(again, input, weights.flat, use_reentrant=False, preserve_rng_state=False)
+        height, width = (side - 2 * self.margin for side in input.shape[-2:])
         rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
         if torch.is_grad_enabled() or self.norm or rows >= height:
             return self._apply(input, weights, sizes, trained)

@@ -166,9 +166,3 @@ def test_shares_weigh_an_image_as_one_of_another_size(sizes, data, border):
 def test_shares_of_an_image_of_its_own_size_are_all_alike():
     sizes = torch.tensor([[12, 9], [24, 25]])
     assert torch.equal(canvas.shares(sizes, sizes, 5, 24, 25), canvas.mask(sizes, 24, 25))
-
-
-def test_a_canvas_is_known_to_be_full_where_every_image_has_its_size():
-    assert canvas.known_full(torch.tensor([[12, 9], [12, 9]]), 12, 9)
-    assert not canvas.known_full(torch.tensor([[12, 9], [12, 8]]), 12, 9)
-    assert not canvas.known_full(torch.tensor([[12, 9]], device="meta"), 12, 9)
