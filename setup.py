@@ -166,9 +166,8 @@ def output_of(*command):
 def run_ninja(name, objects, target, link):
     """Compile `objects` {object: (source, command)} and link them into `target`, redoing only what changed.
 
-    Compilers start in the order of `objects`: with the longest first, all processors are busy until the end. What a
-    compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises NotBuilt
-    when a compiler fails.
+    What a compiler prints stays in <object>.log; <name>.log in the build folder has all that this call printed. Raises
+    NotBuilt when a compiler fails.
     """
 
     def edge(rule, output, inputs, command):
@@ -214,8 +213,8 @@ def build_cpu(record):
     have_tiles = [f"-DHYPERCONV_{name.upper()}" for name in tiles]
     record["instruction_sets"] = [*instruction_sets(), *tiles]
     objects = {}
-    for source in sorted(Path("csrc/cpu").glob("*.cpp"), key=lambda source: (source.name not in builds, source)):
-        for isa, flags in reversed(builds.get(source.name, {"": []}).items()):
+    for source in sorted(Path("csrc/cpu").glob("*.cpp")):
+        for isa, flags in builds.get(source.name, {"": []}).items():
             own = [f"-DHYPERCONV_ISA={isa}", *flags] if isa else have_tiles
             objects[WORK / "cpu" / f"{source.stem}{isa and '_'}{isa}.o"] = (source, [*command, *own])
     target = WORK / "hyperconv_cpu.so"
@@ -235,7 +234,7 @@ def build_cuda(record):
     requested = os.environ.get("TORCH_CUDA_ARCH_LIST")
     architectures = cuda_architectures(requested, {f"{major}.{minor}" for major, minor in known})
     command = [*nvcc, *CODE_FLAGS, *CUDA_FLAGS, *gencode_flags(architectures), *torch_headers(torch)]
-    sources = sorted(Path("csrc/cuda").glob("*.cu"), reverse=True)  # correlate_tile.cu is the longest
+    sources = sorted(Path("csrc/cuda").glob("*.cu"), reverse=True)  # correlate_tile.cu, the longest, not last
     objects = {WORK / "cuda" / f"{source.stem}.o": (source, command) for source in sources}
     target = WORK / "hyperconv_cuda.so"
     own_runtime = ["-cudart", "static", "-Xlinker", "--exclude-libs=ALL"]

@@ -1,11 +1,10 @@
 """Every preset from the command line: a step at each scale, the run opened again and drawn from.
 
     OMP_NUM_THREADS=1 python -m benchmarks.every_preset [--systems meta dip ...] [--presets paper ...] [--batch-size 2]
-                                                        [--out FOLDER]
+                                                        [--out every_preset.md]
 
 Two bundled photos, of which meta and dip take `--batch-size` a step; for reptile scikit-learn's digits and one inner
-step. Prints, and with
---out writes as every_preset.md, what each took: that settings as published run, and with what memory, not what they
+step. Prints, and writes to OUT too, what each took: that settings as published run, and with what memory, not what they
 learn.
 """
 
@@ -19,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.report import table
-from benchmarks.training import machine
+from benchmarks.environment import describe
+from benchmarks.report import publish, table
 from hyperconv.data.examples import load_examples
 from hyperconv.data.images import save_png
 from hyperconv.gan.presets import PRESETS, AnyConfig
@@ -66,7 +65,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--presets", nargs="+", help="only those of these names (default: all)")
     parser.add_argument("--batch-size", type=int, default=2, help="photos of a step of meta and dip")
-    parser.add_argument("--out", type=Path, help="folder of the table")
+    parser.add_argument("--out", type=Path, help="file of the table")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -80,13 +79,9 @@ def main() -> None:
                     rows.append(try_preset(system, name, photos, options.batch_size, Path(folder) / f"{system}-{name}"))
                     print(*rows[-1], sep="  ", flush=True)
     header = ["system", "preset", "images", "seconds to train", "GB", "seconds to draw", "GB"]
-    about = (f"Two photos, {options.batch_size} of them a step of meta and dip; reptile: digits, one inner "
-             "step. Seconds of the processor, most memory of the process. The features of dip are trained in full (600 steps, `tiny` 200).")
-    page = "\n".join(["# A step at every scale of every preset", "", machine("cpu"), "", about, "", *table(header, rows), ""])
-    print(page)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "every_preset.md").write_text(page)
+    about = (f"Two photos, {options.batch_size} of them a step of meta and dip; reptile: digits, one inner step. Seconds of the "
+             "processor, most memory of the process. The features of dip are trained in full (600 steps, `tiny` 200).")
+    publish("A step at every scale of every preset", describe("cpu"), [about, "", *table(header, rows)], options.out)
 
 
 if __name__ == "__main__":

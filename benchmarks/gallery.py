@@ -124,13 +124,14 @@ TEMPLE = ((0.32, 0.06), (0.345, 0.13), (0.40, 0.21), (0.50, 0.27), (0.46, 0.31),
 def temple_at_night() -> tuple[Tensor, Tensor]:
     """The rocket's evening with the temple by day before it, and the mask (H, W) of the temple."""
     rocket, china = load_examples(["rocket", "china"])
-    height, width = rocket.pixels.shape[1:]
-    outline = Image.new("L", (china.pixels.shape[2], china.pixels.shape[1]))
+    picture, (height, width) = rocket.pixels.clone(), rocket.pixels.shape[1:]
+    day = resize(china.pixels, (round(0.78 * height), round(0.78 * width)))
+    outline = Image.new("L", (day.shape[2], day.shape[1]))
     ImageDraw.Draw(outline).polygon([(x * outline.width, y * outline.height) for x, y in TEMPLE], fill=255)
-    cut = (torch.from_numpy(np.asarray(outline).copy()) > 0).float()
-    down, right = round(0.13 * height), round(-0.06 * width)
-    mask, temple = (torch.roll(layer, (down, right), (-2, -1)) for layer in (cut, china.pixels))
-    return torch.where(mask > 0, temple, rocket.pixels), mask
+    cut, mask = torch.from_numpy(np.asarray(outline).copy()) > 0, torch.zeros(height, width)
+    mask[-len(cut):, :cut.shape[1]] = cut.float()
+    picture[:, -len(cut):, :cut.shape[1]][:, cut] = day[:, cut]
+    return picture, mask
 
 
 def another_gland() -> tuple[Tensor, Tensor]:

@@ -41,13 +41,6 @@ def instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return per_sample_affine(F.instance_norm(x, eps=EPSILON), gain, shift)
 
 
-def group_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """All channels of all samples as groups of one sample."""
-    samples, channels, height, width = x.shape
-    affine = (each.repeat_interleave(samples // len(each), dim=0).flatten() for each in (gain, shift))
-    return F.group_norm(x.view(1, -1, height, width), samples * channels, *affine, EPSILON).view_as(x)
-
-
 def forward(norm: Norm, cotangent: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
     with torch.no_grad():
         return norm(*arguments),
@@ -77,7 +70,7 @@ def measure(layer: tuple[int, int, int], ragged: bool, options: argparse.Namespa
     cotangent = make(shapes[0]) * valid
     rivals = {OURS: partial(image_norm, counts=valid if ragged else None), "formula": partial(formula, sizes=sizes)}
     if not ragged:
-        rivals |= {"instance_norm": instance_norm, "group_norm": group_norm}
+        rivals["instance_norm"] = instance_norm
     clock = "processor" if options.processor_time and options.device == "cpu" else options.device
     rows = []
     for title, phase in PHASES.items():
@@ -87,7 +80,7 @@ def measure(layer: tuple[int, int, int], ragged: bool, options: argparse.Namespa
         rows.append(["x".join(map(str, (samples, *layer))), "several sizes" if ragged else "full", title,
                      f"{1e3 * seconds[OURS]:.3g}",
                      *(f"{seconds[name] / seconds[OURS]:.2f}" if name in seconds else ""
-                       for name in ("formula", "instance_norm", "group_norm"))])
+                       for name in ("formula", "instance_norm"))])
     return rows
 
 
@@ -109,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     rows = [row for layer in LAYERS for ragged in (False, True) for row in measure(layer, ragged, options)]
-    print("\n".join(table(["layer", "canvases", "phase", f"{OURS}, ms", "formula", "instance_norm", "group_norm"], rows)))
+    print("\n".join(table(["layer", "canvases", "phase", f"{OURS}, ms", "formula", "instance_norm"], rows)))
 
 
 if __name__ == "__main__":

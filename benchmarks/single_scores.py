@@ -1,10 +1,10 @@
 """What ConSinGAN learns side by side and what the published loop learns, one photo after another, in as many iterations.
 
     OMP_NUM_THREADS=1 python -m benchmarks.single_scores [--photos china coffee] [--max-size 64] [--iterations 200]
-                                                         [--out FOLDER]
+                                                         [--out single_scores.md]
 
 Bundled photos at the published settings but smaller, all six stages; 10 samples of each photo are scored alike. Seconds
-are of the processor. With --out, FOLDER/single_scores.md has the table.
+are of the processor.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.environment import describe
 from benchmarks.plain_consingan import PlainConSinGAN
-from benchmarks.report import table
-from benchmarks.training import SCORES, machine, means
+from benchmarks.report import publish, table
+from benchmarks.training import SCORES, means
 from hyperconv import apps
 from hyperconv.apps.evaluate import score
 from hyperconv.apps.sample import draw, reconstruct
@@ -96,12 +97,8 @@ def main() -> None:
              for who, row in ((SIDE_BY_SIDE, means(ours)), (PUBLISHED, means(theirs)))]
     about = (f"{', '.join(options.photos)} at {options.max_size} px, {config.scale_count} stages of {options.iterations} "
              f"iterations, {options.count} samples of each, means; seconds of the processor for each photo.")
-    page = "\n".join(["# As many iterations of ConSinGAN, side by side and one by one", "", machine("cpu"), "", about, "",
-                      *table(["trained by", *SCORES.values(), "seconds"], cells), ""])
-    print(page)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "single_scores.md").write_text(page)
+    publish("As many iterations of ConSinGAN, side by side and one by one", describe("cpu"),
+            [about, "", *table(["trained by", *SCORES.values(), "seconds"], cells)], options.out)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,6 @@ class ConvStack:
 
     def _counts(self, sizes: Tensor | None, trained: Tensor | None, height: int, width: int) -> Tensor | None:
         """What each pixel counts for in the statistics of its image; None: all alike."""
-        if sizes is None or trained is None:
-            return None if sizes is None else canvas.mask(sizes, height, width)
-        return canvas.shares(sizes, trained, self.margin, height, width)
+        if trained is not None:
+            return canvas.shares(sizes, trained, self.margin, height, width)
+        return None if sizes is None else canvas.mask(sizes, height, width)

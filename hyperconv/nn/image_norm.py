@@ -5,8 +5,8 @@ y = gain x^ + shift, the gradient g of y gives (`_Gradient`)
 
     by shift  S = sum g        by gain  Q = sum g x^        by x  gain / deviation (g - w (S + Q x^))
 
-and all that a gradient penalty differentiates once more is again sums over pixels and lines in x^. PyTorch's own
-kernels (group normalisation with a group for every channel of every sample) do the same for pixels that count alike.
+and all that a gradient penalty differentiates once more is again sums over pixels and lines in x^. Where pixels count
+alike, PyTorch's group normalisation with a group for every channel of every sample is quick already.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ def image_norm(x: Tensor, gain: Tensor, shift: Tensor, counts: Tensor | None = N
     wide = torch.promote_types(x.dtype, torch.float32)
     rows = len(x) // len(gain)
     gain, shift = (each.to(wide).repeat_interleave(rows, dim=0)[:, :, None, None] for each in (gain, shift))
-    shares = None if counts is None else counts.to(wide) / counts.to(wide).sum(dim=(2, 3), keepdim=True)
-    return _ImageNorm.apply(x.to(wide).contiguous(), gain, shift, shares).to(x.dtype)
+    values = x.to(wide).contiguous()
+    if counts is None:
+        channels = values.flatten(0, 1)[None]
+        y = torch.group_norm(channels, channels.shape[1], gain.flatten(), shift.flatten(), EPSILON).view_as(values)
+    else:
+        shares = counts.to(wide) / counts.to(wide).sum(dim=(2, 3), keepdim=True)
+        y = _ImageNorm.apply(values, gain, shift, shares)
+    return y.to(x.dtype)
 
 
 class _ImageNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, gain: Tensor, shift: Tensor, shares: Tensor | None) -> Tensor:
-        if shares is None:
-            y, mean, scale = torch.native_group_norm(x, gain.flatten(), shift.flatten(), *_groups(x), EPSILON)
-            mean, scale = mean.view_as(gain), scale.view_as(gain)
-        else:
-            y = x * shares
-            mean = _sum(y)
-            torch.sub(x, mean, out=y)
-            scale = (_sum(y.square_().mul_(shares)) + EPSILON).rsqrt()
-            torch.addcmul(shift - mean * gain * scale, x, gain * scale, out=y)
+    def forward(ctx, x: Tensor, gain: Tensor, shift: Tensor, shares: Tensor) -> Tensor:
+        y = x * shares
+        mean = _sum(y)
+        torch.sub(x, mean, out=y)
+        scale = (_sum(y.square_().mul_(shares)) + EPSILON).rsqrt()
+        torch.addcmul(shift - mean * gain * scale, x, gain * scale, out=y)
         ctx.save_for_backward(x, gain, mean, scale, shares)
         return y
 
@@ -60,17 +62,12 @@ class _Gradient(torch.autograd.Function):
     """The gradients of `_ImageNorm` by x, gain and shift; scale is 1 / deviation."""
 
     @staticmethod
-    def forward(ctx, grad: Tensor, x: Tensor, gain: Tensor, mean: Tensor, scale: Tensor, shares: Tensor | None
+    def forward(ctx, grad: Tensor, x: Tensor, gain: Tensor, mean: Tensor, scale: Tensor, shares: Tensor
                 ) -> tuple[Tensor, Tensor, Tensor]:
-        if shares is None:
-            by_x, by_gain, by_shift = torch.ops.aten.native_group_norm_backward(
-                grad, x, mean.view(1, -1), scale.view(1, -1), gain.flatten(), *_groups(x), [True] * 3)
-            by_gain, by_shift = by_gain.view_as(gain), by_shift.view_as(gain)
-        else:
-            by_shift = _sum(grad)
-            by_gain = scale * (_sum(grad * x) - mean * by_shift)
-            factor = gain * scale
-            by_x = _line(x, mean, scale, -factor * by_shift, -factor * by_gain).mul_(shares).addcmul_(grad, factor)
+        by_shift = _sum(grad)
+        by_gain = scale * (_sum(grad * x) - mean * by_shift)
+        factor = gain * scale
+        by_x = _line(x, mean, scale, -factor * by_shift, -factor * by_gain).mul_(shares).addcmul_(grad, factor)
         ctx.save_for_backward(grad, x, gain, mean, scale, shares, by_gain, by_shift)
         return by_x, by_gain, by_shift
 
@@ -79,8 +76,7 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx, u: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor | None, ...]:
         """By grad, x and gain, for gradients u (N, C, H, W), v, w (N, C, 1, 1) of what `forward` returns."""
         grad, x, gain, mean, scale, shares, by_gain, by_shift = ctx.saved_tensors
-        factor, shares = gain * scale, 1 / x[0, 0].numel() if shares is None else shares
-        shared = u * shares
+        factor, shared = gain * scale, u * shares
         level = _sum(shared)
         slope = scale * (_sum(shared * x) - mean * level)
         rest = _sum(u * grad) - by_shift * level - by_gain * slope
@@ -90,12 +86,6 @@ class _Gradient(torch.autograd.Function):
         by_x = _line(x, mean, scale, scale * both, scale * (factor * (2 * by_gain * slope - rest) - v * by_gain))
         by_x.mul_(shares).addcmul_(shared, -scale * factor * by_gain).addcmul_(grad, scale * (v - factor * slope))
         return by_grad, by_x, scale * rest, None, None, None
-
-
-def _groups(x: Tensor) -> tuple[int, int, int, int]:
-    """Samples, channels, pixels and groups as group normalisation counts them, which is to see one sample."""
-    channels = x.shape[0] * x.shape[1]
-    return 1, channels, x.shape[2] * x.shape[3], channels
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ def test_a_stage_starts_from_the_one_before_it():
 
 def test_both_are_scored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["single_scores", "--photos", "china", "--max-size", "24", "--min-size", "12",
-                                      "--iterations", "1", "--count", "2", "--out", str(tmp_path)])
+                                      "--iterations", "1", "--count", "2", "--out", str(tmp_path / "scores.md")])
     single_scores.main()
-    page = (tmp_path / "single_scores.md").read_text()
+    page = (tmp_path / "scores.md").read_text()
     assert page in capsys.readouterr().out
     assert SIDE_BY_SIDE in page and PUBLISHED in page and "nan" not in page

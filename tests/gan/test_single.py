@@ -65,12 +65,11 @@ def test_a_photo_learns_in_a_batch_what_it_learns_alone(tmp_path, kind):
     assert len(together.compute.compute.parts) > 1
     for index, photo in enumerate(PHOTOS):
         alone = trained(tmp_path / f"{index}", config, [photo])
-        torch.testing.assert_close(together.amplitudes[index], alone.amplitudes[0], rtol=5e-3, atol=1e-4)
+        torch.testing.assert_close(together.amplitudes[index], alone.amplitudes[0], rtol=1e-3, atol=1e-5)
         for name, value in weights_of(alone, 0).items():
             assert (weights_of(together, index)[name] - value).square().mean().sqrt() < 0.03 * way(config), name
         one, other = together.photo_model(torch.tensor([index])), alone.photo_model(torch.tensor([0]))
-        # Where rounding turns the sign of an activation, Adam makes a visible step of it.
-        torch.testing.assert_close(one.reconstruct(), other.reconstruct(), rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(one.reconstruct(), other.reconstruct(), rtol=1e-2, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["consingan", "singan"])
