@@ -72,7 +72,7 @@ def run_arm(name: str, options: Namespace, deadline: Deadline, training: list[Pa
     Written to its scores.json: means of the scores by set of photos, the seconds of its training, and what it changes.
     """
     folder = folder_of(options.out, name)
-    config = replace(scaled(preset(options.preset), options.budget), **ARMS[name])
+    config = replace(scaled(preset(options.preset, seed=options.seed), options.budget), **ARMS[name])
     if not train(folder / "run", training, config, deadline, device=options.device):
         return False
     model = Model.open(folder / "run", options.device)
@@ -127,9 +127,9 @@ def main() -> None:
     options = arguments.parse_args()
     deadline = Deadline(options.minutes)
     training, held_out = split(find_photos([options.photos]))
-    config = scaled(preset(options.preset), options.budget)
+    config = scaled(preset(options.preset, seed=options.seed), options.budget)
     about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, "
-             f"{list(config.iterations)}; {len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each. "
+             f"{list(config.iterations)}; {len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each, seed {options.seed}. "
              f"{machine(options.device)}")
     for name in options.arms:
         if name not in scored(options.out) and not run_arm(name, options, deadline, training, held_out):

@@ -71,7 +71,8 @@ def main() -> None:
     arguments = parser(__doc__, budget=0.3, count=5)
     arguments.add_argument("--backbone-weights", type=Path, help="a published ResNet's or VGG16's state_dict")
     options = arguments.parse_args()
-    config, deadline, found = scaled(preset(options.preset), options.budget), Deadline(options.minutes), {}
+    config = scaled(preset(options.preset, seed=options.seed), options.budget)
+    deadline, found = Deadline(options.minutes), {}
     arms = {name: replace(config, embedding=embedding) for name, embedding in ARMS.items()}
     if options.backbone_weights:
         kind = InstanceFeatures.from_file(options.backbone_weights).kind
@@ -79,7 +80,7 @@ def main() -> None:
                                                 backbone_weights=str(options.backbone_weights))
     about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
              f"{len(example_names()) - len(HELD_OUT)} photos trained on, {len(HELD_OUT)} held out, {options.count} samples of "
-             f"each, one seed. {machine(options.device)}")
+             f"each, seed {options.seed}. {machine(options.device)}")
     for name, changed in arms.items():
         arm = run_arm(options.out / changed.embedding, changed, options, deadline)
         if arm is None:

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.quality --photos FOLDER --out REPORT [--preset tiny] [--budget 1.0]
 
-Trains the meta-GAN on four fifths of the photos and holds every fifth out; then a ConSinGAN of its own for each of the
+Trains the meta-GAN on four fifths of the photos and holds every fifth out (--fold: which); then a ConSinGAN of its own for each of the
 training photos, all side by side, with as many steps per stage as the processor time of the meta-GAN pays for. Scored
 alike: the training photos by both, the held-out ones by one forward pass and after some steps of tuning. What takes
 longer than --minutes stops at a checkpoint, with exit code 3: the same command goes on. REPORT gets quality.json, .md
@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import published
 from benchmarks.report import table
 from benchmarks.training import (
+    HELD_OUT_EVERY,
     SCORES,
     Deadline,
     clock,
@@ -73,7 +74,7 @@ def judge(out: Path, options: Namespace, held_out: list[Path]) -> dict[str, dict
     return found
 
 
-def report(out: Path, found: dict[str, dict], device: str) -> str:
+def report(out: Path, found: dict[str, dict], fold: int, device: str) -> str:
     runs = {name: json.loads((out / name / "config.json").read_text()) for name in ("meta", "consingan")}
     spent = {name: seconds_of(out / name) for name in runs}
     rows = {who: means(photos.values()) for who, photos in found.items()}
@@ -88,8 +89,8 @@ def report(out: Path, found: dict[str, dict], device: str) -> str:
         "machine": machine(device), "configurations": runs, "seconds": spent, "means": rows, **summary,
     }, indent=1) + "\n")
     size, meta, single = runs["meta"]["max_size"], runs["meta"]["iterations"], runs["consingan"]["iterations"]
-    about = (f"Photos of at most {size} px. Meta-GAN: steps of the scales {meta}, batch {runs['meta']['batch_size']}, "
-             f"{spent['meta']:.0f} s. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
+    about = (f"Photos of at most {size} px, seed {runs['meta']['seed']}; of every five, number {fold} is held out. "
+             f"Meta-GAN: steps of the scales {meta}, batch {runs['meta']['batch_size']}, {spent['meta']:.0f} s. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
              "for all photos. Means over the photos; seconds are of a photo: its share of the training, or for photos "
              "nobody trained on, what its model took.")
     title = "# One meta-GAN, single-image GANs for the same time, and photos nobody trained on"
@@ -115,19 +116,21 @@ def main() -> None:
     arguments = parser(__doc__, budget=1.0, count=10)
     arguments.add_argument("--photos", type=Path, required=True, help="a folder of photos")
     arguments.add_argument("--tune", type=int, default=50, help="steps per scale on a held-out photo")
+    arguments.add_argument("--fold", type=int, default=HELD_OUT_EVERY, choices=range(1, HELD_OUT_EVERY + 1),
+                           help="which of every five photos is held out (default: %(default)s)")
     options = arguments.parse_args()
     deadline, out = Deadline(options.minutes), options.out
-    training, held_out = split(find_photos([options.photos]))
-    size = preset(options.preset).max_size
-    alike = preset("paper" if options.preset.startswith("paper") else options.preset, "consingan", max_size=size)
-    config = scaled(preset(options.preset), options.budget)
+    training, held_out = split(find_photos([options.photos]), options.fold)
+    config = scaled(preset(options.preset, seed=options.seed), options.budget)
+    alike = preset("paper" if options.preset.startswith("paper") else options.preset, "consingan",
+                   max_size=config.max_size, seed=options.seed)
     if not train(out / "meta", training, config, deadline, device=options.device):
         unfinished()
     if not (out / "consingan").is_dir():
         alike = paid_for(seconds_of(out / "meta"), training, alike, options.device)
     if not train(out / "consingan", training, alike, deadline, device=options.device, checkpoint_every=25):
         unfinished()
-    print(report(out, judge(out, options, held_out), options.device))
+    print(report(out, judge(out, options, held_out), options.fold, options.device))
 
 
 if __name__ == "__main__":

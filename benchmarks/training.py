@@ -35,6 +35,7 @@ def parser(about: str, *, budget: float, count: int) -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, required=True, help="folder of the runs and the report")
     made.add_argument("--preset", default="tiny", choices=list(PRESETS["meta"]))
     made.add_argument("--budget", type=float, default=budget, help="share of the preset's steps (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     made.add_argument("--minutes", type=float, default=10.0, help="until it stops at a checkpoint (default: 10)")
     made.add_argument("--count", type=int, default=count,
                       help="samples of each photo that are scored (default: %(default)s)")
@@ -42,10 +43,10 @@ def parser(about: str, *, budget: float, count: int) -> argparse.ArgumentParser:
     return made
 
 
-def split(photos: list) -> tuple[list, list]:
-    """Photos to train on, and every fifth to hold out."""
-    held_out = photos[HELD_OUT_EVERY - 1::HELD_OUT_EVERY]
-    return [photo for number, photo in enumerate(photos, 1) if number % HELD_OUT_EVERY], held_out
+def split(photos: list, fold: int = HELD_OUT_EVERY) -> tuple[list, list]:
+    """Photos to train on, and every fifth to hold out, the first of them number `fold` (1 to 5)."""
+    held_out = photos[fold - 1::HELD_OUT_EVERY]
+    return [photo for number, photo in enumerate(photos, 1) if (number - fold) % HELD_OUT_EVERY], held_out
 
 
 def scaled(config: Config, budget: float) -> Config:

@@ -13,6 +13,7 @@ def test_every_fifth_photo_is_held_out():
     training, held_out = split([str(number) for number in range(1, 13)])
     assert held_out == ["5", "10"]
     assert len(training) == 10 and not set(training) & set(held_out)
+    assert split([str(number) for number in range(1, 8)], fold=2) == (["1", "3", "4", "5", "6"], ["2", "7"])
 
 
 def test_a_budget_is_a_share_of_the_steps_but_at_least_some():
