@@ -56,9 +56,9 @@ void ask_for_huge_pages([[maybe_unused]] const Tensor& tensor, [[maybe_unused]] 
 // every call, which takes longer than the smallest layers compute.
 Tensor new_tensor(const Tensor& like, const Ints& shape, const Ints& strides) {
   int32_t dtype;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   AtenTensorHandle handle;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.size(), shape.data(), strides.data(), dtype,
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.size(), shape.data(), strides.data(), dtype,
                                                   aoti_torch_device_type_cpu(), 0, &handle));
   const Tensor tensor(handle);
   ask_for_huge_pages(tensor, tensor.numel() * tensor.element_size());
