@@ -65,6 +65,7 @@ class Trainer:
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
+        self.contexts = None  # of every photo, once they no longer change
         if run.has("training_state"):
             self.system, self.amplitudes, tensors, where = load_system(run, collection, "training_state", device)
             self.awake = tensors.pop("awake").to(device)
@@ -124,7 +125,8 @@ class Trainer:
         memory.forget_peak(self.device)
         system.grow(self.scale + 1)
         self.ranks.align(list(system.state_dict().values()))
-        self.contexts = None if system.contexts_change(self.scale) else self.all_contexts()
+        if not system.contexts_change(self.scale) and self.contexts is None:
+            self.contexts = self.all_contexts()
         self.players = [Player(name, groups, config, self.ranks) for name, groups in system.groups().items()]
         if resumed is None:
             self.amplitudes[:, self.scale] = self.measure_amplitudes()
@@ -166,7 +168,7 @@ class Trainer:
 
     @torch.no_grad()
     def all_contexts(self) -> Tensor:
-        """Contexts of every photo (photos, ...), where they no longer change."""
+        """Contexts of every photo (photos, ...)."""
         return torch.cat([self.system.contexts(self.collection, chunk) for chunk in self.chunks()])
 
     @torch.no_grad()

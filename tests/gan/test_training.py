@@ -56,6 +56,14 @@ def quality(trainer):
     return error, sum(distances) / len(distances)
 
 
+def test_contexts_that_no_longer_change_are_computed_once(tmp_path, config, collection, monkeypatch):
+    scales, computed = [], Trainer.all_contexts
+    monkeypatch.setattr(Trainer, "all_contexts", lambda trainer: scales.append(trainer.scale) or computed(trainer))
+    trainer = train(tmp_path / "run", replace(config, scale_count=3, iterations=(2,)), collection)
+    assert trainer.scale == 2 and scales == [1]
+    assert torch.equal(trainer.contexts, computed(trainer))
+
+
 def test_training_improves_reconstruction_and_patches(tmp_path, config, collection):
     config = replace(config, iterations=(150, 100), scale_count=2, max_size=24, hidden=16, learning_rate=1e-3,
                      decay_at=0.8, first_scale_sees="embedding", variants=0)
