@@ -174,3 +174,11 @@ def test_machine_code_and_ptx_are_asked_of_nvcc():
         "-gencode=arch=compute_100,code=sm_100",
         "-gencode=arch=compute_100,code=compute_100",
     ]
+
+
+@pytest.mark.parametrize("name", ["STABLE_TORCH_ERROR_CODE_CHECK"])
+def test_sources_use_no_name_that_came_to_torchs_headers_after_2_10(name):
+    """One that is defined for every target once it is there compiles here, and not with the torch it came after."""
+    sources = [path for path in (Path(__file__).parents[2] / "csrc").rglob("*") if path.is_file()]
+    assert len(sources) > 50
+    assert not [path.name for path in sources if name in path.read_text()]
