@@ -100,7 +100,7 @@ def report(out: Path, about: str, found: dict[str, dict]) -> str:
 
 def draw(found: dict[str, dict]):
     """A row for each arm, a panel for each score, a dot for each set of photos."""
-    row, left, top, panel = 22, 140, 44, 250
+    row, left, top, panel = 22, 190, 44, 250
     canvas = Canvas(left + panel * len(SHOWN), top + row * len(found) + 64)
     canvas.legend((14, 12), [Series(f"photos {'it trained on' if which == SEEN else 'it never saw'}", colour, ())
                              for which, colour in COLOURS.items()])
