@@ -69,7 +69,7 @@ class ReptileConfig(Settings):
 
 PAPER = ReptileConfig()
 WGAN = replace(PAPER, objective="wgan-gp", critic_steps=5, iterations=(20000,), learning_rate=1e-4, betas=(0.0, 0.9))
-TINY = replace(PAPER, image_size=8, latent=32, hidden=32, tasks=8, batch_size=16, anti_batch_size=16, inner_steps=10,
+TINY = replace(PAPER, image_size=8, latent=32, hidden=32, tasks=4, batch_size=16, anti_batch_size=16, inner_steps=10,
                iterations=(500,), learning_rate=1e-3, betas=(0.0, 0.9), meta_rate=0.3)
 TINY_WGAN = replace(TINY, objective="wgan-gp", critic_steps=2, inner_steps=5, iterations=(1000,), learning_rate=3e-3)
 
