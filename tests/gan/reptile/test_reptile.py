@@ -156,8 +156,8 @@ def test_it_learns_to_imitate_each_domain(tmp_path):
     source = torch.Generator().manual_seed(0)
     domains = Domains({str(level): level + torch.randint(-15, 15, (8, 1, 8, 8), generator=source, dtype=torch.int16)
                        .to(torch.uint8) for level in (30, 90, 150, 220)})
-    config = preset("tiny", "reptile", latent=8, hidden=8, tasks=4, batch_size=8, anti_batch_size=8, iterations=(60,),
-                    learning_rate=0.03)
+    config = preset("tiny", "reptile", latent=8, hidden=8, tasks=4, batch_size=8, anti_batch_size=8, iterations=(120,),
+                    learning_rate=0.01)
     trainer = ReptileTrainer(Run.create(tmp_path / "run", config, domains), domains)
 
     def levels():
