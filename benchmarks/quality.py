@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import published
+from benchmarks.ablation import ARMS
 from benchmarks.report import table
 from benchmarks.training import (
     HELD_OUT_EVERY,
@@ -118,10 +119,12 @@ def main() -> None:
     arguments.add_argument("--tune", type=int, default=50, help="steps per scale on a held-out photo")
     arguments.add_argument("--fold", type=int, default=HELD_OUT_EVERY, choices=range(1, HELD_OUT_EVERY + 1),
                            help="which of every five photos is held out (default: %(default)s)")
+    arguments.add_argument("--arm", default="preset", choices=list(ARMS), metavar="ARM",
+                           help="of benchmarks.ablation: 'half the rate', for one (default: the preset as it is)")
     options = arguments.parse_args()
     deadline, out = Deadline(options.minutes), options.out
     training, held_out = split(find_photos([options.photos]), options.fold)
-    config = scaled(preset(options.preset, seed=options.seed), options.budget)
+    config = scaled(preset(options.preset, seed=options.seed, **ARMS[options.arm]), options.budget)
     alike = preset("paper" if options.preset.startswith("paper") else options.preset, "consingan",
                    max_size=config.max_size, seed=options.seed)
     if not train(out / "meta", training, config, deadline, device=options.device):

@@ -41,7 +41,8 @@ def test_a_configuration_survives_json(system, name):
 
 @pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},
                                      {"iterations": ()}, {"penalty_norm": "none"}, {"hidden": 1.5},
-                                     {"iterations": ("many",)}, {"decay": "slow"}, {"variants": -1}, {"variants_above": -1}, {"head_rank": 0},
+                                     {"iterations": ("many",)}, {"decay": "slow"}, {"variants": -1},
+                                     {"variants_above": -1}, {"head_rank": 0},
                                      {"first_scale_sees": "all"}, {"train_depth": 0}, {"widen_every": 0}, {"draws": 2}, {"average": 1.0},
                                      {"clip": -1.0}])
 def test_bad_settings_are_refused_by_name(changes):
