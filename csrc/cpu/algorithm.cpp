@@ -20,11 +20,11 @@ constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
 constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
 constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, least_plane_channels = 8;
 
-enum class Algorithm { measured, direct, tiles, tap_planes, winograd2, winograd3, winograd4, row_pairs };
+enum class Algorithm { measured, direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4, row_pairs };
 
 constexpr std::pair<const char*, Algorithm> names[] = {
     {"", Algorithm::measured},           {"direct", Algorithm::direct},       {"tiles", Algorithm::tiles},
-    {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2}, {"winograd3", Algorithm::winograd3},
+    {"columns", Algorithm::columns},     {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2}, {"winograd3", Algorithm::winograd3},
     {"winograd4", Algorithm::winograd4}, {"row_pairs", Algorithm::row_pairs},
 };
 
@@ -35,7 +35,7 @@ Algorithm read_setting() {
     if (wanted == name) return algorithm;
   }
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + wanted +
-                           "': set it to direct, tiles, tap_planes, winograd2, winograd3, winograd4 or row_pairs, or "
+                           "': set it to direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs, or "
                            "unset it");
 }
 
@@ -86,6 +86,21 @@ bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels) {
   if (dtype != Dtype::bfloat16 || !kernels().tiles) return false;
   if (algorithm == Algorithm::measured) return std::min(in_channels, out_channels) >= least_channels;
   return algorithm == Algorithm::tiles;
+}
+
+bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples, int64_t in_channels,
+                   int64_t out_channels) {
+  const Algorithm algorithm = forced();
+  if (algorithm != Algorithm::measured) return algorithm == Algorithm::columns;
+  const int64_t pixels = samples * rows.outputs * columns.outputs;
+  const int64_t row = in_channels * rows.index.size() * columns.index.size();  // of weights
+  const bool strided = rows.step > 1 || columns.step > 1;
+  switch (product) {  // measured; hyperconv/ops/cpu_rule.py goes by the same numbers
+    case Product::convolution: return out_channels >= least_channels && pixels <= 32 && 16 * pixels <= row;
+    case Product::input_gradient:
+      return pixels <= (in_channels < least_channels ? (strided ? 144 : 64) : (strided ? 36 : 16));
+    default: return pixels <= (strided ? 144 : 96) && pixels <= 16 * out_channels;
+  }
 }
 
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {

@@ -10,11 +10,16 @@ namespace hyperconv {
 enum class Product { convolution, input_gradient, weight_gradient };
 
 // The questions go in this order; where the answer to all is no, sums are direct. HYPERCONV_CPU_ALGORITHM=direct, tiles,
-// tap_planes, winograd2, winograd3, winograd4 or row_pairs decides for every call that has a choice, for tests and
-// measurements.
+// columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs decides for every call that has a choice, for tests
+// and measurements.
 
 // Whether matrix tiles compute it: wide bfloat16 layers, where the processor has them.
 bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels);
+
+// Whether columns.h computes it: few pixels, of all `samples` of a weight set, beside wide weights. Axes and channels are
+// those of the convolution in every product.
+bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples, int64_t in_channels,
+                   int64_t out_channels);
 
 // Whether a correlation takes its few output channels tap by tap, by correlate_planes.h.
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels);

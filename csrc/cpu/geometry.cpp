@@ -77,6 +77,24 @@ Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows
   taps = {static_cast<int64_t>(offset.size()), offset.data(), weight.data()};
 }
 
+ColumnLayout::ColumnLayout(const AxisTaps& rows, const AxisTaps& columns, int64_t height, int64_t width,
+                           int64_t weight_row_stride, int64_t weight_column_stride) {
+  for (size_t i = 0; i < rows.index.size(); ++i) {
+    for (size_t j = 0; j < columns.index.size(); ++j) {
+      weight.push_back(rows.index[i] * weight_row_stride + columns.index[j] * weight_column_stride);
+      for (int64_t y = 0; y < rows.outputs; ++y) {
+        for (int64_t x = 0; x < columns.outputs; ++x) {
+          const int64_t row = y * rows.step + rows.displacement[i], column = x * columns.step + columns.displacement[j];
+          const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+          element.push_back(inside ? row * width + column : height * width);
+        }
+      }
+    }
+  }
+  table = {rows.outputs * columns.outputs, element.data()};
+  taps = {static_cast<int64_t>(weight.size()), nullptr, weight.data()};
+}
+
 AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   AxisTaps axis{outputs, stride, {}, {}};
   for (int64_t i = 0; i < kernel; ++i) {

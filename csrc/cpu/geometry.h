@@ -38,6 +38,19 @@ struct Layout {
   std::vector<int64_t> row_base, column_base, offset, weight;
 };
 
+// What columns.h goes by: where every tap lies in a plane of height x width elements, and in the weights.
+struct ColumnLayout {
+  ColumnLayout(const AxisTaps& rows, const AxisTaps& columns, int64_t height, int64_t width, int64_t weight_row_stride,
+               int64_t weight_column_stride);
+  ColumnLayout(const ColumnLayout&) = delete;
+
+  ColumnTable table;
+  Taps taps;
+
+ private:
+  std::vector<int64_t> element, weight;
+};
+
 // Taps of a convolution: every output reads output * stride + i * dilation - padding.
 AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation);
 

@@ -37,6 +37,13 @@ struct Taps {
   const int64_t* weight;  // in the weight tensor, relative to its first kernel entry
 };
 
+// Which element of a plane, row by row, tap t of the kernel meets under pixel p of one sample's output:
+// element[t * pixels + p], that behind the last where it meets none. See columns.h.
+struct ColumnTable {
+  int64_t pixels;
+  const int64_t* element;
+};
+
 // A kernel cut into parts of at most side x side taps side by side, for Winograd's algorithm: a part's taps read the
 // input rows first_row, first_row + row_step, ... for output rows 0, 1, ..., and columns likewise.
 struct KernelParts {
@@ -59,6 +66,7 @@ struct Correlation {
   Window window;
   Taps taps;
   KernelParts parts;  // of Winograd's algorithm
+  ColumnTable columns;
   int64_t block_rows;
   int64_t strip_rows;                   // of the input, that correlate_planes takes at a time
   int64_t tile_outputs, tiles_at_once;  // of Winograd's algorithm: block_rows are a multiple of tile_outputs, 2 to 4
@@ -79,6 +87,7 @@ struct Accumulation {
   Window window;                                           // of `shifted`, for the pixels of `fixed`
   Taps taps;
   KernelParts parts;  // of Winograd's algorithm, of which it takes one
+  ColumnTable columns;
   int64_t block_rows;
   int64_t chunks;        // independent partial sums per set and group; never a function of the thread count
   int64_t tile_outputs, tiles_at_once;  // as in Correlation
@@ -123,9 +132,12 @@ struct Kernels {
   void (*correlate_pairs)(const Correlation&, const Runtime&);
   void (*correlate_planes)(const Correlation&, const Runtime&);
   void (*correlate_winograd)(const Correlation&, const Runtime&);
+  void (*convolve_columns)(const Correlation&, const Runtime&);
+  void (*scatter_columns)(const Correlation&, const Runtime&);  // the input's gradient, as `output`
   void (*accumulate)(const Accumulation&, const Runtime&);
   void (*accumulate_pairs)(const Accumulation&, const Runtime&);
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
+  void (*accumulate_columns)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
   int64_t most_plane_channels;  // of an output, that correlate_planes is sooner done with than correlate: measured
   bool fused;                   // sums of products are rounded once a product, not twice

@@ -8,6 +8,7 @@
 
 #include "accumulate_pairs.h"
 #include "bias.h"
+#include "column_products.h"
 #include "correlate_pairs.h"
 #include "correlate_planes.h"
 #include "winograd.h"
@@ -33,6 +34,12 @@ static void run_correlate_planes(const Correlation& problem, const Runtime& runt
 static void run_correlate_winograd(const Correlation& problem, const Runtime& runtime) {
   HYPERCONV_FOR_DTYPE(correlate_winograd)
 }
+static void run_convolve_columns(const Correlation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(convolve_columns)
+}
+static void run_scatter_columns(const Correlation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(scatter_columns)
+}
 static void run_accumulate(const Accumulation& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(accumulate) }
 static void run_accumulate_pairs(const Accumulation& problem, const Runtime& runtime) {
   HYPERCONV_FOR_DTYPE(accumulate_pairs)
@@ -40,13 +47,16 @@ static void run_accumulate_pairs(const Accumulation& problem, const Runtime& run
 static void run_accumulate_winograd(const Accumulation& problem, const Runtime& runtime) {
   HYPERCONV_FOR_DTYPE(accumulate_winograd)
 }
+static void run_accumulate_columns(const Accumulation& problem, const Runtime& runtime) {
+  HYPERCONV_FOR_DTYPE(accumulate_columns)
+}
 static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPERCONV_FOR_DTYPE(bias_sum) }
 
 #define HYPERCONV_TEXT_OF(name) #name
 #define HYPERCONV_TEXT(name) HYPERCONV_TEXT_OF(name)
 
 const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_pairs, run_correlate_planes,
-                      run_correlate_winograd, run_accumulate, run_accumulate_pairs, run_accumulate_winograd,
-                      run_bias_sum, HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 1, HYPERCONV_FUSED, nullptr};
+                      run_correlate_winograd, run_convolve_columns, run_scatter_columns, run_accumulate,
+                      run_accumulate_pairs, run_accumulate_winograd, run_accumulate_columns, run_bias_sum, HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 1, HYPERCONV_FUSED, nullptr};
 
 }  // namespace hyperconv::HYPERCONV_ISA

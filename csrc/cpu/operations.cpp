@@ -96,9 +96,15 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
   work.weight_in_stride = weight.stride(1);
   work.negative_slope = negative_slope;
 
-  // A stride splits the input into phases, each met by some of the kernel entries; phases met by none stay zero.
   const Trim trim;
   const Image whole = image_of("output", output);
+  work.output = whole;
+  const auto taps = [&](int axis) {
+    return forward_taps(grad.size(2 + axis), weight.size(3 + axis), stride[axis], padding[axis], dilation[axis]);
+  };
+  if (run_scatter(work, taps(0), taps(1), weight)) return output;
+
+  // A stride splits the input into phases, each met by some of the kernel entries; phases met by none stay zero.
   if (stride[0] > 1 || stride[1] > 1) zero(output);
   for (int64_t i = 0; i < std::min(stride[0], input_size[0]); ++i) {
     const AxisTaps rows = transposed_taps(input_size[0], i, weight.size(3), stride[0], padding[0], dilation[0]);

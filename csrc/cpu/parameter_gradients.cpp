@@ -77,6 +77,14 @@ void run_pairs(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns
   kernels().accumulate_pairs(work, runtime());
 }
 
+void run_columns(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns) {
+  const int64_t kernel_width = columns.index.size();
+  const ColumnLayout layout(rows, columns, work.shifted.size[2], work.shifted.size[3], kernel_width, 1);
+  work.columns = layout.table;
+  work.taps = layout.taps;
+  kernels().accumulate_columns(work, runtime());
+}
+
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
 void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
@@ -112,6 +120,11 @@ struct Arguments {
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
   bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
+  bool in_columns() const {
+    const int64_t samples = grad.size(0) / weight_sets;
+    return !on_tiles() &&
+           takes_columns(Product::weight_gradient, axis(0), axis(1), samples, in_channels(), out_channels()) && !filter();
+  }
   WinogradFilter filter() const {
     if (on_tiles()) return {};
     return winograd_filter(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
@@ -124,8 +137,8 @@ struct Arguments {
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
   bool shift_grad() const {
-    return !on_tiles() && !filter() && out_channels() < in_channels() && geometry.stride[0] == 1 &&
-           geometry.stride[1] == 1;
+    return out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1 && !on_tiles() &&
+           !in_columns() && !filter();
   }
 };
 
@@ -187,6 +200,7 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     work.result_shifted_stride = weight.stride(2);
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
+  if (call.in_columns()) return run_columns(work, axes[0], axes[1]);
   const int64_t row_stride = weight.stride(3), column_stride = weight.stride(4);
   if (const WinogradFilter filter = call.filter())
     return run_winograd(work, filter, axes[0], axes[1], row_stride, column_stride);

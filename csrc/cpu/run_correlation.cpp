@@ -16,6 +16,8 @@ struct Call {
   const Tensor& weight;
 
   int64_t bytes() const { return sum_bytes(work.dtype); }
+  int64_t samples() const { return work.output.size[0] / work.sets; }  // of a weight set
+  int64_t taps() const { return rows.index.size() * columns.index.size(); }
 
   void run(int64_t block_rows, void (*kernel)(const Correlation&, const Runtime&)) const {
     work.block_rows = block_rows;
@@ -43,10 +45,17 @@ void run_tiles(const Call& call) {
 // Input rows of one strip: its planes, and its pixels where they are copied, stay in the cache.
 int64_t strip_rows(const Call& call) {
   const Correlation& work = call.work;
-  const int64_t taps = call.rows.displacement.size() * call.columns.displacement.size();
-  const int64_t channels = taps * work.out_channels + (work.input_mask.data ? work.in_channels : 0);
+  const int64_t channels = call.taps() * work.out_channels + (work.input_mask.data ? work.in_channels : 0);
   const int64_t row_bytes = channels * work.input.size[3] * call.bytes();
   return std::clamp<int64_t>(2 * cache_bytes() / std::max<int64_t>(row_bytes, 1), 2, 64);
+}
+
+void run_columns(const Call& call, const Image& plane, void (*kernel)(const Correlation&, const Runtime&)) {
+  const ColumnLayout layout(call.rows, call.columns, plane.size[2], plane.size[3], call.weight.stride(3),
+                            call.weight.stride(4));
+  call.work.columns = layout.table;
+  call.work.taps = layout.taps;
+  kernel(call.work, runtime());
 }
 
 void run_planes(const Call& call) {
@@ -92,10 +101,22 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
   const Call call{work, rows, columns, weight};
   const int64_t in = work.in_channels, out = work.out_channels;
   if (on_tiles(work.dtype, in, out)) return run_tiles(call);
+  if (product == Product::convolution && takes_columns(product, rows, columns, call.samples(), in, out))
+    return run_columns(call, work.input, kernels().convolve_columns);
   if (takes_planes(rows, columns, in, out)) return run_planes(call);
   if (const WinogradFilter filter = winograd_filter(product, rows, columns, in, out)) return run_winograd(call, filter);
   if (pairs_rows(rows, columns, in, out)) return run_pairs(call);
   return run_direct(call);
+}
+
+bool run_scatter(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
+  const Call call{work, rows, columns, weight};
+  const int64_t in = work.in_channels, out = work.out_channels;
+  if (on_tiles(work.dtype, in, out) ||
+      !takes_columns(Product::input_gradient, rows, columns, call.samples(), out, in))
+    return false;
+  run_columns(call, work.output, kernels().scatter_columns);
+  return true;
 }
 
 }  // namespace hyperconv

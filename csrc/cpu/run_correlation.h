@@ -12,4 +12,7 @@ namespace hyperconv {
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight);
 
+// The gradient of an input by columns.h, all at once; rows and columns are those of the convolution. Whether it did.
+bool run_scatter(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight);
+
 }  // namespace hyperconv

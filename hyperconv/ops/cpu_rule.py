@@ -8,10 +8,11 @@ import torch
 
 from hyperconv.ops import native, results
 from hyperconv.ops.classes import layer_of, shape_of
+from hyperconv.ops.schema import output_size
 
 # The dtypes that `choice` leaves to native, but for wide layers.
 NATIVE = frozenset({torch.float32, torch.float64})
-_WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
+_FORWARD, _WEIGHT_GRADIENTS = ("conv2d", "masked_conv2d"), ("weight_gradient", "parameter_gradients")
 _WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
 # Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
 _MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
@@ -44,9 +45,9 @@ def choice(operation: str, args: tuple) -> str:
 def suits_native(operation: str, args: tuple) -> bool:
     """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2.
 
-    Not for wide layers of kernels, strides and sizes that Winograd's algorithm does not serve (but for images of 1 x 1
-    kernels), nor for gradients of wide weights over a few pixels, where those of other kernels and strides count as
-    wide from 16 channels on.
+    Not for wide layers of kernels, strides and sizes that neither Winograd's algorithm nor columns serve (but for images
+    of 1 x 1 kernels), nor for gradients of wide weights over images of a few pixels that many samples share, where those
+    of other kernels and strides count as wide from 16 channels on.
     """
     if operation == "bias_gradient":
         return True
@@ -58,10 +59,14 @@ def suits_native(operation: str, args: tuple) -> bool:
     narrowest = min(channels, channels_out // groups)
     if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
         return True
+    geometry = args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    sets = args[3] if operation in _WEIGHT_GRADIENTS else args[1].shape[0]
+    if _in_columns(operation, channels, kernel, geometry, args[0], sets):
+        return True
     few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
     if narrowest < _WIDE and not few_pixels:
         return True
-    (height, width), (stride, _, dilation) = kernel, args[-6:-3] if operation == "conv2d" else args[-5:-2]
+    (height, width), (stride, _, dilation) = kernel, geometry
     if height * width == 1:
         return operation not in _WEIGHT_GRADIENTS or narrowest < _WIDE
     if not dilation[0] == dilation[1] == 1:
@@ -73,12 +78,24 @@ def suits_native(operation: str, args: tuple) -> bool:
     return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
 
 
+def _in_columns(operation: str, channels: int, kernel: tuple[int, int], geometry: tuple, first: torch.Tensor,
+                sets: int) -> bool:
+    """Whether native takes the pixels as columns: few of one weight set (csrc/cpu/algorithm.cpp has the same numbers)."""
+    size, strided = first.shape[2:], max(geometry[0]) > 1
+    if operation in _FORWARD:
+        size = [output_size(*axis) for axis in zip(size, kernel, *geometry, strict=True)]
+    pixels = first.shape[0] // max(sets, 1) * size[0] * size[1]
+    if operation in _FORWARD:
+        return pixels <= 32 and 16 * pixels <= channels * kernel[0] * kernel[1]
+    return pixels <= ((36 if strided else 16) if operation == "input_gradient" else (144 if strided else 96))
+
+
 def _in_parts(operation: str, kernel: tuple[int, int], stride: tuple[int, int], first: torch.Tensor) -> bool:
     """Whether Winograd's algorithm serves such a kernel part by part, and quicker than PyTorch's code."""
     if stride[0] != stride[1] or stride[0] not in _MANY_PIXELS or max(kernel) > _LARGEST_KERNEL:
         return False
     pixels, least = first.shape[2] * first.shape[3], _MANY_PIXELS[stride[0]]
-    if operation in ("conv2d", "masked_conv2d"):
+    if operation in _FORWARD:
         pixels //= stride[0] * stride[1]
     return min(kernel) >= (3 if operation == "input_gradient" else 4) and pixels >= least
 

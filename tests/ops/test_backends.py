@@ -173,14 +173,14 @@ def test_public_names():
     assert all(hasattr(hyperconv, name) for name in hyperconv.__all__)
 
 
-WIDE = torch.zeros(2, 64, 9, 9)
+WIDE = torch.zeros(2, 64, 22, 22)
 
 
 def call_of(operation, weight, stride=1, input=WIDE):
     """A call's arguments with padding 1."""
     geometry = ((stride, stride), (1, 1), (1, 1), 1)
     sides = [1 + (side + 2 - k) // stride for side, k in zip(input.shape[2:], weight.shape[3:])]
-    grad = torch.zeros(2, weight.shape[1], *sides)
+    grad = torch.zeros(len(input), weight.shape[1], *sides)
     return {
         "conv2d": (input, weight, None, *geometry, 0, 0.0),
         "masked_conv2d": (input, weight, None, None, *geometry, 0.0),
@@ -192,21 +192,35 @@ def call_of(operation, weight, stride=1, input=WIDE):
 
 @pytest.mark.parametrize("operation", ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient",
                                        "parameter_gradients"])
-def test_wide_layers_that_winograd_does_not_serve_go_to_torch(operation):
+def test_wide_layers_that_neither_winograd_nor_columns_serve_go_to_torch(operation):
     def choice(*shape, **options):
         return cpu_rule.choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
 
     assert choice(64, 64, 3, 3) == "native"
-    assert choice(64, 64, 3, 3, stride=2) == "reference"
+    assert choice(64, 64, 3, 3, stride=2, input=torch.zeros(2, 64, 25, 25)) == "reference"
     assert choice(64, 64, 4, 4) == "reference"
     of_weights = "weight" in operation or "parameter" in operation
     assert choice(64, 64, 1, 1) == ("reference" if of_weights else "native")
     assert choice(16, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 32, 32)) == "native"
-    over_few_pixels = choice(16, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 8, 8))
-    assert over_few_pixels == ("reference" if of_weights else "native")
+    shared = choice(16, 64, 4, 4, stride=2, input=torch.zeros(40, 64, 8, 8))
+    assert shared == ("reference" if of_weights else "native")
     large = {"input": torch.zeros(2, 64, 64, 64)}
     assert choice(64, 64, 4, 4, stride=2, **large) == choice(64, 64, 5, 5, **large) == "native"
     assert choice(64, 64, 3, 3, stride=2, **large) == ("native" if operation == "input_gradient" else "reference")
     assert choice(64, 64, 9, 9, **large) == choice(64, 64, 4, 4, stride=3, **large) == "reference"
-    few = choice(64, 64, 3, 3, input=torch.zeros(2, 64, 5, 5))
-    assert few == ("reference" if of_weights else "native")
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient",
+                                       "parameter_gradients"])
+def test_few_pixels_under_wide_weights_go_to_native_columns(operation):
+    def choice(*shape, **options):
+        return cpu_rule.choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
+
+    for size in (2, 4):
+        assert choice(64, 64, 3, 3, input=torch.zeros(2, 64, size, size)) == "native"
+        assert choice(64, 64, 5, 5, input=torch.zeros(2, 64, 2 + size, 2 + size)) == "native"
+        assert choice(128, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 2 * size, 2 * size)) == "native"
+    of_weights = "weight" in operation or "parameter" in operation
+    assert choice(64, 64, 3, 3, input=torch.zeros(40, 64, 5, 5)) == ("reference" if of_weights else "native")
+    assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(2, 64, 16, 16)) == ("native" if of_weights else "reference")
+    assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(100, 64, 4, 4)) == "reference"

@@ -11,7 +11,7 @@ from sample_loop import Call, check_errors, laid_out, largest_errors, tensors_of
 
 from hyperconv.ops import native
 
-ALGORITHMS = ("direct", "row_pairs", "tap_planes", "winograd2", "winograd3", "winograd4")
+ALGORITHMS = ("columns", "direct", "row_pairs", "tap_planes", "winograd2", "winograd3", "winograd4")
 SAME = ((1, 1), (1, 1), (1, 1), 1)
 THREES = ((3, 3), (1, 1))
 KERNELS = [THREES, THREES, THREES, ((4, 4), (2, 2)), ((5, 5), (1, 1)), ((2, 2), (1, 1)), ((4, 3), (2, 1)), ((7, 5), (3, 2))]
@@ -62,7 +62,7 @@ def test_edges_of_tiles_on_every_instruction_set(native_backend, algorithm):
 
 
 def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
-    known = "set it to direct, tiles, tap_planes, winograd2, winograd3, winograd4 or row_pairs"
+    known = "set it to direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs"
     with pytest.raises(RuntimeError, match=f"HYPERCONV_CPU_ALGORITHM is 'imaginary': {known}"):
         fresh_process.call(fresh_process.convolve, algorithm="imaginary")
 
