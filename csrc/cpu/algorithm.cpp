@@ -13,8 +13,8 @@
 namespace hyperconv {
 namespace {
 
-// Measured: below these, the transforms cost more than the products they save. Matrix tiles have as many rows.
-constexpr int64_t least_channels = 16, least_pixels = 64;
+// Measured: below this, the transforms cost more than the products they save. Matrix tiles have as many rows.
+constexpr int64_t least_channels = 16, least_wide_channels = 32;
 // The same for kernels in several parts: more weights to transform, and images that are packed part by part.
 constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
 constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
@@ -66,6 +66,27 @@ int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
   }
 }
 
+// Pixels from which it pays; below, columns or direct sums are quicker. Transformed weights that leave the cache cost more.
+int64_t least_pixels(Product product, int64_t in_channels, int64_t out_channels) {
+  const int64_t weights = in_channels * out_channels;
+  if (product == Product::weight_gradient || std::min(in_channels, out_channels) < least_wide_channels) return 64;
+  return weights < 256 * 256 ? 25 : weights < 512 * 512 ? 49 : 101;
+}
+
+// The quickest tile of at most `most` outputs a side: products of whole tiles, and weights of every set to transform, each
+// at the price of some products.
+int64_t quickest_outputs(int64_t most, int64_t height, int64_t width, int64_t samples, int64_t weights) {
+  const int64_t price = weights < 256 * 256 ? 12 : 80;
+  const auto cost = [&](int64_t outputs) {
+    const int64_t tiles = samples * ((height + outputs - 1) / outputs) * ((width + outputs - 1) / outputs);
+    return (outputs + 2) * (outputs + 2) * (tiles + price);
+  };
+  int64_t best = 2;
+  for (int64_t outputs = 3; outputs <= most; ++outputs)
+    if (cost(outputs) < cost(best)) best = outputs;
+  return best;
+}
+
 // What a filter would take all parts of a kernel for.
 struct Cost {
   Cost(const WinogradFilter& filter, const AxisTaps& rows, const AxisTaps& columns)
@@ -96,9 +117,13 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   const int64_t row = in_channels * rows.index.size() * columns.index.size();  // of weights
   const bool strided = rows.step > 1 || columns.step > 1;
   switch (product) {  // measured; hyperconv/ops/cpu_rule.py goes by the same numbers
-    case Product::convolution: return out_channels >= least_channels && pixels <= 32 && 16 * pixels <= row;
+    case Product::convolution:
+      if (out_channels < least_channels) return false;
+      return (pixels <= 32 && 16 * pixels <= row) || 44 * pixels <= row ||
+             (pixels <= 128 && pixels <= 16 * samples && in_channels >= least_wide_channels);
     case Product::input_gradient:
-      return pixels <= (in_channels < least_channels ? (strided ? 144 : 64) : (strided ? 36 : 16));
+      if (in_channels < least_channels) return pixels <= (strided ? 144 : 64);
+      return pixels <= (strided ? 36 : 16) || 44 * pixels <= row;
     default: return pixels <= (strided ? 144 : 96) && pixels <= 16 * out_channels;
   }
 }
@@ -111,22 +136,25 @@ bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_chan
   return out_channels <= kernels().most_plane_channels && in_channels >= least_plane_channels;
 }
 
-WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
-                               int64_t out_channels) {
+WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples,
+                               int64_t in_channels, int64_t out_channels) {
   const int64_t taps = rows.displacement.size() * columns.displacement.size();
   const int64_t channels = std::min(in_channels, out_channels), pixels = rows.outputs * columns.outputs;
+  const bool three_by_three = three_side_by_side(rows) && three_side_by_side(columns);
   int64_t outputs = 0;
   switch (forced()) {
     case Algorithm::measured:
-      if (channels < least_channels || pixels < least_pixels) return {};
+      if (channels < least_channels || pixels < least_pixels(product, in_channels, out_channels)) return {};
       outputs = accurate_outputs(product, channels, pixels);
+      if (three_by_three)
+        outputs = quickest_outputs(outputs, rows.outputs, columns.outputs, samples, in_channels * out_channels);
       break;
     case Algorithm::winograd2: outputs = 2; break;
     case Algorithm::winograd3: outputs = 3; break;
     case Algorithm::winograd4: outputs = 4; break;
     default: return {};
   }
-  if (three_side_by_side(rows) && three_side_by_side(columns)) return {outputs, 3};
+  if (three_by_three) return {outputs, 3};
   if (taps > most_kernel_entries) return {};
   const WinogradFilter threes{outputs, 3}, twos{4, 2};
   const Cost by_threes(threes, rows, columns), by_twos(twos, rows, columns);

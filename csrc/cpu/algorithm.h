@@ -31,9 +31,9 @@ struct WinogradFilter {
   explicit operator bool() const { return outputs > 0; }
 };
 
-// The fastest of them whose error is at most twice PyTorch's own.
-WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
-                               int64_t out_channels);
+// The fastest of them whose error is at most twice PyTorch's own, for `samples` of a weight set.
+WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples,
+                               int64_t in_channels, int64_t out_channels);
 
 // Whether two rows are computed at a time, by row_pairs.h: rows of `few` channels, transformed once for `many`. Input and
 // output channels of a correlation, shifted and fixed ones of an accumulation.

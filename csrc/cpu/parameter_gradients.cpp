@@ -117,17 +117,17 @@ struct Arguments {
   const Geometry& geometry;
   double negative_slope;
 
+  int64_t samples() const { return grad.size(0) / weight_sets; }  // of a weight set
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
   bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
   bool in_columns() const {
-    const int64_t samples = grad.size(0) / weight_sets;
     return !on_tiles() &&
-           takes_columns(Product::weight_gradient, axis(0), axis(1), samples, in_channels(), out_channels()) && !filter();
+           takes_columns(Product::weight_gradient, axis(0), axis(1), samples(), in_channels(), out_channels()) && !filter();
   }
   WinogradFilter filter() const {
     if (on_tiles()) return {};
-    return winograd_filter(Product::weight_gradient, axis(0), axis(1), in_channels(), out_channels());
+    return winograd_filter(Product::weight_gradient, axis(0), axis(1), samples(), in_channels(), out_channels());
   }
   AxisTaps axis(int i) const {
     return forward_taps(grad.size(2 + i), kernel_size[i], geometry.stride[i], geometry.padding[i],

@@ -101,10 +101,10 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
   const Call call{work, rows, columns, weight};
   const int64_t in = work.in_channels, out = work.out_channels;
   if (on_tiles(work.dtype, in, out)) return run_tiles(call);
+  if (takes_planes(rows, columns, in, out)) return run_planes(call);
+  if (const WinogradFilter filter = winograd_filter(product, rows, columns, call.samples(), in, out)) return run_winograd(call, filter);
   if (product == Product::convolution && takes_columns(product, rows, columns, call.samples(), in, out))
     return run_columns(call, work.input, kernels().convolve_columns);
-  if (takes_planes(rows, columns, in, out)) return run_planes(call);
-  if (const WinogradFilter filter = winograd_filter(product, rows, columns, in, out)) return run_winograd(call, filter);
   if (pairs_rows(rows, columns, in, out)) return run_pairs(call);
   return run_direct(call);
 }
@@ -112,7 +112,7 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
 bool run_scatter(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
   const Call call{work, rows, columns, weight};
   const int64_t in = work.in_channels, out = work.out_channels;
-  if (on_tiles(work.dtype, in, out) ||
+  if (on_tiles(work.dtype, in, out) || winograd_filter(Product::input_gradient, rows, columns, call.samples(), in, out) ||
       !takes_columns(Product::input_gradient, rows, columns, call.samples(), out, in))
     return false;
   run_columns(call, work.output, kernels().scatter_columns);

@@ -13,7 +13,8 @@ from hyperconv.ops.schema import output_size
 # The dtypes that `choice` leaves to native, but for wide layers.
 NATIVE = frozenset({torch.float32, torch.float64})
 _FORWARD, _WEIGHT_GRADIENTS = ("conv2d", "masked_conv2d"), ("weight_gradient", "parameter_gradients")
-_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS = 32, 16, 64
+_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS, _TINY_IMAGE = 32, 16, 64, 25
+_VERY_WIDE = 512  # whose weights leave the cache when Winograd's algorithm transforms them
 # Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
 _MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
 # Channels of an output from which it is accurate enough for the few taps of a strided layer's input gradient.
@@ -63,7 +64,8 @@ def suits_native(operation: str, args: tuple) -> bool:
     sets = args[3] if operation in _WEIGHT_GRADIENTS else args[1].shape[0]
     if _in_columns(operation, channels, kernel, geometry, args[0], sets):
         return True
-    few_pixels = operation in _WEIGHT_GRADIENTS and args[0].shape[2] * args[0].shape[3] < _FEW_PIXELS
+    pixels = args[0].shape[2] * args[0].shape[3]
+    few_pixels = operation in _WEIGHT_GRADIENTS and pixels < _FEW_PIXELS
     if narrowest < _WIDE and not few_pixels:
         return True
     (height, width), (stride, _, dilation) = kernel, geometry
@@ -72,7 +74,9 @@ def suits_native(operation: str, args: tuple) -> bool:
     if not dilation[0] == dilation[1] == 1:
         return False
     if height == width == 3 and stride[0] == stride[1] == 1:
-        return narrowest < _WIDE or not few_pixels
+        tiny = operation == "input_gradient" and pixels < _TINY_IMAGE and narrowest >= _LONG_SUMS
+        in_between = operation not in _WEIGHT_GRADIENTS and narrowest >= _VERY_WIDE and 81 <= pixels <= 144
+        return not (few_pixels or tiny or in_between)
     if operation == "input_gradient" and stride[0] == 2 and channels_out // groups < _LONG_SUMS:
         return False
     return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
@@ -86,8 +90,11 @@ def _in_columns(operation: str, channels: int, kernel: tuple[int, int], geometry
         size = [output_size(*axis) for axis in zip(size, kernel, *geometry, strict=True)]
     pixels = first.shape[0] // max(sets, 1) * size[0] * size[1]
     if operation in _FORWARD:
-        return pixels <= 32 and 16 * pixels <= channels * kernel[0] * kernel[1]
-    return pixels <= ((36 if strided else 16) if operation == "input_gradient" else (144 if strided else 96))
+        fits = pixels <= (32 if strided else 16) and 16 * pixels <= channels * kernel[0] * kernel[1]
+        return fits or (size[0] * size[1] <= 16 and pixels <= 128 and channels >= _WIDE)
+    if operation == "input_gradient":
+        return pixels <= (36 if strided else 16)
+    return pixels <= (144 if strided else 96)
 
 
 def _in_parts(operation: str, kernel: tuple[int, int], stride: tuple[int, int], first: torch.Tensor) -> bool:

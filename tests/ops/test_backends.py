@@ -224,3 +224,8 @@ def test_few_pixels_under_wide_weights_go_to_native_columns(operation):
     assert choice(64, 64, 3, 3, input=torch.zeros(40, 64, 5, 5)) == ("reference" if of_weights else "native")
     assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(2, 64, 16, 16)) == ("native" if of_weights else "reference")
     assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(100, 64, 4, 4)) == "reference"
+    shared = choice(64, 64, 3, 3, input=torch.zeros(40, 64, 4, 4))
+    assert shared == ("reference" if of_weights or operation == "input_gradient" else "native")
+    very_wide = choice(512, 512, 3, 3, input=torch.zeros(2, 512, 10, 10))
+    assert very_wide == ("native" if of_weights else "reference")
+    assert choice(512, 512, 3, 3, input=torch.zeros(2, 512, 7, 7)) == "native"

@@ -68,7 +68,7 @@ def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (32, 32), (64, 64), (32, 64), (64, 32), (128, 128)], ids=str)
-@pytest.mark.parametrize("size", [(8, 8), (12, 12), (25, 25), (33, 32), (48, 50)], ids=str)
+@pytest.mark.parametrize("size", [(5, 5), (7, 6), (8, 8), (12, 12), (25, 25), (33, 32), (48, 50)], ids=str)
 def test_error_is_at_most_twice_that_of_pytorch(native_backend, channels, size):
     check_errors(channels, size)
 
