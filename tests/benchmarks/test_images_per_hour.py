@@ -1,9 +1,11 @@
 import sys
 
+import pytest
 import torch
+from PIL import Image
 
-from benchmarks import single_scores
-from benchmarks.single_scores import PUBLISHED, SIDE_BY_SIDE, grown
+from benchmarks import images_per_hour
+from benchmarks.images_per_hour import PUBLISHED, grown, load
 
 
 def test_a_stage_starts_from_the_one_before_it():
@@ -27,9 +29,20 @@ def test_a_stage_starts_from_the_one_before_it():
 
 
 def test_both_are_scored(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, "argv", ["single_scores", "--photos", "china", "--max-size", "24", "--min-size", "12",
+    monkeypatch.setattr(sys, "argv", ["images_per_hour", "--together", "1", "2", "--max-size", "24", "--min-size", "12",
                                       "--iterations", "1", "--count", "2", "--out", str(tmp_path / "scores.md")])
-    single_scores.main()
+    images_per_hour.main()
     page = (tmp_path / "scores.md").read_text()
     assert page in capsys.readouterr().out
-    assert SIDE_BY_SIDE in page and PUBLISHED in page and "nan" not in page
+    assert "| hyperconv, 1 side by side |" in page and "| hyperconv, 2 side by side |" in page
+    assert PUBLISHED in page and "nan" not in page and "\n2 photos at 24 px, 6 stages of 1 iterations" in page
+
+
+def test_more_photos_side_by_side_than_there_are(tmp_path):
+    with pytest.raises(SystemExit, match="99 photos side by side were asked for, and there are 10"):
+        load(None, 99)
+    for name in "ab":
+        Image.new("RGB", (30, 20)).save(tmp_path / f"{name}.png")
+    assert [photo.name for photo in load(tmp_path, 1)] == ["a"]
+    with pytest.raises(SystemExit, match="3 photos side by side were asked for, and there are 2"):
+        load(tmp_path, 3)
