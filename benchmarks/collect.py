@@ -19,10 +19,11 @@ from benchmarks.launches import penalty_table, share_table
 from benchmarks.machine import readable
 from benchmarks.overhead import overhead_table
 from benchmarks.report import operator_sections, summary, table
+from benchmarks.singles import report as singles_table
 from benchmarks.step import step_table
 from benchmarks.train_step import part_table
 
-PARTS = ("machine", "selftest", "launches", "step", "train_step", "headline", "overhead", "graphs")
+PARTS = ("machine", "selftest", "launches", "step", "train_step", "singles", "headline", "overhead", "graphs")
 TUNED = "operator-tuned-"
 
 
@@ -89,6 +90,8 @@ def short(results: dict) -> list[str]:
         lines += step_table(results["step"]["steps"])
     if results.get("train_step", {}).get("rows"):
         lines += part_table(results["train_step"]["rows"], device)
+    if results.get("singles", {}).get("stages"):
+        lines += singles_table(results["singles"]["stages"])
     if "headline" in results:
         whole = results["headline"]
         steps = f"{whole['steps']} of {whole['all_steps']} steps in {whole['seconds']:.0f} s"

@@ -14,6 +14,7 @@
 #   tune       hyperconv tune: the quickest tiles of the usual layers
 #   tuned      the operator part again, with what tune found
 #   train_step a training step at scales 0, 3 and 6, part by part, beside the published one
+#   singles    ConSinGAN's iterations, 1, 4 and 16 photos side by side, beside the published one
 #   step       a whole training step at every scale (not without being named)
 #   suite      all of tests/ (not without being named)
 #   headline   a whole training at the published settings, going on where the last call stopped (not without being named)
@@ -35,10 +36,10 @@ PYTHON=${PYTHON:-python3}
 DEVICE=${DEVICE:-cuda}
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 PARTS=("$@")
-[ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches train_step tune tuned)
+[ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches train_step singles tune tuned)
 
 declare -A WEIGHT=([tests]=150 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
-    [launches]=30 [tune]=140 [tuned]=60 [train_step]=40
+    [launches]=30 [tune]=140 [tuned]=60 [train_step]=40 [singles]=40
     [step]=80 [suite]=150 [headline]=500)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
@@ -163,6 +164,7 @@ for part in "${PARTS[@]}"; do
         fi
         ;;
     train_step) script "$seconds" train_step --seconds 2 --scales 0 3 6 ${SMALL:+--batch 2 --scales 0} ;;
+    singles) script "$seconds" singles --seconds 1.5 --stages 0 3 5 ${SMALL:+--max-size 24 --min-size 12 --photos 2 --stages 0} ;;
     headline)
         run "$seconds" headline "$PYTHON" -m benchmarks.headline ${PHOTOS:+"$PHOTOS"} --run "${RUN:-build/headline}" \
             --device "$DEVICE" --precision tf32 --seconds "$seconds" ${SMALL:+--preset tiny --iterations 2} \

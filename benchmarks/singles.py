@@ -1,11 +1,11 @@
 """Photos an hour of ConSinGAN: N GANs side by side in one batch, beside the published way, one photo after another.
 
     OMP_NUM_THREADS=1 python -m benchmarks.singles [--max-size 128] [--photos 1 4 16] [--stages 0 3 5] [--seconds 5]
-                                                   [--processor-time] [--out singles.json]
+                                                   [--device cpu|cuda] [--processor-time] [--out singles.json]
 
 Seconds of an iteration for each photo, at the published settings (64 channels, three bodies in training) of a photo of
 aspect ratio 3:4. Photos an hour is what 2,000 iterations of every stage measured come to; measure all six for that.
-Stages that the file OUT has already are not measured again.
+Stages that the file OUT has already are not measured again. Whole trainings and their scores: images_per_hour.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PLAIN = "published, one photo"
 ITERATIONS = 2000  # of a stage
 
 
-def trainer_of(folder: Path, photos: int, max_size: int, min_size: int) -> Trainer:
+def trainer_of(folder: Path, photos: int, max_size: int, min_size: int, device: str) -> Trainer:
     config = preset("paper", "consingan", max_size=max_size, min_size=min_size)
     height = round(0.75 * max_size)
     given = [Photo(f"photo{i}", torch.rand(3, height, max_size) * 2 - 1) for i in range(photos)]
     collection = Collection(given, config.pyramid())
-    return Trainer(Run.create(folder / f"{photos}", config, collection), collection)
+    return Trainer(Run.create(folder / f"{photos}", config, collection), collection, device)
 
 
 def measure(trainers: dict[int, Trainer], stage: int, budget: float, clock: str) -> dict:
@@ -47,8 +47,10 @@ def measure(trainers: dict[int, Trainer], stage: int, budget: float, clock: str)
     for photos, trainer in trainers.items():
         go_to_scale(trainer, stage)
         steps[f"hyperconv, {photos} side by side"] = trainer.take_step
-    collection = next(iter(trainers.values())).collection
-    steps[PLAIN] = PlainConSinGAN([collection.batch([0], scale).images for scale in range(stage + 1)]).step
+    trainer = next(iter(trainers.values()))
+    collection = trainer.collection
+    pyramid = [collection.batch([0], scale).images.to(trainer.device) for scale in range(stage + 1)]
+    steps[PLAIN] = PlainConSinGAN(pyramid).step
     for name, step in steps.items():
         check_losses(name, step())
     seconds = Race(steps, clock, budget, stays=PLAIN, left_behind=math.inf).run()
@@ -64,16 +66,17 @@ def main() -> None:
     parser.add_argument("--photos", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--stages", type=int, nargs="+", default=list(range(6)))
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per stage")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--processor-time", action="store_true", help="count seconds of the processor, on a busy machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    clock = "processor" if options.processor_time else "cpu"
-    result = {"environment": describe("cpu"), "clock": clock, "stages": []}
+    clock = "processor" if options.processor_time else options.device
+    result = {"environment": describe(options.device), "clock": clock, "stages": []}
     if options.out and options.out.is_file():
         result = json.loads(options.out.read_text())
     known = {stage["stage"] for stage in result["stages"]}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size) for n in options.photos}
+        trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size, options.device) for n in options.photos}
         for stage in sorted({*options.stages} - known):
             result["stages"].append(measure(trainers, stage, options.seconds, clock))
             if options.out:

@@ -1,9 +1,10 @@
-"""Native kernels beside the reference over wide layers of many kinds: what `hyperconv.ops.cpu_rule` goes by.
+"""Native kernels beside PyTorch's ways over layers of many kinds: what `hyperconv.ops.cpu_rule` goes by.
 
     OMP_NUM_THREADS=1 python -m benchmarks.wide [--seconds 0.25] [--out wide.md]
 
-Per layer and operator how many times quicker the native kernel is than the reference (quickest of many calls), after
-their results have been compared. float32, a weight set for every sample.
+Per layer and operator how many times quicker the native kernel is than the quickest of grouped convolution (the
+reference), a loop over samples and matrix products over unfolded pixels (quickest of many calls), after their results
+have been compared. float32, a weight set for every sample.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.environment import describe
 from benchmarks.report import publish, table
 from hyperconv import backends
-from hyperconv.ops import native, reference
+from hyperconv.ops import cpu_rule, native, reference
 
 # channels in, out, kernel, stride, pixels, samples
 LAYERS = [
@@ -29,7 +31,29 @@ LAYERS = [
     (32, 64, 4, 2, 16, 8), (32, 64, 4, 2, 32, 4), (64, 128, 4, 2, 16, 4), (64, 128, 4, 2, 32, 4),
     (128, 256, 4, 2, 8, 4), (64, 64, 4, 2, 64, 4), (32, 32, 4, 2, 128, 2), (64, 64, 5, 2, 64, 2),
     (3, 64, 4, 2, 64, 4), (16, 32, 4, 2, 8, 16), (16, 32, 3, 2, 8, 16), (16, 16, 4, 2, 8, 16),
+    (128, 128, 3, 1, 2, 4), (256, 256, 3, 1, 4, 4), (512, 512, 3, 1, 4, 2), (128, 128, 3, 1, 6, 4), (64, 64, 3, 1, 7, 4),
+    (256, 256, 3, 1, 8, 4), (256, 256, 3, 1, 16, 4), (512, 512, 3, 1, 8, 2), (512, 512, 3, 1, 16, 2),
+    (256, 512, 4, 2, 8, 4), (128, 256, 3, 2, 8, 4), (64, 128, 3, 2, 10, 4), (3, 64, 4, 2, 16, 4), (256, 256, 1, 1, 4, 4),
 ]
+OPERATORS = ("conv2d", "input_gradient", "weight_gradient")
+
+
+def loop(name: str, first: Tensor, second: Tensor, *args) -> Tensor:
+    """The operator for one sample after another."""
+    samples = [getattr(reference, name)(a, b, *args) for a, b in zip(first.split(1), second.split(1), strict=True)]
+    return torch.cat(samples)
+
+
+def products(name: str, first: Tensor, second: Tensor, size: tuple[int, int], kernel: tuple[int, int], *geometry) -> Tensor:
+    """Matrix products over unfolded pixels; `size` is that of the images the kernel reads."""
+    stride, padding, dilation, _ = geometry
+    window = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    if name == "conv2d":
+        pixels = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride, strict=True)]
+        return torch.bmm(second.flatten(2), F.unfold(first, **window)).unflatten(2, pixels)
+    if name == "input_gradient":
+        return F.fold(torch.bmm(second.flatten(2).mT, first.flatten(2)), size, **window)
+    return torch.bmm(first.flatten(2), F.unfold(second, **window).mT).unflatten(2, (second.shape[1], *kernel))
 
 
 def quickest(call: Callable[[], Tensor], budget: float) -> float:
@@ -42,24 +66,36 @@ def quickest(call: Callable[[], Tensor], budget: float) -> float:
     return best
 
 
-def measure(layer: tuple[int, ...], budget: float) -> list[float]:
-    """Speed-up of native over the reference: forward, input gradient, weight gradient."""
+def measure(layer: tuple[int, ...], budget: float) -> list[str]:
+    """Native's speed-up over the best of PyTorch, and which that is, for every operator."""
     channels, out, kernel, stride, side, samples = layer
-    padding = kernel // 2 if kernel % 2 else 1
+    padding = kernel // 2 if kernel % 2 and kernel > 1 else int(kernel > 1)
     geometry = ((stride, stride), (padding, padding), (1, 1), 1)
-    x, weight = torch.randn(samples, channels, side, side), torch.randn(samples, out, channels, kernel, kernel)
+    size, kernel = (side, side), (kernel, kernel)
+    x, weight = torch.randn(samples, channels, *size), torch.randn(samples, out, channels, *kernel)
     grad = torch.randn_like(reference.conv2d(x, weight, None, *geometry, 0, 0.0))
-    calls = {
-        "conv2d": (x, weight, None, *geometry, 0, 0.0),
-        "input_gradient": (grad, weight, None, (side, side), *geometry, 0.0),
-        "weight_gradient": (grad, x, None, samples, (kernel, kernel), *geometry, 0.0),
+    factors = {"conv2d": (x, weight), "input_gradient": (grad, weight), "weight_gradient": (grad, x)}
+    settings = {
+        "conv2d": (None, *geometry, 0, 0.0), "input_gradient": (None, size, *geometry, 0.0),
+        "weight_gradient": (None, samples, kernel, *geometry, 0.0),
     }
-    ratios = []
-    for name, args in calls.items():
-        own, other = (getattr(module, name) for module in (native, reference))
-        torch.testing.assert_close(own(*args), other(*args), rtol=1e-3, atol=1e-3 * float(other(*args).abs().max()))
-        ratios.append(quickest(lambda f=other, a=args: f(*a), budget) / quickest(lambda f=own, a=args: f(*a), budget))
-    return ratios
+    cells = []
+    for name in OPERATORS:
+        args = (*factors[name], *settings[name])
+        one = (None, 1, *settings[name][2:]) if name == "weight_gradient" else settings[name]
+        ways = {
+            "grouped": lambda n=name, a=args: getattr(reference, n)(*a),
+            "loop": lambda n=name, a=(*factors[name], *one): loop(n, *a),
+            "unfold": lambda n=name, a=factors[name]: products(n, *a, size, kernel, *geometry),
+        }
+        own, exact = getattr(native, name), getattr(reference, name)(*args)
+        for result in (own(*args), *(way() for way in ways.values())):
+            torch.testing.assert_close(result, exact, rtol=1e-3, atol=1e-3 * float(exact.abs().max()))
+        seconds = {way: quickest(run, budget) for way, run in ways.items()}
+        best = min(seconds, key=seconds.__getitem__)
+        cell = f"{seconds[best] / quickest(lambda f=own, a=args: f(*a), budget):.2f} {best}"
+        cells.append(cell if cpu_rule.choice(name, args) == "native" else f"*{cell}*")
+    return cells
 
 
 def main() -> None:
@@ -73,10 +109,12 @@ def main() -> None:
     rows = []
     for layer in LAYERS:
         channels, out, kernel, stride, side, samples = layer
-        ratios = [f"{ratio:.2f}" for ratio in measure(layer, options.seconds)]
-        rows.append([f"{channels}->{out}", f"{kernel}x{kernel}", str(stride), f"{side}x{side}", str(samples), *ratios])
+        cells = measure(layer, options.seconds)
+        rows.append([f"{channels}->{out}", f"{kernel}x{kernel}", str(stride), f"{side}x{side}", str(samples), *cells])
     header = ["layer", "kernel", "stride", "size", "B", "forward", "input gradient", "weight gradient"]
-    publish("Native over the reference in wide layers", describe("cpu"), table(header, rows), options.out)
+    about = "Times as quick as the quickest of PyTorch's ways, which is named; in italics where hyperconv takes grouped."
+    publish("Native kernels beside PyTorch over layers of many kinds", describe("cpu"), [about, "", *table(header, rows)],
+            options.out)
 
 
 if __name__ == "__main__":

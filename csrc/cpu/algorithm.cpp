@@ -122,7 +122,7 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
       return (pixels <= 32 && 16 * pixels <= row) || 44 * pixels <= row ||
              (pixels <= 128 && pixels <= 16 * samples && in_channels >= least_wide_channels);
     case Product::input_gradient:
-      if (in_channels < least_channels) return pixels <= (strided ? 144 : 64);
+      if (in_channels < least_channels) return pixels <= (strided ? 144 : 64) || (strided && pixels * row <= 1 << 16);
       return pixels <= (strided ? 36 : 16) || 44 * pixels <= row;
     default: return pixels <= (strided ? 144 : 96) && pixels <= 16 * out_channels;
   }

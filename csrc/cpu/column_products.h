@@ -120,6 +120,7 @@ void scatter_columns(const Correlation& problem, const Runtime& runtime) {
                                problem.out_channels, taps);
   const ChannelBlocks<T>& blocks = shape.blocks;
   const int64_t all = (shape.all + column_factors - 1) / column_factors * column_factors;
+  const int64_t most_rows = larger(column_rows, column_block / blocks.pitch);
   T* packed = static_cast<T*>(runtime.scratch(scratch_call, shape.pairs * grads * all * sizeof(T)));
   parallel(runtime, shape.pairs, [&](int64_t pair) {
     pack_grad<S>(packed + pair * grads * all, all, shape, pair, problem.input, problem.input_mask, grads,
@@ -131,14 +132,14 @@ void scatter_columns(const Correlation& problem, const Runtime& runtime) {
     const int64_t block = unit % blocks.count, pair = unit / blocks.count, group = pair % shape.groups;
     const int64_t channels = blocks.channels_of(block);
     T* copy = static_cast<T*>(runtime.scratch(
-        scratch_block, ((column_rows + all) * blocks.pitch + 2 * blocks.at_once * plane + 1) * sizeof(T)));
-    T* columns = copy + column_rows * blocks.pitch;
+        scratch_block, ((most_rows + all) * blocks.pitch + 2 * blocks.at_once * plane + 1) * sizeof(T)));
+    T* columns = copy + most_rows * blocks.pitch;
     T* values = columns + all * blocks.pitch;
     const T* grad = packed + pair * grads * all;
     const S* weight = static_cast<const S*>(problem.weight) + pair / shape.groups * problem.weight_set_stride +
                       group * problem.weight_group_stride;
-    for (int64_t first = 0; first < grads; first += column_rows, weight += column_rows * problem.weight_in_stride) {
-      const int64_t rows = smaller(column_rows, grads - first);
+    for (int64_t first = 0; first < grads; first += most_rows, weight += most_rows * problem.weight_in_stride) {
+      const int64_t rows = smaller(most_rows, grads - first);
       const WeightRows<T> weights = weight_rows<S>(copy, blocks, block, weight, problem.taps.weight,
                                                    problem.weight_in_stride, problem.weight_out_stride, rows);
       for (int64_t p = 0; p < all; p += column_factors)

@@ -15,7 +15,8 @@
 namespace hyperconv::HYPERCONV_ISA {
 
 constexpr int64_t column_bytes = 2048;
-constexpr int64_t column_rows = 12;  // rows of weights that are taken at a time
+constexpr int64_t column_rows = 12;     // rows of weights that are taken at a time,
+constexpr int64_t column_block = 4096;  // and by the input's gradient more where they have fewer elements than that
 constexpr bool many_registers = HYPERCONV_VECTOR_REGISTERS == 32;
 constexpr int row_factors = many_registers ? 12 : 6, row_vectors = 2;      // a register tile along the pixels
 constexpr int column_factors = many_registers ? 6 : 4, column_vectors = many_registers ? 4 : 3;  // and along channels and taps

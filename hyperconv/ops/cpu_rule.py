@@ -75,7 +75,8 @@ def suits_native(operation: str, args: tuple) -> bool:
         return False
     if height == width == 3 and stride[0] == stride[1] == 1:
         tiny = operation == "input_gradient" and pixels < _TINY_IMAGE and narrowest >= _LONG_SUMS
-        in_between = operation not in _WEIGHT_GRADIENTS and narrowest >= _VERY_WIDE and 81 <= pixels <= 144
+        least = 64 if operation == "input_gradient" else 81
+        in_between = operation not in _WEIGHT_GRADIENTS and narrowest >= _VERY_WIDE and least <= pixels <= 144
         return not (few_pixels or tiny or in_between)
     if operation == "input_gradient" and stride[0] == 2 and channels_out // groups < _LONG_SUMS:
         return False
