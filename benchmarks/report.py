@@ -84,12 +84,33 @@ def by_layer(found: list[dict]) -> list[str]:
         ratios: dict[str, dict[str, list[float]]] = {}
         for r in found:
             if r["precision"] == precision and (ratio := speed_up(r["seconds"])):
-                layer = f"{r['layer']['in_channels']}->{r['layer']['out_channels']}"
-                ratios.setdefault(layer, {}).setdefault(r["phase"], []).append(ratio)
+                ratios.setdefault(_channels(r), {}).setdefault(r["phase"], []).append(ratio)
         rows = [[layer, *(_spread(phases.get(phase, [])) for phase in PHASE_TITLES)] for layer, phases in ratios.items()]
         lines += [f"Speed-up by layer, {precision}: geometric mean (least to most)", ""]
         lines += table(["layer", *PHASE_TITLES.values()], rows)
     return lines
+
+
+def bounds(found: list[dict]) -> list[str]:
+    """Per layer and phase: shares of the run's own limits, and what direct sums at the full matmul rate would come to.
+
+    Geometric means over sizes and batches. Where the last but one is below a target, direct sums cannot meet it.
+    """
+    rows = []
+    for layer, phase in dict.fromkeys((_channels(r), r["phase"]) for r in found):
+        own = [r for r in found if (_channels(r), r["phase"]) == (layer, phase) and r.get("limits") and speed_up(r["seconds"])]
+        if own:
+            arithmetic, traffic = (geometric_mean(shares) for shares in zip(*map(limit_shares, own)))
+            ratio = geometric_mean(speed_up(r["seconds"]) for r in own)
+            rows.append([layer, PHASE_TITLES[phase], f"{arithmetic:.0%}", f"{traffic:.0%}", f"{ratio:.2f}",
+                         f"{ratio / arithmetic:.2f}", f"{min(traffic / arithmetic, 1):.0%}"])
+    header = ["layer", "phase", "% of matmul rate", "% of copy bandwidth", "speed-up", "speed-up of direct sums at the rate",
+              "their % of copy bandwidth"]
+    return ["What bounds the layers:", "", *table(header, rows)] if rows else []
+
+
+def _channels(record: dict) -> str:
+    return f"{record['layer']['in_channels']}->{record['layer']['out_channels']}"
 
 
 def _spread(values: list[float]) -> str:
@@ -112,7 +133,7 @@ def details(found: list[dict], rates: dict) -> list[str]:
     for r in found:
         layer, ratio, graph_ratio = r["layer"], speed_up(r["seconds"]), speed_up(r["graph_seconds"])
         row = [
-            f"{layer['in_channels']}->{layer['out_channels']}",
+            _channels(r),
             f"{layer['height']}x{layer['width']}",
             str(layer["batch"]),
             *(milliseconds(r["seconds"].get(name)) for name in names),
@@ -172,7 +193,7 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
     own = next((r["limits"] for r in found if r.get("limits")), None)
     if own:
         lines += [f"- matmul: {own['operations'] / 1e9:.1f} GFLOP/s", f"- copy: {own['bytes'] / 1e9:.1f} GB/s"]
-    return "\n".join([*lines, "", *summary(found), *by_layer(found), *operator_sections(found, limits)])
+    return "\n".join([*lines, "", *summary(found), *by_layer(found), *bounds(found), *operator_sections(found, limits)])
 
 
 def main() -> None:
