@@ -98,12 +98,24 @@ void pack_grad(Sum<S>* target, int64_t pitch, const ColumnProblem<Sum<S>>& shape
   }
 }
 
+// columns[pixel][pitch] (+= where `add`) = grad[row][pixel] transposed, times rows of weights of one block.
+template <typename T>
+void spread_grad(T* columns, int64_t pitch, const T* grad, int64_t pixels, const WeightRows<T>& weights, int64_t rows,
+                 int64_t length, bool add) {
+  for (int64_t p = 0; p < pixels; p += column_factors)
+    for_each_run<column_vectors>(vectors_of<T>(length), [&](int64_t v, auto vectors) {
+      column_tile<T, column_factors, decltype(vectors)::value>(grad + p, 1, pixels, weights.data + v * lanes<T>,
+                                                               weights.stride, rows,
+                                                               columns + p * pitch + v * lanes<T>, pitch, add);
+    });
+}
+
 // values[channel][plane], with one element more behind for what lies outside, += columns[pixel][pitch] of one sample.
 template <typename T>
 void add_columns(T* values, int64_t plane, const ColumnTable& table, int64_t channels, int64_t taps, const T* columns,
                  int64_t pitch) {
   for (int64_t c = 0; c < channels; ++c, values += plane) {
-    T outside = values[plane];
+    const T outside = values[plane];
     for (int64_t t = 0; t < taps; ++t)
       for (int64_t p = 0; p < table.pixels; ++p)
         values[table.element[t * table.pixels + p]] += columns[p * pitch + c * taps + t];
@@ -142,12 +154,7 @@ void scatter_columns(const Correlation& problem, const Runtime& runtime) {
       const int64_t rows = smaller(most_rows, grads - first);
       const WeightRows<T> weights = weight_rows<S>(copy, blocks, block, weight, problem.taps.weight,
                                                    problem.weight_in_stride, problem.weight_out_stride, rows);
-      for (int64_t p = 0; p < all; p += column_factors)
-        for_each_run<column_vectors>(vectors_of<T>(blocks.length(block)), [&](int64_t v, auto vectors) {
-          column_tile<T, column_factors, decltype(vectors)::value>(
-              grad + first * all + p, 1, all, weights.data + v * lanes<T>, weights.stride, rows,
-              columns + p * blocks.pitch + v * lanes<T>, blocks.pitch, first > 0);
-        });
+      spread_grad<T>(columns, blocks.pitch, grad + first * all, all, weights, rows, blocks.length(block), first > 0);
     }
     for (int64_t number = 0; number < shape.per_set; ++number) {
       fill_zero(values, channels * plane + 1);
