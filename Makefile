@@ -41,8 +41,8 @@ sanitize: install
 	    $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib build/sanitized/lib
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	    PYTHONPATH=build/sanitized/lib OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider -k "not triton" \
-	    tests/ops/test_native_cpu.py tests/ops/test_winograd.py tests/ops/test_thin.py tests/ops/test_low_precision.py \
-	    tests/ops/test_tiles.py
+	    tests/ops/test_native_cpu.py tests/ops/test_winograd.py tests/ops/test_thin.py tests/ops/test_columns.py \
+	    tests/ops/test_low_precision.py tests/ops/test_tiles.py
 
 demo: install
 	$(BIN)/hyperconv demo --out demo
