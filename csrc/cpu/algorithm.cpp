@@ -24,8 +24,8 @@ enum class Algorithm { measured, direct, tiles, columns, tap_planes, winograd2, 
 
 constexpr std::pair<const char*, Algorithm> names[] = {
     {"", Algorithm::measured},           {"direct", Algorithm::direct},       {"tiles", Algorithm::tiles},
-    {"columns", Algorithm::columns},     {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2}, {"winograd3", Algorithm::winograd3},
-    {"winograd4", Algorithm::winograd4}, {"row_pairs", Algorithm::row_pairs},
+    {"columns", Algorithm::columns},     {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2},
+    {"winograd3", Algorithm::winograd3}, {"winograd4", Algorithm::winograd4}, {"row_pairs", Algorithm::row_pairs},
 };
 
 Algorithm read_setting() {
@@ -35,8 +35,8 @@ Algorithm read_setting() {
     if (wanted == name) return algorithm;
   }
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + wanted +
-                           "': set it to direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs, or "
-                           "unset it");
+                           "': set it to direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or "
+                           "row_pairs, or unset it");
 }
 
 Algorithm forced() {
@@ -116,7 +116,7 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   const int64_t pixels = samples * rows.outputs * columns.outputs;
   const int64_t row = in_channels * rows.index.size() * columns.index.size();  // of weights
   const bool strided = rows.step > 1 || columns.step > 1;
-  switch (product) {  // measured; hyperconv/ops/cpu_rule.py goes by the same numbers
+  switch (product) {  // measured; hyperconv/ops/cpu_rule.py goes by them where the rival is PyTorch
     case Product::convolution:
       if (out_channels < least_channels) return false;
       return (pixels <= 32 && 16 * pixels <= row) || 44 * pixels <= row ||

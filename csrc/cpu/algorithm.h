@@ -16,11 +16,6 @@ enum class Product { convolution, input_gradient, weight_gradient };
 // Whether matrix tiles compute it: wide bfloat16 layers, where the processor has them.
 bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels);
 
-// Whether columns.h computes it: few pixels, of all `samples` of a weight set, beside wide weights. Axes and channels are
-// those of the convolution in every product.
-bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples, int64_t in_channels,
-                   int64_t out_channels);
-
 // Whether a correlation takes its few output channels tap by tap, by correlate_planes.h.
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels);
 
@@ -34,6 +29,11 @@ struct WinogradFilter {
 // The fastest of them whose error is at most twice PyTorch's own, for `samples` of a weight set.
 WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples,
                                int64_t in_channels, int64_t out_channels);
+
+// Whether columns.h computes it: few pixels, of all `samples` of a weight set, beside wide weights. Axes and channels are
+// those of the convolution in every product.
+bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples, int64_t in_channels,
+                   int64_t out_channels);
 
 // Whether two rows are computed at a time, by row_pairs.h: rows of `few` channels, transformed once for `many`. Input and
 // output channels of a correlation, shifted and fixed ones of an accumulation.

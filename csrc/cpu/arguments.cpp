@@ -59,7 +59,7 @@ Tensor new_tensor(const Tensor& like, const Ints& shape, const Ints& strides) {
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   AtenTensorHandle handle;
   TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(shape.size(), shape.data(), strides.data(), dtype,
-                                           aoti_torch_device_type_cpu(), 0, &handle));
+                                                  aoti_torch_device_type_cpu(), 0, &handle));
   const Tensor tensor(handle);
   ask_for_huge_pages(tensor, tensor.numel() * tensor.element_size());
   return tensor;

@@ -19,19 +19,6 @@ struct ColumnProblem {
   int64_t sample(int64_t pair, int64_t number) const { return pair / groups * per_set + number; }
 };
 
-// values[row][pitch] += rows of weights, of one block, times its columns[c, t][pitch].
-template <typename T>
-void multiply_columns(T* values, const WeightRows<T>& weights, int64_t rows, int64_t length, const T* columns,
-                      int64_t pitch) {
-  for_each_run<row_vectors>(pitch / lanes<T>, [&](int64_t v, auto vectors) {
-    for_each_run<row_factors>(rows, [&](int64_t row, auto factors) {
-      column_tile<T, decltype(factors)::value, decltype(vectors)::value>(
-          weights.data + row * weights.stride, weights.stride, 1, columns + v * lanes<T>, pitch, length,
-          values + row * pitch + v * lanes<T>, pitch, true);
-    });
-  });
-}
-
 // The way out of `rows` channels of one sample, values[row][pixel].
 template <typename S>
 void finish_sample(const Correlation& problem, Sum<S>* values, Sum<S>* mask, int64_t sample, int64_t channel, int64_t rows) {
@@ -72,12 +59,13 @@ void convolve_columns(const Correlation& problem, const Runtime& runtime) {
     for (int64_t i = 0; i < rows * pitch; ++i) values[i] = bias[i / pitch];
     const S* weight = static_cast<const S*>(problem.weight) + set * problem.weight_set_stride +
                       group * problem.weight_group_stride + first * problem.weight_out_stride;
-    for (int64_t block = 0; block < shape.blocks.count; ++block)
-      multiply_columns<T>(values,
-                          weight_rows<S>(copy, shape.blocks, block, weight, problem.taps.weight,
-                                         problem.weight_out_stride, problem.weight_in_stride, rows),
-                          rows, shape.blocks.length(block),
-                          columns + pair * size + shape.blocks.first(block) * taps * pitch, pitch);
+    for (int64_t block = 0; block < shape.blocks.count; ++block) {
+      const WeightRows<T> weights = weight_rows<S>(copy, shape.blocks, block, weight, problem.taps.weight,
+                                                   problem.weight_out_stride, problem.weight_in_stride, rows);
+      const int64_t length = shape.blocks.length(block);
+      const T* own_columns = columns + pair * size + shape.blocks.first(block) * taps * pitch;
+      multiply<T>({weights.data, weights.stride, 1}, {own_columns, 1, pitch}, rows, pitch, {length, length}, values, true);
+    }
     for (int64_t number = 0; number < shape.per_set; ++number) {
       for (int64_t row = 0; row < rows; ++row)
         copy_elements(own + row * pixels, values + row * pitch + number * pixels, pixels);
@@ -104,9 +92,9 @@ void spread_grad(T* columns, int64_t pitch, const T* grad, int64_t pixels, const
                  int64_t length, bool add) {
   for (int64_t p = 0; p < pixels; p += column_factors)
     for_each_run<column_vectors>(vectors_of<T>(length), [&](int64_t v, auto vectors) {
-      column_tile<T, column_factors, decltype(vectors)::value>(grad + p, 1, pixels, weights.data + v * lanes<T>,
-                                                               weights.stride, rows,
-                                                               columns + p * pitch + v * lanes<T>, pitch, add);
+      multiply_tile<T, column_factors, decltype(vectors)::value>({grad + p, 1, pixels}, weights.data + v * lanes<T>,
+                                                                 weights.stride, {rows, rows},
+                                                                 columns + p * pitch + v * lanes<T>, pitch, add);
     });
 }
 
@@ -181,8 +169,9 @@ void store_products(S* result, int64_t row_stride, const ColumnProblem<Sum<S>>& 
         const int64_t k = v * lanes<T>, kept = smaller(column_factors, rows - row), used = smaller(span, length - k);
         S* target = result + row * row_stride + blocks.first(block) * blocks.taps + k;
         const auto run = [&](T* out, int64_t stride) {
-          column_tile<T, column_factors, decltype(vectors)::value>(grad + row * shape.all, shape.all, 1, columns + k,
-                                                                   blocks.pitch, shape.all, out, stride, false);
+          multiply_tile<T, column_factors, decltype(vectors)::value>({grad + row * shape.all, shape.all, 1}, columns + k,
+                                                                     blocks.pitch, {shape.all, shape.all}, out, stride,
+                                                                     false);
         };
         if constexpr (sizeof(S) == sizeof(T))
           if (kept == column_factors && used == span) return run(target, row_stride);

@@ -11,15 +11,16 @@
 #pragma once
 
 #include "pack.h"
+#include "products.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 
 constexpr int64_t column_bytes = 2048;
 constexpr int64_t column_rows = 12;     // rows of weights that are taken at a time,
 constexpr int64_t column_block = 4096;  // and by the input's gradient more where they have fewer elements than that
-constexpr bool many_registers = HYPERCONV_VECTOR_REGISTERS == 32;
-constexpr int row_factors = many_registers ? 12 : 6, row_vectors = 2;      // a register tile along the pixels
-constexpr int column_factors = many_registers ? 6 : 4, column_vectors = many_registers ? 4 : 3;  // and along channels and taps
+// A register tile along channels and taps.
+constexpr int column_factors = HYPERCONV_VECTOR_REGISTERS == 32 ? 6 : 4;
+constexpr int column_vectors = HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 3;
 
 template <typename T>
 HYPERCONV_INLINE constexpr int64_t vectors_of(int64_t count) {
@@ -100,25 +101,6 @@ WeightRows<Sum<S>> weight_rows(Sum<S>* copy, const ChannelBlocks<Sum<S>>& blocks
     fill_zero(target + length, vectors_of<T>(length) * lanes<T> - length);
   }
   return {copy, blocks.pitch};
-}
-
-// out[m * out_stride + lane] (+)= the sum over i < count of factors[m * stride + i * step] * source[i * source_step + lane],
-// for M factors and V vectors of lanes.
-template <typename T, int M, int V>
-void column_tile(const T* factors, int64_t stride, int64_t step, const T* source, int64_t source_step, int64_t count,
-                 T* out, int64_t out_stride, bool add) {
-  Vector<T> sum[M][V] = {};
-  for (int64_t i = 0; i < count; ++i) multiply_add<T, M, V>(sum, source + i * source_step, factors + i * step, stride);
-#pragma GCC unroll 12
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      T* target = out + m * out_stride + v * lanes<T>;
-      Vector<T> before = {};
-      if (add) load(before, target);
-      store(target, Vector<T>(before + sum[m][v]));
-    }
-  }
 }
 
 template <int N>

@@ -102,7 +102,8 @@ void run_correlation(Correlation& work, Product product, const AxisTaps& rows, c
   const int64_t in = work.in_channels, out = work.out_channels;
   if (on_tiles(work.dtype, in, out)) return run_tiles(call);
   if (takes_planes(rows, columns, in, out)) return run_planes(call);
-  if (const WinogradFilter filter = winograd_filter(product, rows, columns, call.samples(), in, out)) return run_winograd(call, filter);
+  if (const WinogradFilter filter = winograd_filter(product, rows, columns, call.samples(), in, out))
+    return run_winograd(call, filter);
   if (product == Product::convolution && takes_columns(product, rows, columns, call.samples(), in, out))
     return run_columns(call, work.input, kernels().convolve_columns);
   if (pairs_rows(rows, columns, in, out)) return run_pairs(call);

@@ -144,7 +144,7 @@ HYPERCONV_INLINE void multiply_add(Vector<T> (&sum)[M][V], const T* source, cons
   Vector<T> x[V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) load(x[v], source + v * lanes<T>);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
     Vector<T> factor;
     broadcast(factor, factors[m * stride]);

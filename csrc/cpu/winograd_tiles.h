@@ -4,7 +4,7 @@
 
 #include "pack.h"
 #include "winograd_lines.h"
-#include "winograd_products.h"
+#include "products.h"
 
 namespace hyperconv::HYPERCONV_ISA {
 

@@ -85,7 +85,10 @@ def suits_native(operation: str, args: tuple) -> bool:
 
 def _in_columns(operation: str, channels: int, kernel: tuple[int, int], geometry: tuple, first: torch.Tensor,
                 sets: int) -> bool:
-    """Whether native takes the pixels as columns: few of one weight set (csrc/cpu/algorithm.cpp has the same numbers)."""
+    """Whether native takes the pixels, few of one weight set, as columns and is quicker than PyTorch.
+
+    It takes some more (csrc/cpu/algorithm.cpp), where PyTorch is quicker still or the rule says native in any case.
+    """
     size, strided = first.shape[2:], max(geometry[0]) > 1
     if operation in _FORWARD:
         size = [output_size(*axis) for axis in zip(size, kernel, *geometry, strict=True)]

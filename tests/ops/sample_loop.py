@@ -155,6 +155,26 @@ def calls(draw, dtype=torch.float64):
     )
 
 
+def call_of(draw, sets, shared, channels, kernel, size, geometry):
+    """A call of these shapes in float64, weights of a network's size, every tensor in a layout drawn for it."""
+    (channels_in, channels_out), groups = channels, geometry[3]
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+    layouts = st.sampled_from(["contiguous", "channels_last", "sliced", "transposed"])
+    input = random(sets * shared, groups * channels_in, *size)
+    weight = random(sets, groups * channels_out, channels_in, *kernel) / (channels_in * kernel[0] * kernel[1]) ** 0.5
+    shape = convolve_each(input, weight, None, *geometry).shape
+    return Call(
+        input=laid_out(input, draw(layouts)),
+        weight=weights_laid_out(weight, draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"]))),
+        bias=random(sets, groups * channels_out) if draw(st.booleans()) else None,
+        geometry=geometry,
+        grad=laid_out(random(*shape), draw(layouts)),
+        mask=laid_out(random(*shape), draw(layouts)) if draw(st.booleans()) else None,
+        negative_slope=0.2,
+    )
+
+
 def largest_errors(backend, call, dtype):
     """{operator: largest error of a backend, relative to the largest value} of `call` in `dtype`, beside this loop."""
     low = call.to(dtype)
@@ -172,6 +192,14 @@ def largest_errors(backend, call, dtype):
         )
         for name, (ours, expected) in pairs.items()
     }
+
+
+def check_every_dtype(call):
+    """Native is right to the precision of each dtype."""
+    tolerances = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
+    for dtype, tolerance in tolerances.items():
+        for name, error in largest_errors(native, call, dtype).items():
+            assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 
 def check_errors(channels, size, kernel=3, geometry=((1, 1), (1, 1), (1, 1), 1)):

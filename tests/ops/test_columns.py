@@ -5,16 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_loop import (
-    FAMILY,
-    Call,
-    check_errors,
-    convolve_each,
-    laid_out,
-    largest_errors,
-    tensors_of,
-    weights_laid_out,
-)
+from sample_loop import FAMILY, Call, call_of, check_errors, check_every_dtype, convolve_each, tensors_of
 
 from hyperconv.ops import native
 
@@ -33,31 +24,13 @@ def few_pixels(draw):
     out = draw(st.sampled_from([(1, 1), (2, 2), (4, 4), (1, 7), (3, 5), (5, 5)]))
     size = [max(1, s * (n - 1) + 1 + d * (k - 1) - 2 * p)
             for n, s, d, k, p in zip(out, stride, dilation, kernel, padding, strict=True)]
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
-    random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
-    layouts = st.sampled_from(["contiguous", "channels_last", "sliced", "transposed"])
-    geometry = (stride, padding, dilation, groups)
-    input = random(sets * shared, groups * channels_in, *size)
-    weight = random(sets, groups * channels_out, channels_in, *kernel) / (channels_in * kernel[0] * kernel[1]) ** 0.5
-    shape = convolve_each(input, weight, None, *geometry).shape
-    return Call(
-        input=laid_out(input, draw(layouts)),
-        weight=weights_laid_out(weight, draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"]))),
-        bias=random(sets, groups * channels_out) if draw(st.booleans()) else None,
-        geometry=geometry,
-        grad=laid_out(random(*shape), draw(layouts)),
-        mask=laid_out(random(*shape), draw(layouts)) if draw(st.booleans()) else None,
-        negative_slope=0.2,
-    )
+    return call_of(draw, sets, shared, (channels_in, channels_out), kernel, size, (stride, padding, dilation, groups))
 
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(few_pixels())
 def check_edges(call):
-    tolerances = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}
-    for dtype, tolerance in tolerances.items():
-        for name, error in largest_errors(native, call, dtype).items():
-            assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
+    check_every_dtype(call)
 
 
 @pytest.mark.parametrize("algorithm", ["", "columns"])
@@ -117,4 +90,3 @@ def test_results_do_not_depend_on_the_number_of_threads(native_backend):
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-

@@ -1,4 +1,4 @@
-// The products between Winograd's transforms: small matrices, register-blocked.
+// Products of small matrices, register-blocked: those between Winograd's transforms, and those of columns.
 #pragma once
 
 #include "vector.h"
