@@ -18,6 +18,7 @@ from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import on_canvas, white
+from hyperconv.gan.parts import take
 from hyperconv.gan.presets import Config
 from hyperconv.gan.ranks import ALONE, Ranks
 
@@ -39,7 +40,7 @@ class RoundNoise(NamedTuple):
 
     def rows(self, rows: slice | Tensor) -> RoundNoise:
         """That of some of the photos."""
-        return RoundNoise(self.z[rows], tuple(noise[rows] for noise in self.above), self.alpha)
+        return RoundNoise(take(self.z, rows), tuple(take(noise, rows) for noise in self.above), self.alpha)
 
 
 class Variants(NamedTuple):

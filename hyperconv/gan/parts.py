@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-WASTE = 1.25  # pixels of a part's canvases over those of its photos, at most, where photos may be parted
+PART_PIXELS = {"cpu": 350, "cuda": 16384}  # the work that a part brings with it, as pixels of a photo; on GPUs a guess
 
 
 class Part(NamedTuple):
@@ -16,6 +17,20 @@ class Part(NamedTuple):
 
     rows: slice | Tensor
     extents: list[tuple[int, int]] | None
+
+
+def take(batch: Tensor, rows: slice | Tensor) -> Tensor:
+    """batch[rows], for a tensor of rows several times quicker."""
+    return batch[rows] if isinstance(rows, slice) else batch.index_select(0, rows)
+
+
+def apart(batch: Tensor, parts: Sequence[Part]) -> Sequence[Tensor]:
+    """The rows of every part of a batch (B, ...): at most one copy, and one concatenation on the way back."""
+    if len(parts) == 1:
+        return [batch]
+    if isinstance(parts[0].rows, slice):
+        return batch.split([part.rows.stop - part.rows.start for part in parts])
+    return batch.index_select(0, torch.cat([part.rows for part in parts])).split([len(part.rows) for part in parts])
 
 
 def cut(photos: int, at_a_time: int, sizes: Sequence[Tensor] | None, device: torch.device) -> list[Part]:
@@ -26,22 +41,27 @@ def cut(photos: int, at_a_time: int, sizes: Sequence[Tensor] | None, device: tor
     """
     if sizes is None:
         return [Part(slice(first, min(first + at_a_time, photos)), None) for first in range(0, photos, at_a_time)]
-    groups = _alike(sizes[-1], at_a_time)
+    groups = _alike(sizes[-1].tolist(), at_a_time, PART_PIXELS[device.type])
     if len(groups) == 1:
         return [Part(slice(0, photos), None)]
     return [Part(torch.tensor(group, device=device), [tuple(level[group].amax(dim=0).tolist()) for level in sizes])
             for group in groups]
 
 
-def _alike(sizes: Tensor, at_a_time: int) -> list[list[int]]:
-    """Photos in the order of their shapes, a new group where a canvas would be too empty or too full."""
-    order = sorted(range(len(sizes)), key=lambda photo: (sizes[photo, 0] / sizes[photo, 1], sizes[photo, 0]))
-    groups: list[list[int]] = []
-    for photo in order:
-        wider = [*(groups[-1] if groups else []), photo]
-        filled, canvas = sizes[wider].prod(dim=1).sum(), len(wider) * sizes[wider].amax(dim=0).prod()
-        if groups and len(wider) <= at_a_time and canvas <= WASTE * filled:
-            groups[-1] = wider
-        else:
-            groups.append([photo])
-    return groups
+def _alike(sizes: list[list[int]], at_a_time: int, part_pixels: int) -> list[list[int]]:
+    """The photos by their shapes, cut where all canvases together, and what a part costs, come to the fewest pixels."""
+    order = sorted(range(len(sizes)), key=lambda photo: (sizes[photo][0] / sizes[photo][1], sizes[photo][0]))
+    fewest, begins = [0], []  # for the first photos of that order: their pixels, and where the last part begins
+    for end in range(1, len(order) + 1):
+        options, height, width = [], 0, 0
+        for begin in range(end - 1, max(0, end - at_a_time) - 1, -1):
+            height, width = max(height, sizes[order[begin]][0]), max(width, sizes[order[begin]][1])
+            options.append((fewest[begin] + part_pixels + (end - begin) * height * width, begin))
+        pixels, begin = min(options, key=itemgetter(0))
+        fewest.append(pixels)
+        begins.append(begin)
+    groups, end = [], len(order)
+    while end > 0:
+        groups.append(order[begins[end - 1]:end])
+        end = begins[end - 1]
+    return groups[::-1]

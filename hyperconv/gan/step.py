@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from hyperconv.gan.draw import StepInputs, Variants
-from hyperconv.gan.parts import Part
+from hyperconv.gan.parts import Part, apart, take
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Player
 from hyperconv.gan.precision import generated_dtype
@@ -38,10 +39,12 @@ class Step:
     a CUDA graph can hold all of it.
     """
 
-    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part], recompute: bool = False
-                 ) -> None:
-        """recompute: activations are not kept for the way back but computed again there."""
-        self.system, self.config, self.parts, self.recompute = system, system.config, parts, recompute
+    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part], recompute: bool = False,
+                 one_by_one: bool = False) -> None:
+        """recompute: activations are not kept for the way back but computed again there; one_by_one: nor are those of
+        one part while another has its turn."""
+        self.system, self.config, self.parts = system, system.config, parts
+        self.recompute, self.one_by_one = recompute, one_by_one
         self.generator, self.critic = players
         self.rules = Rules(self.config.penalty_weight, self.config.penalty_norm, self.config.reconstruction_weight)
         self.names = [*LOSSES, *(["variants"] if self.config.variants_at(system.scales - 1) else [])]
@@ -55,14 +58,14 @@ class Step:
     def together(self, inputs: StepInputs) -> Tensor:
         """One update of both players, from gradients taken at the same point."""
         with record_function("hypernetwork"):
-            shares = self.deal(inputs)
+            shares = self.deal(self.system.generate(inputs))
         losses = inputs.photos.new_empty(len(LOSSES), len(inputs.photos))
         with record_function("convolutions"):
             for share in shares:
-                rows, model = share.part.rows, self.model(inputs, share)
-                losses[:, rows] = play_together(
-                    model, self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, model, share),
-                    inputs.noise[0].rows(rows), self.rules, inputs.each[rows])
+                part = share.part
+                losses[:, part.rows] = play_together(
+                    self.model(inputs, share), self.system.discriminator_template, self.critic_weights(share),
+                    self.photos(inputs, part), inputs.noise[0].rows(part.rows), self.rules, inputs.each[part.rows])
         with record_function("hypernetwork"):
             send_back(shares)
             if inputs.variants is not None:
@@ -79,9 +82,9 @@ class Step:
         with more, every update draws, and is along a gradient of its own (SinGAN).
         """
         config, fresh = self.config, self.config.draws > 1
-        keeps_graph = not fresh and len(self.parts) == 1
+        keeps_graph = not (fresh or self.one_by_one)
         losses = inputs.photos.new_empty(len(LOSSES), len(inputs.photos))
-        shares, drawn = self.deal(inputs), None
+        shares, drawn = self.deal(self.system.generate(inputs)), None
         for update in range(config.critic_steps):
             if update < config.draws:
                 if keeps_graph:
@@ -92,21 +95,21 @@ class Step:
             losses[:-1] = self.teach_critic(inputs, fakes, update)
         for update in range(config.generator_steps if fresh else 1):
             if update > 0:
-                shares = self.deal(inputs)
+                shares = self.deal(self.system.generate(inputs))
             losses[-1] = self.teach_generator(inputs, shares, drawn)
             self.generator.update(inputs.rate, 1 if fresh else config.generator_steps)
         return losses
 
     def teach_critic(self, inputs: StepInputs, fakes: list[Tensor], update: int) -> Tensor:
         """One update of the critics on these fakes of every part; their losses (4, B)."""
-        shares = self.deal(inputs)
+        shares = self.deal(self.system.generate(inputs).critics())
         losses = inputs.photos.new_empty(len(LOSSES) - 1, len(inputs.photos))
         with record_function("convolutions"):
             for share, fake in zip(shares, fakes):
-                rows, model = share.part.rows, self.model(inputs, share)
+                rows = share.part.rows
                 losses[:, rows] = play_critic(
-                    self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, model, share),
-                    fake, model.sizes[-1], inputs.noise[0].alpha[update], self.rules, inputs.each[rows])
+                    self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, share.part),
+                    fake, inputs.sizes[rows, -1], inputs.noise[0].alpha[update], self.rules, inputs.each[rows])
         send_back(shares)
         with record_function("optimizer"):
             self.critic.update(inputs.rate)
@@ -116,32 +119,27 @@ class Step:
                         ) -> Tensor:
         """The generators' gradients, on what was drawn with these shares or on the last noise; their errors (B,)."""
         errors = inputs.photos.new_empty(len(inputs.photos))
-        critics = self.deal(inputs)
+        critics = self.deal(self.system.generate(inputs).critics())
         with record_function("convolutions"):
             for number, (share, critic) in enumerate(zip(shares, critics)):
-                rows, model = share.part.rows, self.model(inputs, share)
+                rows = share.part.rows
                 fake, reconstruction = drawn[number] if drawn else self.draw(inputs, share, -1)
                 errors[rows] = play_generator(
-                    self.system.discriminator_template, self.critic_weights(critic),
-                    self.photos(inputs, model, share), fake, reconstruction, model.sizes[-1], self.rules,
-                    inputs.each[rows])
+                    self.system.discriminator_template, self.critic_weights(critic), self.photos(inputs, share.part),
+                    fake, reconstruction, inputs.sizes[rows, -1], self.rules, inputs.each[rows])
         send_back(shares)
         return errors
 
-    def deal(self, inputs: StepInputs) -> list[Share]:
+    def deal(self, generated: Generated) -> list[Share]:
         """The weights of all parts, with leaves in their place."""
-        generated = self.system.generate(inputs)
-        shares = []
-        for part in self.parts:
-            weights = generated if len(self.parts) == 1 else generated.each(lambda w, rows=part.rows: w.select(rows))
-            shares.append(Share(part, weights, weights.each(as_leaf)))
-        return shares
+        dealt = generated.each(lambda weights: [WeightSet(weights.layout, flat) for flat in apart(weights.flat, self.parts)])
+        own = [dealt.each(itemgetter(number)) for number in range(len(self.parts))]
+        return [Share(part, weights, weights.each(as_leaf)) for part, weights in zip(self.parts, own)]
 
     def draw(self, inputs: StepInputs, share: Share, update: int) -> tuple[Tensor, Tensor]:
         """Random images and reconstructions of a part, from one of the step's noises."""
         with record_function("convolutions"):
-            noise = inputs.noise[update].rows(share.part.rows)
-            return draw(self.model(inputs, share), noise, self.system.learns_from)
+            return draw(self.model(inputs, share), inputs.noise[update].rows(share.part.rows), self.system.learns_from)
 
     def draw_fakes(self, inputs: StepInputs, share: Share, update: int) -> Tensor:
         """The random images alone, which nothing is learned through."""
@@ -150,13 +148,18 @@ class Step:
 
     def model(self, inputs: StepInputs, share: Share) -> PhotoModel:
         """The models of a part on its leaves, in the precision of the nets."""
-        noise, margin, rows = inputs.noise[0], self.system.generator_template.noise_margin, share.part.rows
-        extents = [tuple(noise.z.shape[-2:])]
-        extents += [tuple(side - 2 * margin for side in above.shape[-2:]) for above in noise.above]
-        weights = share.leaves.each(self.cast)
-        fixed = [None if each is None else each[rows] for each in self.system.fixed_inputs(len(inputs.photos))]
-        return PhotoModel(self.system.generator_template, weights.scales, inputs.amplitudes[rows],
-                          list(inputs.sizes[rows].unbind(1)), fixed, share.part.extents or extents, weights.tail)
+        part, weights = share.part, share.leaves.each(self.cast)
+        fixed = [None if each is None else take(each, part.rows) for each in self.system.fixed_inputs(len(inputs.photos))]
+        return PhotoModel(self.system.generator_template, weights.scales, inputs.amplitudes[part.rows],
+                          list(inputs.sizes[part.rows].unbind(1)), fixed, self.extents(inputs, part), weights.tail)
+
+    def extents(self, inputs: StepInputs, part: Part) -> list[tuple[int, int]]:
+        """Heights and widths of a part's canvases at every scale."""
+        if part.extents:
+            return part.extents
+        noise, margin = inputs.noise[0], self.system.generator_template.noise_margin
+        above = [tuple(side - 2 * margin for side in drawn.shape[-2:]) for drawn in noise.above]
+        return [tuple(noise.z.shape[-2:]), *above]
 
     def critic_weights(self, share: Share) -> WeightSet:
         return self.cast(share.leaves.critic)
@@ -164,10 +167,10 @@ class Step:
     def cast(self, weights: WeightSet) -> WeightSet:
         return weights.to(generated_dtype(self.config.precision))
 
-    def photos(self, inputs: StepInputs, model: PhotoModel, share: Share) -> Tensor:
+    def photos(self, inputs: StepInputs, part: Part) -> Tensor:
         """The photos of a part, on its canvases."""
-        height, width = model.extent(model.scales - 1)
-        return inputs.photos[share.part.rows][:, :, :height, :width]
+        height, width = self.extents(inputs, part)[-1]
+        return take(inputs.photos, part.rows)[:, :, :height, :width]
 
     def rebuild(self, altered: Variants) -> Tensor:
         """Backpropagate the newest scale's reconstruction error of altered photos; returns its mean over them."""

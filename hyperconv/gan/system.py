@@ -25,6 +25,10 @@ class Generated(NamedTuple):
     tail: WeightSet | None
     critic: WeightSet
 
+    def critics(self) -> Generated:
+        """The critics alone."""
+        return Generated([], None, self.critic)
+
     def each(self, function: Callable[[WeightSet], WeightSet]) -> Generated:
         """All of them with `function` applied."""
         tail = None if self.tail is None else function(self.tail)

@@ -137,7 +137,8 @@ class Trainer:
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
         at_a_time, recompute = self.fits[self.scale]
-        step = Step(system, self.players, cut(self.ranks.share(self.photos), at_a_time, sizes, self.device), recompute)
+        photos = self.ranks.share(self.photos)
+        step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute, at_a_time < photos)
         self.names, self.compute = step.names, graphed(step, self.device, self.ranks)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
                            self.contexts, self.awake, self.ranks)

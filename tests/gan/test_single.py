@@ -87,7 +87,7 @@ def test_parts_of_the_photos_after_one_another_learn_the_same(tmp_path, kind):
         trainer = trained(tmp_path / f"{at_a_time}", config, photos, scales=1, steps=0)
         parts = cut(3, at_a_time, trainer.collection.sizes[:1], trainer.device)
         assert len(parts) == (1 if at_a_time == 3 else 2)
-        step = Step(trainer.system, trainer.players, parts)
+        step = Step(trainer.system, trainer.players, parts, one_by_one=at_a_time < 3)
         losses = [step(trainer.draws.step(number)) for number in range(2)]
         results.append((losses, dict(trainer.system.named_parameters())))
     for one, other in zip(results[0][0], results[1][0]):
