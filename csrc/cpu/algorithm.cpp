@@ -18,30 +18,31 @@ constexpr int64_t least_channels = 16, least_wide_channels = 32;
 // The same for kernels in several parts: more weights to transform, and images that are packed part by part.
 constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
 constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
+constexpr int64_t most_column_elements = 4 << 20;  // of the columns of a weight set: they are all there at once
 constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, least_plane_channels = 8;
 
-enum class Algorithm { measured, direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4, row_pairs };
+enum class Setting { measured, direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4, row_pairs };
 
-constexpr std::pair<const char*, Algorithm> names[] = {
-    {"", Algorithm::measured},           {"direct", Algorithm::direct},       {"tiles", Algorithm::tiles},
-    {"columns", Algorithm::columns},     {"tap_planes", Algorithm::tap_planes}, {"winograd2", Algorithm::winograd2},
-    {"winograd3", Algorithm::winograd3}, {"winograd4", Algorithm::winograd4}, {"row_pairs", Algorithm::row_pairs},
+constexpr std::pair<const char*, Setting> names[] = {
+    {"", Setting::measured},           {"direct", Setting::direct},       {"tiles", Setting::tiles},
+    {"columns", Setting::columns},     {"tap_planes", Setting::tap_planes}, {"winograd2", Setting::winograd2},
+    {"winograd3", Setting::winograd3}, {"winograd4", Setting::winograd4}, {"row_pairs", Setting::row_pairs},
 };
 
-Algorithm read_setting() {
-  const char* setting = std::getenv("HYPERCONV_CPU_ALGORITHM");
-  const std::string wanted = setting ? setting : "";
-  for (const auto& [name, algorithm] : names) {
-    if (wanted == name) return algorithm;
+Setting read_setting() {
+  const char* value = std::getenv("HYPERCONV_CPU_ALGORITHM");
+  const std::string wanted = value ? value : "";
+  for (const auto& [name, setting] : names) {
+    if (wanted == name) return setting;
   }
   throw std::runtime_error("HYPERCONV_CPU_ALGORITHM is '" + wanted +
                            "': set it to direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or "
                            "row_pairs, or unset it");
 }
 
-Algorithm forced() {
-  static const Algorithm algorithm = read_setting();
-  return algorithm;
+Setting forced() {
+  static const Setting setting = read_setting();
+  return setting;
 }
 
 bool side_by_side(const AxisTaps& axis) {
@@ -66,11 +67,15 @@ int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
   }
 }
 
-// Pixels from which it pays; below, columns or direct sums are quicker. Transformed weights that leave the cache cost more.
-int64_t least_pixels(Product product, int64_t in_channels, int64_t out_channels) {
+// Whether there are pixels enough for it to pay; with fewer, columns or direct sums are quicker. The weights of a set are
+// transformed once for all its samples, and those that leave the cache cost more.
+bool enough_pixels(Product product, int64_t in_channels, int64_t out_channels, int64_t samples, int64_t pixels) {
+  if (std::min(in_channels, out_channels) < least_wide_channels) return pixels >= 64;
   const int64_t weights = in_channels * out_channels;
-  if (product == Product::weight_gradient || std::min(in_channels, out_channels) < least_wide_channels) return 64;
-  return weights < 256 * 256 ? 25 : weights < 512 * 512 ? 49 : 101;
+  const bool huge = weights >= 512 * 512;
+  if (product == Product::weight_gradient) return pixels >= 36 && samples * pixels >= (huge ? 201 : 64);
+  const int64_t of_huge = product == Product::convolution ? 201 : 101;
+  return pixels >= 16 && samples * pixels >= (huge ? of_huge : weights < 256 * 256 ? 25 : 49);
 }
 
 // The quickest tile of at most `most` outputs a side: products of whole tiles, and weights of every set to transform, each
@@ -100,39 +105,34 @@ struct Cost {
 // further from the machine's rate.
 double most_products(Product product) { return product == Product::weight_gradient ? 0.7 : 0.6; }
 
-}  // namespace
-
 bool on_tiles(Dtype dtype, int64_t in_channels, int64_t out_channels) {
-  const Algorithm algorithm = forced();
+  const Setting setting = forced();
   if (dtype != Dtype::bfloat16 || !kernels().tiles) return false;
-  if (algorithm == Algorithm::measured) return std::min(in_channels, out_channels) >= least_channels;
-  return algorithm == Algorithm::tiles;
+  if (setting == Setting::measured) return std::min(in_channels, out_channels) >= least_channels;
+  return setting == Setting::tiles;
 }
 
-bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples, int64_t in_channels,
-                   int64_t out_channels) {
-  const Algorithm algorithm = forced();
-  if (algorithm != Algorithm::measured) return algorithm == Algorithm::columns;
-  const int64_t pixels = samples * rows.outputs * columns.outputs;
-  const int64_t row = in_channels * rows.index.size() * columns.index.size();  // of weights
+// Whether columns compute it. Axes and channels are those of the convolution in every product. Measured.
+bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
+  const Setting setting = forced();
+  if (setting != Setting::measured) return setting == Setting::columns;
+  const int64_t taps = rows.index.size() * columns.index.size(), row = layer.in_channels * taps;  // of weights
+  const int64_t image = rows.outputs * columns.outputs, pixels = layer.samples * image, out = layer.out_channels;
   const bool strided = rows.step > 1 || columns.step > 1;
-  switch (product) {  // measured; hyperconv/ops/cpu_rule.py goes by them where the rival is PyTorch
-    case Product::convolution:
-      if (out_channels < least_channels) return false;
-      return (pixels <= 32 && 16 * pixels <= row) || 44 * pixels <= row ||
-             (pixels <= 128 && pixels <= 16 * samples && in_channels >= least_wide_channels);
-    case Product::input_gradient:
-      if (in_channels < least_channels) return pixels <= (strided ? 144 : 64) || (strided && pixels * row <= 1 << 16);
-      return pixels <= (strided ? 36 : 16) || 44 * pixels <= row;
-    default: return pixels <= (strided ? 144 : 96) && pixels <= 16 * out_channels;
+  if (pixels * row > most_column_elements) return false;
+  switch (product) {
+    case Product::convolution:  // few outputs are sums that PyTorch errs less in
+      return out >= least_channels && ((image <= 20 && row > 42) || (8 * pixels <= row && pixels <= 16 * out));
+    case Product::input_gradient: return pixels <= 6 * out || (strided && row <= 118 && pixels <= 350 * out);
+    default: return pixels <= 6 * out || (image <= (strided ? 200 : 72) && pixels <= 350 * out);
   }
 }
 
 bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {
-  const Algorithm algorithm = forced();
+  const Setting setting = forced();
   const int64_t taps = rows.displacement.size() * columns.displacement.size();
   if (!side_by_side(rows) || !side_by_side(columns) || taps > most_plane_taps) return false;
-  if (algorithm != Algorithm::measured) return algorithm == Algorithm::tap_planes;
+  if (setting != Setting::measured) return setting == Setting::tap_planes;
   return out_channels <= kernels().most_plane_channels && in_channels >= least_plane_channels;
 }
 
@@ -143,15 +143,15 @@ WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const Axis
   const bool three_by_three = three_side_by_side(rows) && three_side_by_side(columns);
   int64_t outputs = 0;
   switch (forced()) {
-    case Algorithm::measured:
-      if (channels < least_channels || pixels < least_pixels(product, in_channels, out_channels)) return {};
+    case Setting::measured:
+      if (channels < least_channels || !enough_pixels(product, in_channels, out_channels, samples, pixels)) return {};
       outputs = accurate_outputs(product, channels, pixels);
       if (three_by_three)
         outputs = quickest_outputs(outputs, rows.outputs, columns.outputs, samples, in_channels * out_channels);
       break;
-    case Algorithm::winograd2: outputs = 2; break;
-    case Algorithm::winograd3: outputs = 3; break;
-    case Algorithm::winograd4: outputs = 4; break;
+    case Setting::winograd2: outputs = 2; break;
+    case Setting::winograd3: outputs = 3; break;
+    case Setting::winograd4: outputs = 4; break;
     default: return {};
   }
   if (three_by_three) return {outputs, 3};
@@ -161,7 +161,7 @@ WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const Axis
   const bool two = by_twos.products < by_threes.products;
   const Cost& least = two ? by_twos : by_threes;
   if (least.products > most_products(product) * taps) return {};
-  if (forced() == Algorithm::measured) {
+  if (forced() == Setting::measured) {
     if (least.parts > 1 && (channels < least_part_channels || pixels < least_part_pixels)) return {};
     if (two && !kernels().fused) return {};
     if (two && product == Product::input_gradient && in_channels * taps < least_sum) return {};
@@ -170,15 +170,41 @@ WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const Axis
 }
 
 bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
-  const Algorithm algorithm = forced();
+  const Setting setting = forced();
   if (!three_side_by_side(rows) || !side_by_side(columns)) return false;
-  if (algorithm != Algorithm::measured) return algorithm == Algorithm::row_pairs;
+  if (setting != Setting::measured) return setting == Setting::row_pairs;
   return rows.outputs > 1 && few < least_channels && many >= least_pair_channels;
+}
+
+}  // namespace
+
+Algorithm correlation_algorithm(Product product, const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
+  const int64_t in = layer.in_channels, out = layer.out_channels;
+  if (on_tiles(layer.dtype, in, out)) return {Way::tiles, {}};
+  if (takes_planes(rows, columns, in, out)) return {Way::planes, {}};
+  if (const WinogradFilter filter = winograd_filter(product, rows, columns, layer.samples, in, out))
+    return {Way::winograd, filter};
+  if (product == Product::convolution && takes_columns(product, rows, columns, layer)) return {Way::columns, {}};
+  return {pairs_rows(rows, columns, in, out) ? Way::pairs : Way::direct, {}};
+}
+
+bool scatters(const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
+  const int64_t in = layer.in_channels, out = layer.out_channels;
+  return !on_tiles(layer.dtype, out, in) && takes_columns(Product::input_gradient, rows, columns, layer) &&
+         !winograd_filter(Product::input_gradient, rows, columns, layer.samples, out, in);
+}
+
+Algorithm accumulation_algorithm(const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
+  const int64_t in = layer.in_channels, out = layer.out_channels;
+  if (on_tiles(layer.dtype, in, out)) return {Way::tiles, {}};
+  if (const WinogradFilter filter = winograd_filter(Product::weight_gradient, rows, columns, layer.samples, in, out))
+    return {Way::winograd, filter};
+  return {takes_columns(Product::weight_gradient, rows, columns, layer) ? Way::columns : Way::direct, {}};
 }
 
 bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
   const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
-  return pairs_rows(rows, columns, few, many) && (!few_pixels || forced() != Algorithm::measured);
+  return pairs_rows(rows, columns, few, many) && (!few_pixels || forced() != Setting::measured);
 }
 
 int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels,

@@ -170,7 +170,7 @@ void store_products(S* result, int64_t row_stride, const ColumnProblem<Sum<S>>& 
         S* target = result + row * row_stride + blocks.first(block) * blocks.taps + k;
         const auto run = [&](T* out, int64_t stride) {
           multiply_tile<T, column_factors, decltype(vectors)::value>({grad + row * shape.all, shape.all, 1}, columns + k,
-                                                                     blocks.pitch, {shape.all, shape.all}, out, stride,
+                                                                     blocks.pitch, {shape.all, column_sum}, out, stride,
                                                                      false);
         };
         if constexpr (sizeof(S) == sizeof(T))

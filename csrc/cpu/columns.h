@@ -18,6 +18,7 @@ namespace hyperconv::HYPERCONV_ISA {
 constexpr int64_t column_bytes = 2048;
 constexpr int64_t column_rows = 12;     // rows of weights that are taken at a time,
 constexpr int64_t column_block = 4096;  // and by the input's gradient more where they have fewer elements than that
+constexpr int64_t column_sum = 64;      // pixels of each partial sum of the weights' gradient
 // A register tile along channels and taps.
 constexpr int column_factors = HYPERCONV_VECTOR_REGISTERS == 32 ? 6 : 4;
 constexpr int column_vectors = HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 3;

@@ -86,9 +86,8 @@ void run_columns(Accumulation& work, const AxisTaps& rows, const AxisTaps& colum
 }
 
 // Blocks and chunks depend on the problem alone, so the order of every sum does too.
-void run_accumulation(Accumulation& work, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
+void run_accumulation(Accumulation& work, bool tiles, const AxisTaps& rows, const AxisTaps& columns, int64_t row_stride,
                       int64_t column_stride) {
-  const bool tiles = on_tiles(work.dtype, work.shifted_channels, work.fixed_channels);
   const int64_t bytes = tiles ? 2 : sum_bytes(work.dtype);
   const int64_t channels = work.fixed_channels + work.shifted_channels;
   const int64_t wanted = std::max<int64_t>(accumulation_pixels / std::max<int64_t>(columns.outputs, 1), 1);
@@ -120,14 +119,8 @@ struct Arguments {
   int64_t samples() const { return grad.size(0) / weight_sets; }  // of a weight set
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
-  bool on_tiles() const { return hyperconv::on_tiles(dtype_of(grad), in_channels(), out_channels()); }
-  bool in_columns() const {
-    return !on_tiles() &&
-           takes_columns(Product::weight_gradient, axis(0), axis(1), samples(), in_channels(), out_channels()) && !filter();
-  }
-  WinogradFilter filter() const {
-    if (on_tiles()) return {};
-    return winograd_filter(Product::weight_gradient, axis(0), axis(1), samples(), in_channels(), out_channels());
+  Algorithm algorithm() const {
+    return accumulation_algorithm(axis(0), axis(1), {dtype_of(grad), samples(), in_channels(), out_channels()});
   }
   AxisTaps axis(int i) const {
     return forward_taps(grad.size(2 + i), kernel_size[i], geometry.stride[i], geometry.padding[i],
@@ -136,9 +129,8 @@ struct Arguments {
   bool empty() const { return grad.numel() == 0 || input.numel() == 0; }
 
   // Reading the shifted factor is the expensive side, so it is the one with fewer channels where that is possible.
-  bool shift_grad() const {
-    return out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1 && !on_tiles() &&
-           !in_columns() && !filter();
+  bool shift_grad(Way way) const {
+    return way == Way::direct && out_channels() < in_channels() && geometry.stride[0] == 1 && geometry.stride[1] == 1;
   }
 };
 
@@ -165,7 +157,7 @@ Tensor new_weight(const Arguments& call) {
 Tensor new_bias(const Tensor& grad, int64_t weight_sets) { return new_contiguous(grad, {weight_sets, grad.size(1)}); }
 
 // `bias` receives the sums of grad; nullptr where they are not wanted, the call is empty, or grad is shifted.
-void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
+void fill_weight(const Tensor& weight, void* bias, const Arguments& call, const Algorithm& algorithm) {
   if (call.empty()) return zero(weight);
   Accumulation work{};
   work.dtype = dtype_of(call.grad);
@@ -180,7 +172,7 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
   const Image mask = optional_image("mask", call.mask);
   const Ints &padding = call.geometry.padding, &dilation = call.geometry.dilation;
   AxisTaps axes[2];
-  if (call.shift_grad()) {
+  if (call.shift_grad(algorithm.way)) {
     work.fixed = input;
     work.shifted = grad;
     work.shifted_mask = mask;
@@ -200,13 +192,15 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call) {
     work.result_shifted_stride = weight.stride(2);
     for (int i = 0; i < 2; ++i) axes[i] = call.axis(i);
   }
-  if (call.in_columns()) return run_columns(work, axes[0], axes[1]);
+  if (algorithm.way == Way::columns) return run_columns(work, axes[0], axes[1]);
   const int64_t row_stride = weight.stride(3), column_stride = weight.stride(4);
-  if (const WinogradFilter filter = call.filter())
-    return run_winograd(work, filter, axes[0], axes[1], row_stride, column_stride);
-  const bool pairs = work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
+  if (algorithm.way == Way::winograd)
+    return run_winograd(work, algorithm.filter, axes[0], axes[1], row_stride, column_stride);
+  const bool tiles = algorithm.way == Way::tiles;
+  const bool pairs = !tiles && work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
                      pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
-  (pairs ? run_pairs : run_accumulation)(work, axes[0], axes[1], row_stride, column_stride);
+  if (pairs) return run_pairs(work, axes[0], axes[1], row_stride, column_stride);
+  run_accumulation(work, tiles, axes[0], axes[1], row_stride, column_stride);
 }
 
 void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {
@@ -231,7 +225,7 @@ Tensor weight_gradient(const Tensor& grad, const Tensor& input, std::optional<Te
   check(call);
   const Tensor weight = new_weight(call);
   const Trim trim;
-  fill_weight(weight, nullptr, call);
+  fill_weight(weight, nullptr, call, call.algorithm());
   return weight;
 }
 
@@ -254,8 +248,9 @@ std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor&
   const Tensor weight = new_weight(call), bias = new_bias(grad, weight_sets);
   const Trim trim;
   // A shifted grad is packed with overlaps and gaps; but then it is the smaller factor, and read again at little cost.
-  const bool together = !call.empty() && !call.shift_grad() && !call.on_tiles();
-  fill_weight(weight, together ? bias.data_ptr() : nullptr, call);
+  const Algorithm algorithm = call.algorithm();
+  const bool together = !call.empty() && !call.shift_grad(algorithm.way) && algorithm.way != Way::tiles;
+  fill_weight(weight, together ? bias.data_ptr() : nullptr, call, algorithm);
   if (!together) fill_bias(bias, grad, mask, negative_slope);
   return {weight, bias};
 }

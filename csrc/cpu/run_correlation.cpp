@@ -99,23 +99,21 @@ void run_direct(const Call& call) {
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight) {
   const Call call{work, rows, columns, weight};
-  const int64_t in = work.in_channels, out = work.out_channels;
-  if (on_tiles(work.dtype, in, out)) return run_tiles(call);
-  if (takes_planes(rows, columns, in, out)) return run_planes(call);
-  if (const WinogradFilter filter = winograd_filter(product, rows, columns, call.samples(), in, out))
-    return run_winograd(call, filter);
-  if (product == Product::convolution && takes_columns(product, rows, columns, call.samples(), in, out))
-    return run_columns(call, work.input, kernels().convolve_columns);
-  if (pairs_rows(rows, columns, in, out)) return run_pairs(call);
-  return run_direct(call);
+  const Layer layer{work.dtype, call.samples(), work.in_channels, work.out_channels};
+  const auto [way, filter] = correlation_algorithm(product, rows, columns, layer);
+  switch (way) {
+    case Way::tiles: return run_tiles(call);
+    case Way::planes: return run_planes(call);
+    case Way::winograd: return run_winograd(call, filter);
+    case Way::columns: return run_columns(call, work.input, kernels().convolve_columns);
+    case Way::pairs: return run_pairs(call);
+    case Way::direct: return run_direct(call);
+  }
 }
 
 bool run_scatter(Correlation& work, const AxisTaps& rows, const AxisTaps& columns, const Tensor& weight) {
   const Call call{work, rows, columns, weight};
-  const int64_t in = work.in_channels, out = work.out_channels;
-  if (on_tiles(work.dtype, in, out) || winograd_filter(Product::input_gradient, rows, columns, call.samples(), in, out) ||
-      !takes_columns(Product::input_gradient, rows, columns, call.samples(), out, in))
-    return false;
+  if (!scatters(rows, columns, {work.dtype, call.samples(), work.out_channels, work.in_channels})) return false;
   run_columns(call, work.output, kernels().scatter_columns);
   return true;
 }

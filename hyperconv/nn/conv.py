@@ -1,4 +1,7 @@
-"""`HyperConv2d`: `nn.Conv2d` that also takes its weights per sample, or makes them from a context vector."""
+"""`HyperConv2d`: `nn.Conv2d` that also takes its weights per sample, or makes them from a context vector.
+
+And `SharedConv2d`, an `nn.Conv2d` that is quicker on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -118,3 +121,12 @@ class HyperConv2d(nn.Conv2d):
         if self.activation == "leaky_relu":
             text += f", negative_slope={self.negative_slope}"
         return text
+
+
+class SharedConv2d(nn.Conv2d):
+    """`nn.Conv2d`, on a CPU by this package's kernels; on a GPU by PyTorch's, which are made for shared weights."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not input.is_cpu or self.padding_mode != "zeros":
+            return super()._conv_forward(input, weight, bias)
+        return hyper_conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)

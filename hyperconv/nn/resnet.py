@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hyperconv.data.weights import check_state, without_prefix
 from hyperconv.errors import InputError
+from hyperconv.nn.conv import SharedConv2d
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # residual blocks per stage, by depth
 BOTTLENECK = 50  # the least depth whose blocks have three convolutions
@@ -44,7 +45,7 @@ def fixed_norms(module: nn.Module) -> Iterator[FixedBatchNorm2d]:
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    return SharedConv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
 class Block(nn.Module):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconv.data.weights import check_state, without_prefix
+from hyperconv.nn.conv import SharedConv2d
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels between poolings
 LAST = "classifier.6."  # the 1000 classes
@@ -28,7 +29,7 @@ class VGG16(nn.Module):
         before = 3
         for stage in STAGES:
             for channels, following in pairwise((before, *stage)):
-                layers += [nn.Conv2d(channels, following, 3, padding=1), nn.ReLU()]
+                layers += [SharedConv2d(channels, following, 3, padding=1), nn.ReLU()]
             layers.append(nn.MaxPool2d(2))
             before = stage[-1]
         self.features = nn.Sequential(*layers)

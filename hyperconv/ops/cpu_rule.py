@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 
@@ -10,22 +11,18 @@ from hyperconv.ops import native, results
 from hyperconv.ops.classes import layer_of, shape_of
 from hyperconv.ops.schema import output_size
 
-# The dtypes that `choice` leaves to native, but for wide layers.
+# The dtypes that `choice` leaves to native, but for calls that PyTorch computes quicker.
 NATIVE = frozenset({torch.float32, torch.float64})
-_FORWARD, _WEIGHT_GRADIENTS = ("conv2d", "masked_conv2d"), ("weight_gradient", "parameter_gradients")
-_WIDE, _WIDE_OVER_FEW_PIXELS, _FEW_PIXELS, _TINY_IMAGE = 32, 16, 64, 25
-_VERY_WIDE = 512  # whose weights leave the cache when Winograd's algorithm transforms them
-# Output pixels, by the stride, from which Winograd's algorithm pays for kernels that it takes in parts.
-_MANY_PIXELS, _LARGEST_KERNEL = {1: 512, 2: 256}, 7
-# Channels of an output from which it is accurate enough for the few taps of a strided layer's input gradient.
-_LONG_SUMS = 64
+_WEIGHT_GRADIENTS = ("weight_gradient", "parameter_gradients")
+_SIZED = (*_WEIGHT_GRADIENTS, "input_gradient")  # the operators whose arguments give sizes beside their tensors'
+CONVOLUTION, INPUT_GRADIENT, WEIGHT_GRADIENT = range(3)  # the products, as native.algorithm counts them
 
 
 def choice(operation: str, args: tuple) -> str:
     """The measured rule where native runs: 'native' or 'reference'.
 
-    Native works in float32 and float64. Wide float32 layers that Winograd's algorithm does not serve go to torch,
-    which also reads float16 masks in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
+    Native works in float32 and float64; many products that it does not save go to torch, which also reads float16 masks
+    in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
     native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
     `results.FASTEST_ON_AMX` says so.
     """
@@ -44,71 +41,85 @@ def choice(operation: str, args: tuple) -> str:
 
 
 def suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.wide` measured it with AVX2.
+    """Whether native is the faster one in float32 or float64, as `benchmarks.choice` measured it with AVX2.
 
-    Not for wide layers of kernels, strides and sizes that neither Winograd's algorithm nor columns serve (but for images
-    of 1 x 1 kernels), nor for gradients of wide weights over images of a few pixels that many samples share, where those
-    of other kernels and strides count as wide from 16 channels on.
+    It is where it saves products or memory traffic; its columns and its direct sums do as many products as PyTorch,
+    which is quicker once they are many.
     """
     if operation == "bias_gradient":
         return True
-    groups = args[-3] if operation == "conv2d" else args[-2]
-    if operation in _WEIGHT_GRADIENTS:
-        channels_out, channels, kernel = args[0].shape[1], args[1].shape[1] // groups, args[4]
-    else:
-        _, channels_out, channels, *kernel = args[1].shape
-    narrowest = min(channels, channels_out // groups)
-    if narrowest < _WIDE_OVER_FEW_PIXELS or args[0].dtype == torch.float64:
-        return True
-    geometry = args[-6:-3] if operation == "conv2d" else args[-5:-2]
-    sets = args[3] if operation in _WEIGHT_GRADIENTS else args[1].shape[0]
-    if _in_columns(operation, channels, kernel, geometry, args[0], sets):
-        return True
-    pixels = args[0].shape[2] * args[0].shape[3]
-    few_pixels = operation in _WEIGHT_GRADIENTS and pixels < _FEW_PIXELS
-    if narrowest < _WIDE and not few_pixels:
-        return True
-    (height, width), (stride, _, dilation) = kernel, geometry
-    if height * width == 1:
-        return operation not in _WEIGHT_GRADIENTS or narrowest < _WIDE
-    if not dilation[0] == dilation[1] == 1:
-        return False
-    if height == width == 3 and stride[0] == stride[1] == 1:
-        tiny = operation == "input_gradient" and pixels < _TINY_IMAGE and narrowest >= _LONG_SUMS
-        least = 64 if operation == "input_gradient" else 81
-        in_between = operation not in _WEIGHT_GRADIENTS and narrowest >= _VERY_WIDE and least <= pixels <= 144
-        return not (few_pixels or tiny or in_between)
-    if operation == "input_gradient" and stride[0] == 2 and channels_out // groups < _LONG_SUMS:
-        return False
-    return narrowest >= _WIDE and _in_parts(operation, (height, width), stride, args[0])
+    first, second = args[:2]
+    geometry = args[-6:-2] if operation == "conv2d" else args[-5:-1]
+    sizes = args[3:-5] if operation in _SIZED else ()  # that no tensor has
+    key = operation, first.dtype, first.shape, second.shape, sizes, geometry
+    try:
+        return _suits_native(*key)
+    except TypeError:  # lists, where the dispatcher was on the way
+        return _suits_native(*key[:4], *(tuple(map(_hashable, values)) for values in key[4:]))
 
 
-def _in_columns(operation: str, channels: int, kernel: tuple[int, int], geometry: tuple, first: torch.Tensor,
-                sets: int) -> bool:
-    """Whether native takes the pixels, few of one weight set, as columns and is quicker than PyTorch.
+def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    return value if isinstance(value, int) else tuple(value)
 
-    It takes some more (csrc/cpu/algorithm.cpp), where PyTorch is quicker still or the rule says native in any case.
+
+@functools.lru_cache(maxsize=4096)
+def _suits_native(operation: str, dtype: torch.dtype, *sizes_and_geometry) -> bool:
+    call = _Call(operation, *sizes_and_geometry)
+    if dtype == torch.float64 or not call.products:
+        return True
+    quicker = _QUICKER.get((native.algorithm(call.product, call.layer), call.product))
+    return quicker is None or quicker(call)
+
+
+class _Call:
+    """What decides about a call, of one group and weight set but for `products`.
+
+    product: which of the three; layer: what native.algorithm asks for; pixels: of one image of the convolution's output
+    (image), and of all that share a weight set; row: of weights, for one output channel; products: multiplications, in
+    millions, of the call and of one weight set.
     """
-    size, strided = first.shape[2:], max(geometry[0]) > 1
-    if operation in _FORWARD:
-        size = [output_size(*axis) for axis in zip(size, kernel, *geometry, strict=True)]
-    pixels = first.shape[0] // max(sets, 1) * size[0] * size[1]
-    if operation in _FORWARD:
-        fits = pixels <= (32 if strided else 16) and 16 * pixels <= channels * kernel[0] * kernel[1]
-        return fits or (size[0] * size[1] <= 16 and pixels <= 128 and channels >= _WIDE)
-    if operation == "input_gradient":
-        return pixels <= (36 if strided else 16)
-    return pixels <= (144 if strided else 96)
+
+    def __init__(self, operation: str, first: Sequence[int], second: Sequence[int], sizes: tuple, geometry: tuple) -> None:
+        stride, padding, dilation, groups = geometry
+        if operation in _WEIGHT_GRADIENTS:
+            self.product, output, input, (sets, kernel) = WEIGHT_GRADIENT, first[2:], second[2:], sizes
+            self.channels, self.channels_out = second[1] // groups, first[1] // groups
+        else:
+            sets, channels_out, self.channels, *kernel = second
+            self.channels_out = channels_out // groups
+            if operation == "input_gradient":
+                self.product, output, (input,) = INPUT_GRADIENT, first[2:], sizes
+            else:
+                self.product, input = CONVOLUTION, first[2:]
+                output = [output_size(*axis) for axis in zip(input, kernel, stride, padding, dilation, strict=True)]
+        samples = first[0] // max(sets, 1)
+        self.layer = (samples, self.channels, self.channels_out, *input, *output, *kernel, *stride, *padding, *dilation)
+        self.strided, self.image = max(stride) > 1, output[0] * output[1]
+        self.pixels, self.row = samples * self.image, self.channels * kernel[0] * kernel[1]
+        self.of_set = self.row * self.channels_out * self.pixels / 1e6
+        self.products = sets * groups * self.of_set
 
 
-def _in_parts(operation: str, kernel: tuple[int, int], stride: tuple[int, int], first: torch.Tensor) -> bool:
-    """Whether Winograd's algorithm serves such a kernel part by part, and quicker than PyTorch's code."""
-    if stride[0] != stride[1] or stride[0] not in _MANY_PIXELS or max(kernel) > _LARGEST_KERNEL:
-        return False
-    pixels, least = first.shape[2] * first.shape[3], _MANY_PIXELS[stride[0]]
-    if operation in _FORWARD:
-        pixels //= stride[0] * stride[1]
-    return min(kernel) >= (3 if operation == "input_gradient" else 4) and pixels >= least
+def _in_few_parts(call: _Call) -> bool:
+    """Whether Winograd's algorithm takes the kernel whole, or has pixels enough for the transforms of its parts."""
+    return call.row <= 9 * call.channels or call.image >= (256 if call.strided else 512)
+
+
+# Where a way of native's is the quicker one; any other always is.
+_QUICKER = {
+    ("winograd", CONVOLUTION): _in_few_parts,
+    ("winograd", INPUT_GRADIENT): _in_few_parts,
+    ("winograd", WEIGHT_GRADIENT): lambda call: not call.strided or call.row > 9 * call.channels,
+    ("columns", CONVOLUTION): lambda call: call.products <= 7.7 or call.pixels <= 20,
+    ("columns", INPUT_GRADIENT): lambda call: (
+        call.products <= 4 or call.pixels <= 30 or (call.strided and call.of_set <= 36)),
+    ("columns", WEIGHT_GRADIENT): lambda call: call.products <= 3.4 or call.image <= 12 or call.channels_out > 40,
+    ("direct", CONVOLUTION): lambda call: call.of_set <= 2 or call.channels_out <= 14 or call.row <= 194,
+    ("direct", INPUT_GRADIENT): lambda call: (
+        call.of_set <= 1.6 or min(call.channels, call.channels_out) <= 6 or call.image > 30),
+    ("direct", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.6 or (
+        min(call.channels, call.channels_out) <= 14 if max(call.channels, call.channels_out) <= 112 else call.of_set <= 19),
+}
 
 
 @functools.cache

@@ -7,6 +7,7 @@ A library only adds kernels to the operators that `hyperconv.ops.schema` defines
 import ctypes
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -163,9 +164,14 @@ def why_no_amx() -> str | None:
     return _answer("hyperconv_cpu_why_no_amx")
 
 
-def _answer(function: str) -> str | None:
-    """What a function of the CPU library says of the machine, if anything."""
+def algorithm(product: int, layer: Sequence[int]) -> str:
+    """How the loaded CPU library would compute a layer in float32; csrc/cpu/answers.h says what is asked and answered."""
+    return _answer("hyperconv_cpu_algorithm", ctypes.c_int64(product), (ctypes.c_int64 * len(layer))(*layer))
+
+
+def _answer(function: str, *args) -> str | None:
+    """What a function of the CPU library says, if anything."""
     ask = getattr(ctypes.CDLL(str(library_path("cpu"))), function)
     ask.restype = ctypes.c_char_p
-    answer = ask()
+    answer = ask(*args)
     return answer.decode() if answer else None

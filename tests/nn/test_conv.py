@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hyperconv import hyper_conv2d
-from hyperconv.nn.conv import HyperConv2d
+from hyperconv.nn.conv import HyperConv2d, SharedConv2d
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 ACTIVATE = {
@@ -83,6 +83,17 @@ def test_gradients_are_those_of_conv2d():
     got = torch.autograd.grad(loss, [x, *ours.parameters()])
     expected = torch.autograd.grad(reference, [x, *theirs.parameters()])
     torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_shared_layers_are_conv2d(mode):
+    options = {"stride": 2, "padding": 1, "padding_mode": mode, "dtype": torch.float64}
+    ours, theirs = SharedConv2d(4, 6, 3, **options), nn.Conv2d(4, 6, 3, **options)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 4, 7, 7, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(ours(x), theirs(x))
+    for got, expected in zip(*(torch.autograd.grad(layer(x).tanh().sum(), [x, *layer.parameters()]) for layer in (ours, theirs))):
+        torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize("activation", ACTIVATE)

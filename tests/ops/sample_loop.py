@@ -202,11 +202,11 @@ def check_every_dtype(call):
             assert error <= tolerance, f"{name} in {dtype}: error {error:.1e}, expected at most {tolerance:.0e}"
 
 
-def check_errors(channels, size, kernel=3, geometry=((1, 1), (1, 1), (1, 1), 1)):
+def check_errors(channels, size, kernel=3, geometry=((1, 1), (1, 1), (1, 1), 1), shared=1):
     """float32 errs by at most twice what PyTorch does, by root mean square, on inputs and weights such as a network has."""
     torch.manual_seed(0)
     channels_in, channels_out = channels
-    input, weight = torch.randn(2, channels_in, *size), torch.randn(2, channels_out, channels_in, kernel, kernel)
+    input, weight = torch.randn(2 * shared, channels_in, *size), torch.randn(2, channels_out, channels_in, kernel, kernel)
     weight *= (2 / (kernel**2 * channels_in)) ** 0.5
     grad = torch.randn_like(convolve_each(input, weight, None, *geometry))
     call = Call(input, weight, None, geometry, grad, None, 0.0)

@@ -11,7 +11,7 @@ import torch
 
 import hyperconv
 from hyperconv import backends, hyper_conv2d, use_backend
-from hyperconv.ops import cpu_rule, reference
+from hyperconv.ops import cpu_rule, native, reference
 from hyperconv.ops.backends import choose, requested
 
 
@@ -190,42 +190,57 @@ def call_of(operation, weight, stride=1, input=WIDE):
     }[operation]
 
 
-@pytest.mark.parametrize("operation", ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient",
-                                       "parameter_gradients"])
-def test_wide_layers_that_neither_winograd_nor_columns_serve_go_to_torch(operation):
-    def choice(*shape, **options):
-        return cpu_rule.choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
-
-    assert choice(64, 64, 3, 3) == "native"
-    assert choice(64, 64, 3, 3, stride=2, input=torch.zeros(2, 64, 25, 25)) == "reference"
-    assert choice(64, 64, 4, 4) == "reference"
-    of_weights = "weight" in operation or "parameter" in operation
-    assert choice(64, 64, 1, 1) == ("reference" if of_weights else "native")
-    assert choice(16, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 32, 32)) == "native"
-    shared = choice(16, 64, 4, 4, stride=2, input=torch.zeros(40, 64, 8, 8))
-    assert shared == ("reference" if of_weights else "native")
-    large = {"input": torch.zeros(2, 64, 64, 64)}
-    assert choice(64, 64, 4, 4, stride=2, **large) == choice(64, 64, 5, 5, **large) == "native"
-    assert choice(64, 64, 3, 3, stride=2, **large) == ("native" if operation == "input_gradient" else "reference")
-    assert choice(64, 64, 9, 9, **large) == choice(64, 64, 4, 4, stride=3, **large) == "reference"
+PRODUCTS = ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient", "parameter_gradients"]
 
 
-@pytest.mark.parametrize("operation", ["conv2d", "masked_conv2d", "input_gradient", "weight_gradient",
-                                       "parameter_gradients"])
-def test_few_pixels_under_wide_weights_go_to_native_columns(operation):
-    def choice(*shape, **options):
-        return cpu_rule.choice(operation, call_of(operation, torch.zeros(2, *shape), **options))
+def choice(operation, weight, stride=1, input=(2, 64, 22, 22)):
+    """Who computes a call whose weights and input have these shapes; padding 1."""
+    return cpu_rule.choice(operation, call_of(operation, torch.zeros(weight), stride, torch.zeros(input)))
 
+
+@pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_native_computes_where_it_saves_products_or_memory_traffic(operation):
+    large = (2, 64, 64, 64)
+    assert choice(operation, (2, 64, 64, 3, 3)) == "native"
+    if native.instruction_set()[0] != "baseline":  # which rounds every product: larger tiles would err too much
+        assert choice(operation, (2, 64, 64, 4, 4), 2, large) == choice(operation, (2, 64, 64, 5, 5), 1, large) == "native"
+    assert choice(operation, (2, 1, 64, 3, 3)) == choice(operation, (2, 64, 3, 3, 3), 1, (2, 3, 22, 22)) == "native"
     for size in (2, 4):
-        assert choice(64, 64, 3, 3, input=torch.zeros(2, 64, size, size)) == "native"
-        assert choice(64, 64, 5, 5, input=torch.zeros(2, 64, 2 + size, 2 + size)) == "native"
-        assert choice(128, 64, 4, 4, stride=2, input=torch.zeros(2, 64, 2 * size, 2 * size)) == "native"
-    of_weights = "weight" in operation or "parameter" in operation
-    assert choice(64, 64, 3, 3, input=torch.zeros(40, 64, 5, 5)) == ("reference" if of_weights else "native")
-    assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(2, 64, 16, 16)) == ("native" if of_weights else "reference")
-    assert choice(128, 64, 3, 3, stride=2, input=torch.zeros(100, 64, 4, 4)) == "reference"
-    shared = choice(64, 64, 3, 3, input=torch.zeros(40, 64, 4, 4))
-    assert shared == ("reference" if of_weights or operation == "input_gradient" else "native")
-    very_wide = choice(512, 512, 3, 3, input=torch.zeros(2, 512, 10, 10))
-    assert very_wide == ("native" if of_weights else "reference")
-    assert choice(512, 512, 3, 3, input=torch.zeros(2, 512, 7, 7)) == "native"
+        assert choice(operation, (2, 64, 64, 3, 3), 1, (2, 64, size, size)) == "native"
+        assert choice(operation, (2, 64, 64, 5, 5), 1, (2, 64, 2 + size, 2 + size)) == "native"
+        assert choice(operation, (2, 128, 64, 4, 4), 2, (2, 64, 2 * size, 2 * size)) == "native"
+    assert choice(operation, (1, 256, 256, 3, 3), 1, (16, 256, 4, 4)) == "native"
+
+
+@pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_many_products_that_native_does_not_save_go_to_torch(operation):
+    by_input = "native" if operation == "input_gradient" else "reference"
+    by_weight = "native" if operation in ("weight_gradient", "parameter_gradients") else "reference"
+    assert choice(operation, (1, 128, 128, 3, 3), 2, (2, 128, 64, 64)) == by_input
+    assert choice(operation, (2, 64, 64, 9, 9), 1, (2, 64, 64, 64)) == by_input
+    assert choice(operation, (1, 256, 256, 3, 3), 1, (64, 256, 3, 3)) == by_weight
+    assert choice(operation, (1, 64, 128, 7, 7), 1, (1, 128, 16, 16)) == by_weight
+
+
+@pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_the_rule_reads_the_dispatchers_lists_as_tuples(operation):
+    args = call_of(operation, torch.zeros(2, 64, 64, 3, 3), 2)
+    lists = tuple(list(value) if isinstance(value, tuple) else value for value in args)
+    assert cpu_rule.suits_native(operation, lists) == cpu_rule.suits_native(operation, args)
+
+
+@pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize(("layer", "ways"), [
+    ((1, 64, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["winograd"] * 3),
+    ((1, 64, 1, 32, 32, 32, 32, 3, 3, 1, 1), ["planes", "pairs", "direct"]),
+    ((1, 5, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["pairs", "direct", "direct"]),
+    ((1, 512, 512, 4, 4, 4, 4, 3, 3, 1, 1), ["columns"] * 3),
+    ((16, 256, 256, 4, 4, 4, 4, 3, 3, 1, 1), ["winograd", "winograd", "columns"]),
+    ((1, 64, 64, 94, 94, 32, 32, 3, 3, 3, 3), ["direct"] * 3),
+])
+def test_the_library_says_how_it_would_compute_a_layer(layer, ways):
+    """Of samples of a weight set, channels, sizes of input and output, kernel and stride; padding 1."""
+    assert [native.algorithm(product, (*layer, 1, 1, 1, 1)) for product in range(3)] == ways

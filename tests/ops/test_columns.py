@@ -39,14 +39,18 @@ def test_edges_on_every_instruction_set(native_backend, algorithm):
         fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
 
 
-LAYERS = [  # channels, size, kernel, geometry
+ALONE = ((1, 1), (0, 0), (1, 1), 1)
+LAYERS = [  # channels, size, kernel, geometry, samples that share weights
     ((64, 64), (4, 4), 3, SAME),
     ((256, 128), (2, 2), 3, SAME),
     ((32, 64), (8, 8), 4, ((2, 2), (1, 1), (1, 1), 1)),
     ((3, 64), (16, 16), 4, ((2, 2), (1, 1), (1, 1), 1)),
     ((64, 96), (12, 12), 3, ((2, 2), (1, 1), (1, 1), 1)),
-    ((128, 16), (4, 4), 4, ((1, 1), (0, 0), (1, 1), 1)),
-    ((48, 48), (3, 3), 1, ((1, 1), (0, 0), (1, 1), 1)),
+    ((128, 16), (4, 4), 4, ALONE),
+    ((48, 48), (3, 3), 1, ALONE),
+    ((8, 12), (7, 7), 1, ALONE, 16),
+    ((4, 512), (6, 6), 1, ALONE, 16),
+    ((64, 64), (4, 4), 3, SAME, 16),
 ]
 
 
