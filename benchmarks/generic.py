@@ -1,4 +1,4 @@
-"""hyperize, modulated_conv2d and per_sample_gradients beside what one would use in their place.
+"""hyperize, modulated_conv2d, per_sample_gradients and HyperConv2d beside what one would use in their place.
 
     python -m benchmarks.generic [--device cpu|cuda] [--batch 8] [--seconds 5] [--least] [--out generic.json]
 
@@ -18,7 +18,7 @@ from statistics import geometric_mean
 import torch
 
 from benchmarks.environment import describe
-from benchmarks.generic_cases import PACKAGES, Case, available, gradient_cases, hyperize_cases, modulated_cases
+from benchmarks.generic_cases import CASES, PACKAGES, Case, available
 from benchmarks.report import best_peer, speed_up, table
 from benchmarks.rivals import OURS
 from benchmarks.timing import Race
@@ -88,7 +88,7 @@ def main() -> None:
     torch.manual_seed(0)
     result = {"environment": describe(arguments.device), "batch": arguments.batch, "rows": [],
               "absent": [name for module, name in PACKAGES.items() if not available(module)]}
-    for cases in (hyperize_cases, modulated_cases, gradient_cases):
+    for cases in CASES:
         for case in cases(arguments.batch, arguments.device):
             row = measure(case, arguments.device, arguments.seconds)
             result["rows"].append(row)

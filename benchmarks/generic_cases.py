@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from benchmarks import networks
 from benchmarks.rivals import OURS
-from hyperconv import WeightLayout, WeightSet, hyperize, modulated_conv2d, per_sample_gradients, use_backend
+from hyperconv import (
+    HyperConv2d,
+    WeightLayout,
+    WeightSet,
+    hyperize,
+    modulated_conv2d,
+    per_sample_gradients,
+    use_backend,
+)
+from hyperconv.nn.resnet import ResNet
 
 PACKAGES = {"hyperlight": "HyperLight", "hypernn.torch": "hyper-nn", "opacus": "Opacus"}
 
@@ -141,6 +150,46 @@ def hyperize_cases(batch: int, device: str) -> Iterator[Case]:
             rivals = {key: partial(run_network, apply, phase, x, flat) for key, apply in appliers(module).items()}
             rivals[f"{OURS}-reference"] = on_reference(rivals[OURS])
             yield Case("hyperize", name, phase, rivals, partial(run_network, exact, phase, *wide))
+
+
+# --- HyperConv2d in place of nn.Conv2d: one weight for all samples ---------------------------------------------------
+
+
+def with_layers(module: nn.Module, kind: type[nn.Conv2d]) -> nn.Module:
+    """A copy whose convolutions, all with zeros around, are of another class, on the same numbers."""
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.Conv2d):
+                new = kind(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+                           layer.dilation, layer.groups, layer.bias is not None)
+                new.load_state_dict(layer.state_dict())
+                setattr(parent, name, new.to(layer.weight))
+    return module
+
+
+def run_module(module: nn.Module, phase: str, x: Tensor) -> Results:
+    if phase == "forward":
+        with torch.no_grad():
+            return {"output": module(x)}
+    output = module(x)
+    gradients = torch.autograd.grad(output.square().mean(), [x, *module.parameters()])
+    return {"output": output.detach(), "by x": gradients[0], "by weights": torch.cat([g.flatten() for g in gradients[1:]])}
+
+
+def drop_in_cases(batch: int, device: str) -> Iterator[Case]:
+    for name, module, size in [
+        ("ResNet-34, 224 px", ResNet(34), 224),
+        ("ResNet-20, 32 px", networks.resnet(partial(nn.GroupNorm, 4)), 32),
+        ("U-Net, 64 px", networks.UNet(), 64),
+        ("DCGAN critic, 32 px", networks.critic(), 32),
+    ]:
+        modules = {OURS: with_layers(module, HyperConv2d), "nn.Conv2d": with_layers(module, nn.Conv2d)}
+        x = torch.randn(batch, 3, size, size, device=device).requires_grad_()
+        exact, wide = copy.deepcopy(modules["nn.Conv2d"]).to(device).double(), x.detach().double().requires_grad_()
+        for phase in ("forward", "forward + backward"):
+            rivals = {key: partial(run_module, rival.to(device), phase, x) for key, rival in modules.items()}
+            yield Case("HyperConv2d in place of nn.Conv2d", name, phase, rivals, partial(run_module, exact, phase, wide))
 
 
 # --- modulated_conv2d -----------------------------------------------------------------------------------------------
@@ -277,3 +326,6 @@ def gradient_cases(batch: int, device: str) -> Iterator[Case]:
         rivals[f"{OURS}-reference"] = on_reference(rivals[OURS])
         exact = partial(gradients_by_loop, copy.deepcopy(module).double(), x.double(), y)
         yield Case("per_sample_gradients", name, f"{4 * batch} gradients", rivals, exact)
+
+
+CASES = (hyperize_cases, modulated_cases, gradient_cases, drop_in_cases)

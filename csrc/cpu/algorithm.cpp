@@ -67,8 +67,8 @@ int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
   }
 }
 
-// Whether there are pixels enough for it to pay; with fewer, columns or direct sums are quicker. The weights of a set are
-// transformed once for all its samples, and those that leave the cache cost more.
+// Whether there are pixels enough for it to pay; with fewer, columns or direct sums are quicker. The weights of a set
+// are transformed once for all its samples, and those that leave the cache cost more.
 bool enough_pixels(Product product, int64_t in_channels, int64_t out_channels, int64_t samples, int64_t pixels) {
   if (std::min(in_channels, out_channels) < least_wide_channels) return pixels >= 64;
   const int64_t weights = in_channels * out_channels;
@@ -78,8 +78,8 @@ bool enough_pixels(Product product, int64_t in_channels, int64_t out_channels, i
   return pixels >= 16 && samples * pixels >= (huge ? of_huge : weights < 256 * 256 ? 25 : 49);
 }
 
-// The quickest tile of at most `most` outputs a side: products of whole tiles, and weights of every set to transform, each
-// at the price of some products.
+// The quickest tile of at most `most` outputs a side: products of whole tiles, and weights of every set to transform,
+// each at the price of some products.
 int64_t quickest_outputs(int64_t most, int64_t height, int64_t width, int64_t samples, int64_t weights) {
   const int64_t price = weights < 256 * 256 ? 12 : 80;
   const auto cost = [&](int64_t outputs) {

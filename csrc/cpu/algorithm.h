@@ -16,11 +16,11 @@ struct WinogradFilter {
   explicit operator bool() const { return outputs > 0; }
 };
 
-// Who computes a call: matrix tiles (wide bfloat16 layers, where the processor has them), few output channels tap by tap
-// (correlate_planes.h), Winograd's algorithm by the fastest filter whose error is at most twice PyTorch's own, columns.h
-// (few pixels, of all samples of a weight set), two rows at a time (row_pairs.h), or direct sums.
-// HYPERCONV_CPU_ALGORITHM=direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs decides for
-// every call that has a choice, for tests and measurements.
+// Who computes a call: matrix tiles (wide bfloat16 layers, where the processor has them), few output channels tap by
+// tap (correlate_planes.h), Winograd's algorithm by the fastest filter whose error is at most twice PyTorch's own,
+// columns.h (few pixels in all samples of a weight set, or tiny images), two rows at a time (row_pairs.h), or direct
+// sums. HYPERCONV_CPU_ALGORITHM=direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4 or row_pairs decides
+// for every call that has a choice, for tests and measurements.
 enum class Way { tiles, planes, winograd, columns, pairs, direct };
 
 struct Algorithm {
@@ -44,7 +44,8 @@ bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t 
 
 // Tiles that are transformed together, so that they stay in the cache of one core: by a correlation, all of their
 // entries at a time; by a weight gradient, one row of their entries.
-int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels, int64_t element_size);
+int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels,
+                          int64_t element_size);
 int64_t gradient_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels, int64_t element_size);
 
 // Rows of a block, a multiple of the rows of a tile, whose windows of `channels` channels stay within `bytes`.

@@ -197,7 +197,8 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call, const 
   if (algorithm.way == Way::winograd)
     return run_winograd(work, algorithm.filter, axes[0], axes[1], row_stride, column_stride);
   const bool tiles = algorithm.way == Way::tiles;
-  const bool pairs = !tiles && work.fixed.stride[3] == 1 &&  // measured: interleaved channels are better packed all at once
+  const bool rows_in_order = work.fixed.stride[3] == 1;  // measured: interleaved channels are better packed all at once
+  const bool pairs = !tiles && rows_in_order &&
                      pairs_gradient_rows(axes[0], axes[1], work.shifted_channels, work.fixed_channels);
   if (pairs) return run_pairs(work, axes[0], axes[1], row_stride, column_stride);
   run_accumulation(work, tiles, axes[0], axes[1], row_stride, column_stride);

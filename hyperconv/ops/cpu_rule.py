@@ -63,9 +63,12 @@ def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _suits_native(operation: str, dtype: torch.dtype, *sizes_and_geometry) -> bool:
-    call = _Call(operation, *sizes_and_geometry)
-    if dtype == torch.float64 or not call.products:
+def _suits_native(operation: str, dtype: torch.dtype, first: Sequence[int], second: Sequence[int], sizes: tuple,
+                  geometry: tuple) -> bool:
+    if dtype == torch.float64 or min(geometry[0]) < 1:  # a stride that native says the right words about
+        return True
+    call = _Call(operation, first, second, sizes, geometry)
+    if not call.products:
         return True
     quicker = _QUICKER.get((native.algorithm(call.product, call.layer), call.product))
     return quicker is None or quicker(call)
@@ -75,8 +78,8 @@ class _Call:
     """What decides about a call, of one group and weight set but for `products`.
 
     product: which of the three; layer: what native.algorithm asks for; pixels: of one image of the convolution's output
-    (image), and of all that share a weight set; row: of weights, for one output channel; products: multiplications, in
-    millions, of the call and of one weight set.
+    (image), and of all that share a weight set; row: of weights, for one output channel; narrow: the fewer of the channels;
+    products and of_set: multiplications, in millions, of the call and of one weight set.
     """
 
     def __init__(self, operation: str, first: Sequence[int], second: Sequence[int], sizes: tuple, geometry: tuple) -> None:
@@ -92,7 +95,7 @@ class _Call:
             else:
                 self.product, input = CONVOLUTION, first[2:]
                 output = [output_size(*axis) for axis in zip(input, kernel, stride, padding, dilation, strict=True)]
-        samples = first[0] // max(sets, 1)
+        self.narrow, samples = min(self.channels, self.channels_out), first[0] // max(sets, 1)
         self.layer = (samples, self.channels, self.channels_out, *input, *output, *kernel, *stride, *padding, *dilation)
         self.strided, self.image = max(stride) > 1, output[0] * output[1]
         self.pixels, self.row = samples * self.image, self.channels * kernel[0] * kernel[1]
@@ -115,10 +118,9 @@ _QUICKER = {
         call.products <= 4 or call.pixels <= 30 or (call.strided and call.of_set <= 36)),
     ("columns", WEIGHT_GRADIENT): lambda call: call.products <= 3.4 or call.image <= 12 or call.channels_out > 40,
     ("direct", CONVOLUTION): lambda call: call.of_set <= 2 or call.channels_out <= 14 or call.row <= 194,
-    ("direct", INPUT_GRADIENT): lambda call: (
-        call.of_set <= 1.6 or min(call.channels, call.channels_out) <= 6 or call.image > 30),
-    ("direct", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.6 or (
-        min(call.channels, call.channels_out) <= 14 if max(call.channels, call.channels_out) <= 112 else call.of_set <= 19),
+    ("direct", INPUT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 6 or call.image > 30,
+    ("direct", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 4 or (
+        call.narrow <= 14 if max(call.channels, call.channels_out) <= 112 else call.of_set <= 19),
 }
 
 

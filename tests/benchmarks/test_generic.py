@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.generic import checked, measure, report
-from benchmarks.generic_cases import Case, gradient_cases, hyperize_cases, modulated_cases
+from benchmarks.generic_cases import Case, drop_in_cases, gradient_cases, hyperize_cases, modulated_cases
 from benchmarks.rivals import OURS
 
 CASES = {"hyperize": hyperize_cases, "modulated_conv2d": modulated_cases, "per_sample_gradients": gradient_cases}
@@ -25,6 +25,12 @@ def test_enlarging_peers_are_right():
     case = [case for case in modulated_cases(1, "cpu") if "up 2" in case.name][-2]
     right, wrong = checked(case)
     assert set(right) == {OURS, "grouped", "loop"} and case.phase == "forward + backward" and not wrong
+
+
+def test_ordinary_networks_are_the_same_with_these_layers():
+    for case in drop_in_cases(1, "cpu"):
+        right, wrong = checked(case)
+        assert set(right) == {OURS, "nn.Conv2d"} and not wrong
 
 
 def test_what_is_wrong_is_not_timed_and_the_report_says_why():

@@ -244,3 +244,13 @@ def test_the_rule_reads_the_dispatchers_lists_as_tuples(operation):
 def test_the_library_says_how_it_would_compute_a_layer(layer, ways):
     """Of samples of a weight set, channels, sizes of input and output, kernel and stride; padding 1."""
     assert [native.algorithm(product, (*layer, 1, 1, 1, 1)) for product in range(3)] == ways
+
+
+@pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_a_stride_of_zero_is_left_to_the_kernels_to_refuse(operation):
+    args = list(call_of(operation, torch.zeros(2, 64, 64, 3, 3)))
+    args[-6 if operation == "conv2d" else -5] = (0, 0)
+    assert cpu_rule.choice(operation, tuple(args)) == "native"
+    with pytest.raises(RuntimeError, match="stride"):
+        getattr(torch.ops.hyperconv, operation)(*args)
