@@ -123,7 +123,11 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   switch (product) {
     case Product::convolution:  // few outputs are sums that PyTorch errs less in
       return out >= least_channels && ((image <= 20 && row > 42) || (8 * pixels <= row && pixels <= 16 * out));
-    case Product::input_gradient: return pixels <= 6 * out || (strided && row <= 118 && pixels <= 350 * out);
+    case Product::input_gradient: {
+      const bool wide = std::min(layer.in_channels, out) >= least_part_channels;
+      if (strided && wide && image >= least_part_pixels) return false;  // Winograd's algorithm is quicker by phases
+      return pixels <= (taps == 1 ? 1 : 6) * out || (strided && row <= 118 && pixels <= 350 * out);
+    }
     default: return pixels <= 6 * out || (image <= (strided ? 200 : 72) && pixels <= 350 * out);
   }
 }
@@ -190,8 +194,9 @@ Algorithm correlation_algorithm(Product product, const AxisTaps& rows, const Axi
 
 bool scatters(const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
   const int64_t in = layer.in_channels, out = layer.out_channels;
-  return !on_tiles(layer.dtype, out, in) && takes_columns(Product::input_gradient, rows, columns, layer) &&
-         !winograd_filter(Product::input_gradient, rows, columns, layer.samples, out, in);
+  if (on_tiles(layer.dtype, out, in) || !takes_columns(Product::input_gradient, rows, columns, layer)) return false;
+  const bool strided = rows.step > 1 || columns.step > 1;  // whose phases have taps of their own
+  return strided || !winograd_filter(Product::input_gradient, rows, columns, layer.samples, out, in);
 }
 
 Algorithm accumulation_algorithm(const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
