@@ -120,6 +120,7 @@ struct Arguments {
   int64_t in_channels() const { return input.size(1) / geometry.groups; }
   int64_t out_channels() const { return grad.size(1) / geometry.groups; }
   Algorithm algorithm() const {
+    if (empty()) return {Way::direct, {}};  // of nothing, perhaps of no weight set
     return accumulation_algorithm(axis(0), axis(1), {dtype_of(grad), samples(), in_channels(), out_channels()});
   }
   AxisTaps axis(int i) const {
