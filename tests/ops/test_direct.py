@@ -110,7 +110,7 @@ def test_another_backend_or_paused_weights_are_not_passed_by(at_once):
 
 
 def test_a_layer_that_native_does_not_suit_is_not_computed_at_once(at_once):
-    inputs = [torch.randn(shape).requires_grad_() for shape in ((1, 32, 8, 8), (1, 32, 32, 5, 5), (1, 32))]
+    inputs = [torch.randn(shape).requires_grad_() for shape in ((1, 64, 16, 16), (1, 64, 64, 5, 5), (1, 64))]
     gradients([0, 1, 2], inputs)
     assert not at_once
 
