@@ -41,7 +41,7 @@ def cut(photos: int, at_a_time: int, sizes: Sequence[Tensor] | None, device: tor
     """
     if sizes is None:
         return [Part(slice(first, min(first + at_a_time, photos)), None) for first in range(0, photos, at_a_time)]
-    groups = _alike(sizes[-1].tolist(), at_a_time, PART_PIXELS[device.type])
+    groups = _alike(sizes[-1].tolist(), at_a_time, PART_PIXELS.get(device.type, PART_PIXELS["cuda"]))
     if len(groups) == 1:
         return [Part(slice(0, photos), None)]
     return [Part(torch.tensor(group, device=device), [tuple(level[group].amax(dim=0).tolist()) for level in sizes])

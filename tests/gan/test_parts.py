@@ -45,6 +45,12 @@ def test_photos_of_one_size_go_together_and_in_their_order():
     assert [part.rows.tolist() for part in cut(5, 2, sizes, CPU)] == [[0, 1], [2, 3], [4]]
 
 
+def test_a_device_of_another_kind_cuts_as_a_gpu():
+    sizes = [torch.tensor([[20, 60], [60, 20]])]
+    assert len(cut(2, 2, sizes, CPU)) == 2
+    assert cut(2, 2, sizes, torch.device("meta")) == [(slice(0, 2), None)]
+
+
 def test_batches_that_change_are_cut_in_order():
     assert cut(5, 2, None, CPU) == [(slice(0, 2), None), (slice(2, 4), None), (slice(4, 5), None)]
 
