@@ -42,7 +42,7 @@ void accumulate_tile(const T* fixed, int64_t fixed_stride, const T* const* shift
 #pragma GCC unroll 12
     for (int k = 0; k < K; ++k) {
       Vector<T> x;
-      load(x, source[k] + p);
+      M > 1 ? load_once(x, source[k] + p) : load(x, source[k] + p);
 #pragma GCC unroll 4
       for (int m = 0; m < M; ++m) sum[m * K + k] += g[m] * x;
     }

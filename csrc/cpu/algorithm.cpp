@@ -19,7 +19,7 @@ constexpr int64_t least_channels = 16, least_wide_channels = 32;
 constexpr int64_t least_part_channels = 32, least_part_pixels = 256;
 constexpr int64_t least_sum = 256;  // channels and taps of an input gradient: PyTorch's own errs less over fewer
 constexpr int64_t most_column_elements = 4 << 20;  // of the columns of a weight set: they are all there at once
-constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024, least_plane_channels = 8;
+constexpr int64_t least_pair_channels = 8, least_pair_pixels = 1024;
 
 enum class Setting { measured, direct, tiles, columns, tap_planes, winograd2, winograd3, winograd4, row_pairs };
 
@@ -54,14 +54,15 @@ bool side_by_side(const AxisTaps& axis) {
 bool three_side_by_side(const AxisTaps& axis) { return axis.displacement.size() == 3 && side_by_side(axis); }
 
 // The errors of PyTorch's sums grow with their length, over channels or pixels, and with the size of the image, and
-// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it. Where every product is
-// rounded before it is added, only the smallest does.
+// those of Winograd's hardly do: the longer the sum, the larger the tile that keeps up with it. PyTorch's convolution by
+// AVX-512 errs by 2.2e-7 of the result whatever the length, and F(4, 3) by 4.9e-7 and more. Where every product is
+// rounded before it is added, only the smallest tile keeps up.
 int64_t accurate_outputs(Product product, int64_t channels, int64_t pixels) {
   if (!kernels().fused) return 2;
   const bool long_sums = (channels >= 64 && pixels >= 512) || (channels >= 32 && pixels >= 1024);
   const bool large = long_sums || pixels >= 2048;
   switch (product) {
-    case Product::convolution: return long_sums ? 4 : 3;
+    case Product::convolution: return long_sums && !has_avx512() ? 4 : 3;
     case Product::weight_gradient: return large ? 4 : 3;
     default: return large ? 3 : 2;
   }
@@ -132,12 +133,17 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   }
 }
 
-bool takes_planes(const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels, int64_t out_channels) {
+// Whether the planes of few outputs pay: they are whole tiles of many pixels, and a mask makes them read a copy.
+bool takes_planes(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
+                  int64_t out_channels) {
   const Setting setting = forced();
   const int64_t taps = rows.displacement.size() * columns.displacement.size();
   if (!side_by_side(rows) || !side_by_side(columns) || taps > most_plane_taps) return false;
   if (setting != Setting::measured) return setting == Setting::tap_planes;
-  return out_channels <= kernels().most_plane_channels && in_channels >= least_plane_channels;
+  const int64_t pixels = rows.outputs * columns.outputs;
+  if (taps < 9 && product != Product::convolution) return false;
+  if (out_channels == 1) return in_channels >= 8 && pixels >= (kernels().wide ? 196 : 64);
+  return kernels().wide && out_channels <= 4 && in_channels >= 64 && pixels >= 512;
 }
 
 WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples,
@@ -185,7 +191,7 @@ bool pairs_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int6
 Algorithm correlation_algorithm(Product product, const AxisTaps& rows, const AxisTaps& columns, const Layer& layer) {
   const int64_t in = layer.in_channels, out = layer.out_channels;
   if (on_tiles(layer.dtype, in, out)) return {Way::tiles, {}};
-  if (takes_planes(rows, columns, in, out)) return {Way::planes, {}};
+  if (takes_planes(product, rows, columns, in, out)) return {Way::planes, {}};
   if (const WinogradFilter filter = winograd_filter(product, rows, columns, layer.samples, in, out))
     return {Way::winograd, filter};
   if (product == Product::convolution && takes_columns(product, rows, columns, layer)) return {Way::columns, {}};
@@ -208,8 +214,8 @@ Algorithm accumulation_algorithm(const AxisTaps& rows, const AxisTaps& columns, 
 }
 
 bool pairs_gradient_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t few, int64_t many) {
-  const bool few_pixels = rows.outputs * columns.outputs < least_pair_pixels;
-  return pairs_rows(rows, columns, few, many) && (!few_pixels || forced() != Setting::measured);
+  const bool pays = rows.outputs * columns.outputs >= least_pair_pixels && !kernels().wide;
+  return pairs_rows(rows, columns, few, many) && (pays || forced() != Setting::measured);
 }
 
 int64_t correlation_tiles(const WinogradFilter& filter, int64_t in_channels, int64_t out_channels,

@@ -60,9 +60,9 @@ void convolve_columns(const Correlation& problem, const Runtime& runtime) {
     const S* weight = static_cast<const S*>(problem.weight) + set * problem.weight_set_stride +
                       group * problem.weight_group_stride + first * problem.weight_out_stride;
     for (int64_t block = 0; block < shape.blocks.count; ++block) {
-      const WeightRows<T> weights = weight_rows<S>(copy, shape.blocks, block, weight, problem.taps.weight,
-                                                   problem.weight_out_stride, problem.weight_in_stride, rows);
       const int64_t length = shape.blocks.length(block);
+      const WeightRows<T> weights = weight_rows<S>(copy, shape.blocks, block, weight, problem.taps.weight,
+                                                   problem.weight_out_stride, problem.weight_in_stride, rows, length);
       const T* own_columns = columns + pair * size + shape.blocks.first(block) * taps * pitch;
       multiply<T>({weights.data, weights.stride, 1}, {own_columns, 1, pitch}, rows, pitch, {length, length}, values, true);
     }
@@ -138,11 +138,12 @@ void scatter_columns(const Correlation& problem, const Runtime& runtime) {
     const T* grad = packed + pair * grads * all;
     const S* weight = static_cast<const S*>(problem.weight) + pair / shape.groups * problem.weight_set_stride +
                       group * problem.weight_group_stride;
+    const int64_t length = blocks.length(block), read = vectors_of<T>(length) * lanes<T>;
     for (int64_t first = 0; first < grads; first += most_rows, weight += most_rows * problem.weight_in_stride) {
       const int64_t rows = smaller(most_rows, grads - first);
       const WeightRows<T> weights = weight_rows<S>(copy, blocks, block, weight, problem.taps.weight,
-                                                   problem.weight_in_stride, problem.weight_out_stride, rows);
-      spread_grad<T>(columns, blocks.pitch, grad + first * all, all, weights, rows, blocks.length(block), first > 0);
+                                                   problem.weight_in_stride, problem.weight_out_stride, rows, read);
+      spread_grad<T>(columns, blocks.pitch, grad + first * all, all, weights, rows, length, first > 0);
     }
     for (int64_t number = 0; number < shape.per_set; ++number) {
       fill_zero(values, channels * plane + 1);

@@ -79,18 +79,18 @@ struct WeightRows {
   int64_t stride;
 };
 
-// `rows` rows of weights of one block, `row_stride` apart: in place where they are whole vectors, else copied, with zeros
-// behind.
+// `rows` rows of weights of one block, `row_stride` apart, of which `read` elements may be read: in place where they are
+// dense and there are as many, else copied, with zeros behind.
 template <typename S>
 WeightRows<Sum<S>> weight_rows(Sum<S>* copy, const ChannelBlocks<Sum<S>>& blocks, int64_t block, const S* weight,
-                               const int64_t* tap, int64_t row_stride, int64_t channel_stride, int64_t rows) {
+                               const int64_t* tap, int64_t row_stride, int64_t channel_stride, int64_t rows, int64_t read) {
   using T = Sum<S>;
   const int64_t length = blocks.length(block), taps = blocks.taps;
   bool dense = channel_stride == taps || blocks.channels == 1;
   for (int64_t t = 0; t < taps; ++t) dense = dense && tap[t] == t;
   weight += blocks.first(block) * channel_stride;
   if constexpr (sizeof(S) == sizeof(T))
-    if (dense && length % lanes<T> == 0) return {weight, row_stride};
+    if (dense && blocks.first(block) * taps + read <= blocks.channels * taps) return {weight, row_stride};
   T* target = copy;
   for (int64_t row = 0; row < rows; ++row, weight += row_stride, target += blocks.pitch) {
     if (dense) {

@@ -9,12 +9,14 @@
 
 namespace hyperconv {
 
-#if defined(__x86_64__)
 bool has_avx512() {
+#if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-}
+#else
+  return false;
 #endif
+}
 
 namespace {
 

@@ -8,8 +8,7 @@ namespace hyperconv {
 // Throws with one line that says what to do when HYPERCONV_CPU_ISA names a set that this build or CPU lacks.
 const Kernels& kernels();
 
-// Whether this processor runs the kernels of that name, and of "amx" and "avx512-bf16" but for their tiles. On x86-64
-// alone.
+// Whether this processor runs the kernels of that name, and of "amx" and "avx512-bf16" but for their tiles.
 bool has_avx512();
 
 }  // namespace hyperconv

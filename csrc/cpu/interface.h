@@ -139,9 +139,9 @@ struct Kernels {
   void (*accumulate_winograd)(const Accumulation&, const Runtime&);
   void (*accumulate_columns)(const Accumulation&, const Runtime&);
   void (*bias_sum)(const BiasSum&, const Runtime&);
-  int64_t most_plane_channels;  // of an output, that correlate_planes is sooner done with than correlate: measured
-  bool fused;                   // sums of products are rounded once a product, not twice
-  const TileKernels* tiles;     // nullptr: this set has none
+  bool wide;                 // vectors of 64 bytes
+  bool fused;                // sums of products are rounded once a product, not twice
+  const TileKernels* tiles;  // nullptr: this set has none
 };
 
 namespace baseline { extern const Kernels kernels; }

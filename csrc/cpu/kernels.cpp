@@ -58,6 +58,6 @@ static void run_bias_sum(const BiasSum& problem, const Runtime& runtime) { HYPER
 const Kernels kernels{HYPERCONV_TEXT(HYPERCONV_ISA), run_correlate, run_correlate_pairs, run_correlate_planes,
                       run_correlate_winograd, run_convolve_columns, run_scatter_columns, run_accumulate,
                       run_accumulate_pairs, run_accumulate_winograd, run_accumulate_columns, run_bias_sum,
-                      HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 1, HYPERCONV_FUSED, nullptr};
+                      HYPERCONV_VECTOR_BYTES == 64, HYPERCONV_FUSED, nullptr};
 
 }  // namespace hyperconv::HYPERCONV_ISA

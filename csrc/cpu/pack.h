@@ -21,60 +21,47 @@ HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
   return value * (widen(mask) > 0 ? Sum<S>(1) : slope);
 }
 
-template <typename S>
-HYPERCONV_INLINE void mask_row(Sum<S>* __restrict target, const S* __restrict data, const S* __restrict mask,
-                               Sum<S> slope, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) target[i] = masked<S>(widen(data[i]), mask[i], slope);
-}
-
+// The vector of `count` elements of a row from `first` on, masked; zeros in the other lanes.
 template <typename T>
-HYPERCONV_INLINE void mask_vector(T* target, const T* data, const T* mask, T slope) {
+HYPERCONV_INLINE Vector<T> row_vector(const SourceRow<T>& row, T slope, int64_t first, int64_t count) {
   Vector<T> value, sign, factor;
-  load(value, data);
-  load(sign, mask);
+  load_strided(value, row.data + first * row.stride, row.stride, count);
+  if (!row.mask) return value;
+  load_strided(sign, row.mask + first * row.mask_stride, row.mask_stride, count);
   broadcast(factor, slope);
-  store(target, value * (sign > 0 ? Vector<T>{} + 1 : factor));
+  return value * (sign > 0 ? Vector<T>{} + 1 : factor);
 }
 
-// Where nothing is converted: rows are short, and the elements that fill no vector would cost more than the others.
+// Rows are short: the elements that fill no vector would cost more than the others.
 template <typename T>
-HYPERCONV_INLINE void mask_vectors(T* __restrict target, const T* __restrict data, const T* __restrict mask, T slope,
-                                   int64_t count) {
-  if (count >= lanes<T>) {
-    for (int64_t i = 0; i < count - lanes<T>; i += lanes<T>) mask_vector(target + i, data + i, mask + i, slope);
-    const int64_t last = count - lanes<T>;
-    return mask_vector(target + last, data + last, mask + last, slope);
+HYPERCONV_INLINE void copy_vectors(T* __restrict target, const SourceRow<T>& row, T slope, int64_t count) {
+  const int64_t last = count - lanes<T>;
+  if (last >= 0) {
+    for (int64_t i = 0; i < last; i += lanes<T>) store(target + i, row_vector(row, slope, i, lanes<T>));
+    store(target + last, row_vector(row, slope, last, lanes<T>));
+  } else if (count > 0) {
+    store_first(target, row_vector(row, slope, 0, count), count);
   }
-  T values[lanes<T>] = {}, signs[lanes<T>] = {};
-  copy_elements(values, data, count);
-  copy_elements(signs, mask, count);
-  mask_vector(values, values, signs, slope);
-  copy_elements(target, values, count);
-}
-template <>
-HYPERCONV_INLINE void mask_row<float>(float* __restrict target, const float* __restrict data,
-                                      const float* __restrict mask, float slope, int64_t count) {
-  mask_vectors(target, data, mask, slope, count);
-}
-template <>
-HYPERCONV_INLINE void mask_row<double>(double* __restrict target, const double* __restrict data,
-                                       const double* __restrict mask, double slope, int64_t count) {
-  mask_vectors(target, data, mask, slope, count);
 }
 
 template <typename S>
-HYPERCONV_INLINE void copy_row(Sum<S>* __restrict target, SourceRow<S> row, Sum<S> slope, int64_t count) {
+HYPERCONV_INLINE void copy_row(Sum<S>* __restrict target, const SourceRow<S>& row, Sum<S> slope, int64_t count) {
   const S* __restrict data = row.data;
   const S* __restrict mask = row.mask;
-  if (mask && row.stride == 1 && row.mask_stride == 1) {
-    mask_row<S>(target, data, mask, slope, count);
-  } else if (mask) {
+  const auto strides_are = [&](int64_t stride) { return row.stride == stride && (!mask || row.mask_stride == stride); };
+  if (!mask && row.stride == 1) return widen_row(target, data, count);
+  if constexpr (sizeof(S) == sizeof(Sum<S>)) {
+    if (strides_are(1)) return copy_vectors<S>(target, {data, 1, mask, 1}, slope, count);
+    if (strides_are(2) && mask) return copy_vectors<S>(target, {data, 2, mask, 2}, slope, count);
+    if (strides_are(2)) return copy_vectors<S>(target, {data, 2, nullptr, 2}, slope, count);
+  }
+  if (!mask) {
+    for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i * row.stride]);
+  } else if (strides_are(1)) {
+    for (int64_t i = 0; i < count; ++i) target[i] = masked<S>(widen(data[i]), mask[i], slope);
+  } else {
     for (int64_t i = 0; i < count; ++i)
       target[i] = masked<S>(widen(data[i * row.stride]), mask[i * row.mask_stride], slope);
-  } else if (row.stride == 1) {
-    widen_row(target, data, count);
-  } else {
-    for (int64_t i = 0; i < count; ++i) target[i] = widen(data[i * row.stride]);
   }
 }
 

@@ -82,7 +82,7 @@ struct Target {
     const S* source = mask_data + channel * mask.stride[1] + row * mask.stride[2] + column;
     if constexpr (sizeof(S) == sizeof(Sum<S>))
       for (int64_t m = 0; m < channels; ++m, values += pitch, target += output.stride[1], source += mask.stride[1])
-        mask_row<S>(target, values, source, slope, count);
+        copy_vectors<S>(target, {values, 1, source, 1}, slope, count);
   }
 
   void load_mask(Sum<S>* values, int64_t pitch, int64_t channel, int64_t channels, int64_t row, int64_t column,

@@ -3,6 +3,10 @@
 
 #include <cstdint>
 
+#if defined(__AVX2__)
+#include <immintrin.h>  // for the instructions that vector extensions have no words for
+#endif
+
 #if defined(__AVX512F__)
 #define HYPERCONV_VECTOR_BYTES 64
 #elif defined(__AVX2__)
@@ -45,9 +49,23 @@ using Vector = typename VectorOf<T>::type;
 template <typename T>
 constexpr int lanes = HYPERCONV_VECTOR_BYTES / sizeof(T);
 
+HYPERCONV_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+HYPERCONV_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 template <typename T>
 HYPERCONV_INLINE void load(Vector<T>& vector, const T* source) {
   __builtin_memcpy(&vector, source, sizeof(vector));
+}
+
+// For a vector of several uses, which the compiler would read from memory once for each.
+template <typename T>
+HYPERCONV_INLINE void load_once(Vector<T>& vector, const T* source) {
+  load(vector, source);
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(vector));
+#elif defined(__AVX2__)
+  __asm__("" : "+x"(vector));
+#endif
 }
 
 template <typename T>
@@ -61,6 +79,29 @@ HYPERCONV_INLINE void broadcast(Vector<T>& vector, T value) {
   vector = value - Vector<T>{};
 }
 
+// The first `count` lanes, in memory that may end behind them: load_first leaves zeros in the others, copy_first copies
+// that many elements. At least one, at most as many as there are lanes.
+#if defined(__AVX512F__)
+HYPERCONV_INLINE void load_first(Vector<float>& vector, const float* source, int64_t count) {
+  vector = _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), source);
+}
+HYPERCONV_INLINE void load_first(Vector<double>& vector, const double* source, int64_t count) {
+  vector = _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), source);
+}
+HYPERCONV_INLINE void store_first(float* target, const Vector<float>& vector, int64_t count) {
+  _mm512_mask_storeu_ps(target, static_cast<__mmask16>((1u << count) - 1), vector);
+}
+HYPERCONV_INLINE void store_first(double* target, const Vector<double>& vector, int64_t count) {
+  _mm512_mask_storeu_pd(target, static_cast<__mmask8>((1u << count) - 1), vector);
+}
+
+template <typename T>
+HYPERCONV_INLINE void copy_first(T* target, const T* source, int64_t count) {
+  Vector<T> values;
+  load_first(values, source, count);
+  store_first(target, values, count);
+}
+#else
 // Copies between N/2 + 1 and N elements as two overlapping halves.
 template <int N, typename T>
 HYPERCONV_INLINE void copy_halves(T* target, const T* source, int64_t count) {
@@ -72,6 +113,42 @@ HYPERCONV_INLINE void copy_halves(T* target, const T* source, int64_t count) {
   __builtin_memcpy(target, &first, sizeof(Half));
   __builtin_memcpy(target + count - N / 2, &last, sizeof(Half));
 }
+
+template <typename T>
+HYPERCONV_INLINE void copy_first(T* target, const T* source, int64_t count) {
+  if (count > 4) return copy_halves<8>(target, source, count);
+  if (count > 2) return copy_halves<4>(target, source, count);
+  target[count - 1] = source[count - 1];
+  target[0] = source[0];
+}
+
+// Two stores of halves and a load of both at once would wait for each other.
+HYPERCONV_INLINE void load_first(Vector<float>& vector, const float* source, int64_t count) {
+#if defined(__AVX2__)
+  static const int32_t ones_and_zeros[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  __m256i present;
+  __builtin_memcpy(&present, ones_and_zeros + 8 - count, sizeof(present));
+  vector = _mm256_maskload_ps(source, present);
+#else
+  float values[lanes<float>] = {};
+  copy_first(values, source, count);
+  load(vector, values);
+#endif
+}
+HYPERCONV_INLINE void load_first(Vector<double>& vector, const double* source, int64_t count) {
+  double values[lanes<double>] = {};
+  copy_first(values, source, count);
+  load(vector, values);
+}
+
+// AVX2's masked stores are slow on some processors, and copies of a vector just stored are not.
+template <typename T>
+HYPERCONV_INLINE void store_first(T* target, const Vector<T>& vector, int64_t count) {
+  T values[lanes<T>];
+  store(values, vector);
+  copy_first(target, values, count);
+}
+#endif
 
 // Rows are short: no call, no loop over single elements.
 template <typename T>
@@ -85,15 +162,8 @@ HYPERCONV_INLINE void copy_elements(T* __restrict target, const T* __restrict so
       store(target + i, value);
     }
     store(target + count - lanes<T>, last);
-  } else if (count > 8) {
-    copy_halves<16>(target, source, count);
-  } else if (count > 4) {
-    copy_halves<8>(target, source, count);
-  } else if (count > 2) {
-    copy_halves<4>(target, source, count);
   } else if (count > 0) {
-    target[count - 1] = source[count - 1];
-    target[0] = source[0];
+    copy_first(target, source, count);
   }
 }
 
@@ -105,6 +175,34 @@ HYPERCONV_INLINE void fill_zero(T* target, int64_t count) {
     store(target, Vector<T>{});
   }
   copy_elements(target, zeros, count);
+}
+
+// The even lanes of `a`, then the odd ones of `b`.
+template <typename T>
+HYPERCONV_INLINE void even_and_odd(Vector<T>& result, const Vector<T>& a, const Vector<T>& b) {
+#if defined(__clang__)
+  for (int i = 0; i < lanes<T> / 2; ++i) result[i] = a[2 * i], result[i + lanes<T> / 2] = b[2 * i + 1];
+#else
+  typename VectorOf<T>::index lane;
+  for (int i = 0; i < lanes<T>; ++i) lane[i] = 2 * i + (i >= lanes<T> / 2);
+  result = __builtin_shuffle(a, b, lane);
+#endif
+}
+
+// The first `count` lanes, at least one, from every `stride`-th element, 1 or 2; zeros in the others. Nothing beyond the
+// last of the elements is read.
+template <typename T>
+HYPERCONV_INLINE void load_strided(Vector<T>& vector, const T* source, int64_t stride, int64_t count) {
+  if (stride == 1) return count < lanes<T> ? load_first(vector, source, count) : load(vector, source);
+  Vector<T> first, second = {};
+  const int64_t beyond = 2 * count - lanes<T>;
+  if (beyond <= 0) {
+    load_first(first, source, 2 * count - 1);
+  } else {
+    load(first, source);
+    beyond < lanes<T> ? load_first(second, source + lanes<T> - 1, beyond) : load(second, source + lanes<T> - 1);
+  }
+  even_and_odd<T>(vector, first, second);
 }
 
 // Sums of neighbouring lanes: those of `a` in the lower half, those of `b` in the upper half.
@@ -152,9 +250,6 @@ HYPERCONV_INLINE void multiply_add(Vector<T> (&sum)[M][V], const T* source, cons
     for (int v = 0; v < V; ++v) sum[m][v] += factor * x[v];
   }
 }
-
-HYPERCONV_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-HYPERCONV_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // `total` channels cut into panels of at most `limit`, as even as possible: `wide` panels of `width` channels, then
 // the rest of width - 1.
