@@ -121,15 +121,19 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   const int64_t image = rows.outputs * columns.outputs, pixels = layer.samples * image, out = layer.out_channels;
   const bool strided = rows.step > 1 || columns.step > 1;
   if (pixels * row > most_column_elements) return false;
+  const int64_t narrow = std::min(layer.in_channels, out);
   switch (product) {
-    case Product::convolution:  // few outputs are sums that PyTorch errs less in
-      return out >= least_channels && ((image <= 20 && row > 42) || (8 * pixels <= row && pixels <= 16 * out));
+    case Product::convolution:
+      return (row > 42 && image <= (out >= least_channels ? 20 : 4)) ||
+             (out >= least_channels && 8 * pixels <= row && pixels <= 16 * out);
     case Product::input_gradient: {
-      const bool wide = std::min(layer.in_channels, out) >= least_part_channels;
-      if (strided && wide && image >= least_part_pixels) return false;  // Winograd's algorithm is quicker by phases
-      return pixels <= (taps == 1 ? 1 : 6) * out || (strided && row <= 118 && pixels <= 350 * out);
+      if (strided && narrow >= least_part_channels && image >= least_part_pixels) return false;  // Winograd's by phases
+      const double most = taps == 1 ? 1 : row <= 196 ? 6 : out > 28 ? 3 : 0.5;
+      return pixels <= most * out || (strided && taps > 1 && row <= 118 && image <= 400 && pixels <= 350 * out);
     }
-    default: return pixels <= 6 * out || (image <= (strided ? 200 : 72) && pixels <= 350 * out);
+    default:
+      return image <= 12 || (image <= 64 && out > 14) ||
+             (image <= 256 && row > 42 && narrow > 10 && pixels <= 12 * out);
   }
 }
 

@@ -41,7 +41,7 @@ def choice(operation: str, args: tuple) -> str:
 
 
 def suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.choice` measured it with AVX2.
+    """Whether native is the faster one in float32 or float64, as `benchmarks.choice` measured it with AVX2 and AVX-512.
 
     It is where it saves products or memory traffic; its columns and its direct sums do as many products as PyTorch,
     which is quicker once they are many.
@@ -103,24 +103,33 @@ class _Call:
         self.products = sets * groups * self.of_set
 
 
-def _in_few_parts(call: _Call) -> bool:
-    """Whether Winograd's algorithm takes the kernel whole, or has pixels enough for the transforms of its parts."""
-    return call.row <= 9 * call.channels or call.image >= (256 if call.strided else 512)
+def _suits_winograd(call: _Call) -> bool:
+    """Whether the kernel is taken whole by tiles of 3 x 3, or there are pixels enough for the transforms of its parts."""
+    taps = call.row / call.channels
+    if taps > 9:
+        return call.image >= (256 if call.strided else 512)
+    return call.image >= 200 or (taps == 9 and (call.image >= 64 or call.pixels >= 200))
 
 
 # Where a way of native's is the quicker one; any other always is.
 _QUICKER = {
-    ("winograd", CONVOLUTION): _in_few_parts,
-    ("winograd", INPUT_GRADIENT): _in_few_parts,
-    ("winograd", WEIGHT_GRADIENT): lambda call: not call.strided or call.row > 9 * call.channels,
-    ("columns", CONVOLUTION): lambda call: call.products <= 7.7 or call.pixels <= 20,
+    ("winograd", CONVOLUTION): _suits_winograd,
+    ("winograd", INPUT_GRADIENT): _suits_winograd,
+    ("winograd", WEIGHT_GRADIENT): lambda call: (
+        (not call.strided and call.row >= 9 * call.channels)
+        or (call.image >= 300 and (not call.strided or call.row > 9 * call.channels))),
+    ("columns", CONVOLUTION): lambda call: call.products <= 2 or call.pixels <= max(20, call.channels_out // 2),
     ("columns", INPUT_GRADIENT): lambda call: (
-        call.products <= 4 or call.pixels <= 30 or (call.strided and call.of_set <= 36)),
-    ("columns", WEIGHT_GRADIENT): lambda call: call.products <= 3.4 or call.image <= 12 or call.channels_out > 40,
-    ("direct", CONVOLUTION): lambda call: call.of_set <= 2 or call.channels_out <= 14 or call.row <= 194,
+        call.of_set <= 6 or call.pixels <= 0.4 * call.channels_out or (call.strided and call.of_set <= 36)),
+    ("columns", WEIGHT_GRADIENT): lambda call: (
+        call.products <= 8.9 or call.pixels <= (1.2 if call.image <= 16 else 0.4) * call.channels_out),
+    ("direct", CONVOLUTION): lambda call: (
+        call.products <= 1.6 or call.channels_out <= 4
+        or (call.image > 80 and (call.channels_out <= 14 or call.row <= 194))),
     ("direct", INPUT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 6 or call.image > 30,
-    ("direct", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 4 or (
-        call.narrow <= 14 if max(call.channels, call.channels_out) <= 112 else call.of_set <= 19),
+    ("direct", WEIGHT_GRADIENT): lambda call: (
+        call.products <= 1.9 or (call.narrow <= 6 and call.channels_out <= 192)
+        or (call.narrow <= 14 and call.image > 110 and call.row <= 3200)),
 }
 
 
