@@ -24,7 +24,8 @@ def choice(operation: str, args: tuple) -> str:
     Native works in float32 and float64; many products that it does not save go to torch, which also reads float16 masks
     in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
     native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
-    `results.FASTEST_ON_AMX` says so.
+    `results.FASTEST_ON_AMX` says so. On those with AVX512-BF16 alone, torch's bfloat16 products were the faster ones
+    where Winograd's algorithm saves native few, unless channels are innermost.
     """
     dtype = args[0].dtype
     if dtype in NATIVE:
@@ -35,6 +36,10 @@ def choice(operation: str, args: tuple) -> str:
         if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
             return measured
         return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
+    if dtype == torch.bfloat16 and wide and _has_bfloat16_products() and args[0].stride(1) > 1:
+        stride = args[-6 if operation == "conv2d" else -5]
+        few = min(channels_in, channels_out) >= 32 and size[0] * size[1] <= 20 * 20
+        return "reference" if max(stride) > 1 or few else "native"
     if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
         return "reference"
     return "native"
@@ -136,6 +141,12 @@ _QUICKER = {
 @functools.cache
 def _has_amx() -> bool:
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return supported is not None and supported()
+
+
+@functools.cache
+def _has_bfloat16_products() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return supported is not None and supported()
 
 

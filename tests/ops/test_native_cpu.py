@@ -55,12 +55,23 @@ def check_many_shapes():
     check(random_call(1, 1, (40, 64), (90, 70), (3, 3), SAME), torch.float32, 1e-5)
 
 
+def check_rows_of_every_length():
+    """Rows that fill no vector, one, or two and a part, read at strides of 1, 2 and 3, with masks."""
+    torch.manual_seed(0)
+    for width in range(1, 40):
+        for stride in (1, 2, 3):
+            call = random_call(2, 1, (3, 2), (4, width), (3, 3), ((1, stride), (1, 1), (1, 1), 1))
+            check(call, torch.float64, 1e-13)
+            check(call, torch.float32, 1e-5)
+
+
 def test_every_instruction_set_of_this_machine():
     names = fresh_process.instruction_sets()
     assert "baseline" in names
     for name in names:
         assert fresh_process.call(native.instruction_set, instruction_set=name) == (name, None)
         fresh_process.call(check_many_shapes, instruction_set=name)
+        fresh_process.call(check_rows_of_every_length, instruction_set=name)
 
 
 def test_instruction_set_that_cannot_run_is_one_clear_line():
