@@ -87,9 +87,12 @@ def _demodulation(weight: Tensor, style: Tensor, eps: float) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, up: int, down: int, padding: tuple[int, int], taps) -> Tensor:
-    """With one weight (C_out, C_in, kH, kW), or one per set with a leading axis."""
-    shared = weight.dim() == 4
-    conv2d, conv_transpose2d = (F.conv2d, F.conv_transpose2d) if shared else (hyper_conv2d, hyper_conv_transpose2d)
+    """With one weight (C_out, C_in, kH, kW), or one per set with a leading axis.
+
+    PyTorch's kernels for GPUs are made for one weight; on a CPU this package's save products there, too.
+    """
+    plain = weight.dim() == 4 and not x.is_cpu
+    conv2d, conv_transpose2d = (F.conv2d, F.conv_transpose2d) if plain else (hyper_conv2d, hyper_conv_transpose2d)
     if up > 1:
         # Zeros between the pixels, the filter, the convolution; a transposed convolution first gives the same.
         kernel = weight.shape[-2:]
