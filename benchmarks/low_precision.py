@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from statistics import geometric_mean
 
 import torch
 from torch import Tensor
@@ -74,6 +75,17 @@ def entries(ratios: dict[tuple[str, str], list[float]]) -> list[str]:
     return ["FASTEST_ON_AMX = {", *lines, "}"]
 
 
+def means(cells: list[tuple[int, str, list[float]]]) -> list[list[str]]:
+    """Rows of geometric means over the layers of a stride and layout, per operator and of all."""
+    rows = []
+    for stride, layout in sorted({(stride, layout) for stride, layout, _ in cells}):
+        columns = list(zip(*(ratios for *key, ratios in cells if key == [stride, layout])))
+        columns.append([ratio for column in columns for ratio in column])
+        rows.append([str(stride), layout, *(f"{geometric_mean(column):.2f}" for column in columns)])
+    total = geometric_mean(ratio for *_, ratios in cells for ratio in ratios)
+    return [*rows, ["all", "", *[""] * len(OPERATIONS), f"{total:.2f}"]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=0.25, help="timed seconds per operator and backend")
@@ -83,21 +95,22 @@ def main() -> None:
     if reason := backends()["native"]["cpu"]:
         raise SystemExit(f"the native kernels do not run here: {reason}")
     torch.manual_seed(0)
-    rows, by_class, instruction_set = [], {}, native.instruction_set()[0]
+    rows, every, by_class, instruction_set = [], [], {}, native.instruction_set()[0]
     layers = [(channels, side, stride, last) for stride, sides in SIDES.items() for side in sides
               for channels in CHANNELS for last in (False, True)
               if 2 * SAMPLES * side**2 * channels[0] * channels[1] * (9 if stride == 1 else 4) <= options.most]
     for channels, side, stride, last in layers:
-        cells = []
+        ratios, layout = [], "nhwc" if last else "nchw"
         for operation, call in arguments(channels, side, stride, last).items():
             ratio = speed_up(operation, call, options.seconds)
             layer = str(layer_of("bfloat16", shape_of(operation, call)))
             by_class.setdefault((operation, layer), []).append(ratio)
-            cells.append(f"{ratio:.2f}")
-        name, layout = f"{channels[0]}->{channels[1]}", "nhwc" if last else "nchw"
-        rows.append([name, str(stride), f"{side}x{side}", layout, *cells])
+            ratios.append(ratio)
+        every.append((stride, layout, ratios))
+        rows.append([f"{channels[0]}->{channels[1]}", str(stride), f"{side}x{side}", layout, *(f"{r:.2f}" for r in ratios)])
     facts = {**describe("cpu"), "native uses": instruction_set, "AMX": native.why_no_amx() or "present"}
-    body = table(["layer", "stride", "size", "layout", *OPERATIONS], rows)
+    body = ["Geometric means:", "", *table(["stride", "layout", *OPERATIONS, "all"], means(every))]
+    body += table(["layer", "stride", "size", "layout", *OPERATIONS], rows)
     if instruction_set == "amx":
         body += ["", "```python", *entries(by_class), "```"]
     publish("bfloat16: native over PyTorch's grouped convolution", facts, body, options.out)
