@@ -28,6 +28,7 @@
 #   PYTHON  the interpreter (python3)
 #   OUT     a folder that gets a copy of the results
 #   PHOTOS  what the headline trains on (the bundled examples), and RUN the run it goes on with (build/headline)
+#   BUILD   0: the libraries that are there are of this source, and are built again only where they do not run
 #   DEVICE  cuda; cpu rehearses the parts on the tiniest layers, without building, and writes to $OUT alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -38,7 +39,7 @@ export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_TH
 PARTS=("$@")
 [ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches train_step singles tune tuned)
 
-declare -A WEIGHT=([tests]=150 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
+declare -A WEIGHT=([tests]=220 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [train_step]=40 [singles]=40
     [step]=80 [suite]=150 [headline]=500)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
@@ -74,6 +75,8 @@ run() {
     [ "$status" -eq 0 ] || FAILED=1
     return "$status"
 }
+
+native_runs() { "$PYTHON" -c 'import sys, hyperconv; sys.exit(hyperconv.backends()["native"]["cuda"] is not None)'; }
 
 # limit PART: its share, by weight, of the time that is left for it and the parts after it
 limit() {
@@ -123,7 +126,8 @@ if [ "$DEVICE" = cuda ]; then
     "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || fail 1 "torch sees no CUDA GPU"
     GPU=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name().lower().replace(" ", "-").replace("/", "-"))')
     ARCHITECTURE=$("$PYTHON" -c 'import torch; print("{}.{}".format(*torch.cuda.get_device_capability()))')
-    TORCH_CUDA_ARCH_LIST=$ARCHITECTURE run 170 build "$PYTHON" setup.py build_ext --inplace
+    [ "${BUILD:-1}" = 0 ] && native_runs ||
+        TORCH_CUDA_ARCH_LIST=$ARCHITECTURE run 170 build "$PYTHON" setup.py build_ext --inplace
     SMALL=()
     CHECKED=(--dtype tf32 --dtype bfloat16)
 else
@@ -132,14 +136,15 @@ else
     CHECKED=(--dtype float32)
 fi
 run 60 environment "$PYTHON" -m hyperconv.cli.main info
+# Most of a test is compiling its kernel, on one core.
 PARALLEL=()
-"$PYTHON" -c 'import xdist' 2>/dev/null && [ "$DEVICE" = cuda ] && PARALLEL=(-n 8)
+"$PYTHON" -c 'import xdist' 2>/dev/null && [ "$DEVICE" = cuda ] && PARALLEL=(-n "$(nproc)")
 
 for part in "${PARTS[@]}"; do
     seconds=$(limit "$part")
     case $part in
-    tests) run "$seconds" tests-gpu "${PYTEST[@]}" -q -rs "${PARALLEL[@]}" tests/gpu ;;
-    suite) run "$seconds" tests-all "${PYTEST[@]}" -q "${PARALLEL[@]}" tests ;;
+    tests) OMP_NUM_THREADS=1 run "$seconds" tests-gpu "${PYTEST[@]}" -q -rs --durations=12 "${PARALLEL[@]}" tests/gpu ;;
+    suite) OMP_NUM_THREADS=1 run "$seconds" tests-all "${PYTEST[@]}" -q "${PARALLEL[@]}" tests ;;
     selftest)
         run "$seconds" selftest "$PYTHON" -m hyperconv.cli.main selftest --device "$DEVICE" \
             --json "$WORK/selftest.json" "${CHECKED[@]}"
