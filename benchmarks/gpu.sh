@@ -138,7 +138,7 @@ fi
 run 60 environment "$PYTHON" -m hyperconv.cli.main info
 # Most of a test is compiling its kernel, on one core.
 PARALLEL=()
-"$PYTHON" -c 'import xdist' 2>/dev/null && [ "$DEVICE" = cuda ] && PARALLEL=(-n "$(nproc)")
+"$PYTHON" -c 'import xdist' 2>/dev/null && [ "$DEVICE" = cuda ] && PARALLEL=(-n "$(env -u OMP_NUM_THREADS nproc)")
 
 for part in "${PARTS[@]}"; do
     seconds=$(limit "$part")

@@ -15,7 +15,7 @@ import triton.language as tl
 @triton.jit
 def pixels(tile, samples, height, width, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     """(sample, row, column, inside) of pixel tile number `tile`, each (P, 1)."""
-    height, width = height.to(INDEX), width.to(INDEX)
+    height, width = tl.cast(height, INDEX), tl.cast(width, INDEX)  # a side of 1 is no tensor
     pixel = tl.full((BLOCK, 1), tile, INDEX) * BLOCK + tl.arange(0, BLOCK)[:, None]
     inside = pixel < samples * height * width
     sample = pixel // (height * width)

@@ -71,7 +71,7 @@ def test_a_wrong_kernel_is_not_used(device, monkeypatch):
 
 
 def test_a_side_stream_and_autocast_do_not_reach_the_check(device):
-    input, weight, bias = random_layer(device, 4, 2, (3, 16), (40, 40))
+    input, weight, bias = random_layer(device, 4, 2, (3, 16), (40, 40), dtype=torch.float32)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream), torch.autocast("cuda", torch.bfloat16):
