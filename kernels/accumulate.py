@@ -14,7 +14,7 @@ do not change from run to run. The bias gradient is summed on the side by the pr
 import triton
 import triton.language as tl
 
-from hyperconv.kernels.tiles import gather, pair_blocks, pairs, pixels, tapped
+from hyperconv.kernels.tiles import advanced, gather, pair_blocks, pairs, pixels, tapped
 
 
 @triton.jit
@@ -80,18 +80,19 @@ def accumulate(
         total = tl.zeros((BLOCK_P, BLOCK_M, BLOCK_N), TOTAL)
     else:
         total = tl.zeros((BLOCK_M, BLOCK_N), TOTAL)
-    bias_total = tl.zeros((1, BLOCK_M), TOTAL)
+    bias_total = tl.zeros((BLOCK_P, BLOCK_M), TOTAL)
     first, last = pixel_tiles(split, splits, samples, sizes, BLOCK_P)
-    for tile in range(first, last):
-        sample, pixel_y, pixel_x, inside = pixels(tile, samples, sizes[0], sizes[1], BLOCK_P, INDEX)
-        sample += weight_set * samples
+    sample, pixel_y, pixel_x, inside = pixels(first, samples, sizes[0], sizes[1], BLOCK_P, INDEX)
+    for _ in range(first, last):
+        inside = sample < samples
+        image = sample + weight_set * samples
         left = gather(
-            fixed, fixed_strides, sizes, mask, mask_strides, sample, group * rows + row, pixel_y, pixel_x,
+            fixed, fixed_strides, sizes, mask, mask_strides, image, group * rows + row, pixel_y, pixel_x,
             inside & (row < rows), MASK == 1, SLOPE, INDEX,
         )
         y, x = tapped(pixel_y, pixel_x, tap, reach, COLUMNS)
         right = gather(
-            moving, moving_strides, moving_size, mask, mask_strides, sample, group * channels + channel, y, x,
+            moving, moving_strides, moving_size, mask, mask_strides, image, group * channels + channel, y, x,
             inside & exists, MASK == 2, SLOPE, INDEX,
         )
         if PRECISION is None:
@@ -100,11 +101,12 @@ def accumulate(
             total = tl.dot(tl.trans(left.to(OPERAND)), right.to(OPERAND), total, input_precision=PRECISION)
         if bias_result is not None:
             if pair_block == 0:
-                bias_total += tl.sum(left.to(TOTAL), 0, keep_dims=True)
+                bias_total += left.to(TOTAL)
+        sample, pixel_y, pixel_x = advanced(sample, pixel_y, pixel_x, sizes[0], sizes[1], BLOCK_P)
     if PRECISION is None:
         total = tl.sum(total, 0)
     keep(
-        total, tl.trans(bias_total), result, bias_result, result_strides, bias_strides, split, weight_set, group, rows,
+        total, tl.trans(tl.sum(bias_total, 0, keep_dims=True)), result, bias_result, result_strides, bias_strides, split, weight_set, group, rows,
         tl.trans(row), channels, channel, tap, pair_block, COLUMNS,
     )
 

@@ -10,6 +10,7 @@ from hyperconv.kernels.accumulate import accumulate, combine, sum_pixels
 from hyperconv.kernels.checks import check_layer, check_tensor
 from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
+from hyperconv.kernels.preparation import Preparation
 
 PROGRAMS_PER_MULTIPROCESSOR = 2
 LEAST_TILES = 4
@@ -36,7 +37,8 @@ class Accumulation:
         self.with_bias = with_bias and not self.flipped
         self.sums = BiasSum(grad, mask, weight_sets, negative_slope) if with_bias and self.flipped else None
         self.weights, self.biases = math.prod(self.shape), weight_sets * grad.shape[1] if self.with_bias else 0
-        self.launch = None
+        self.launch = self.of_grad = self.of_input = None
+        self.masked = False
         if grad.numel() and self.weights:
             self._plan(grad, input, mask, stride, padding, dilation, groups, negative_slope)
 
@@ -54,6 +56,14 @@ class Accumulation:
         flat = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if flat else columns)
 
+        if layer.kind == "wide" and (mask is not None or chosen.channels_last):
+            self.of_grad = Preparation(grad, mask, chosen.channels_last or call.channels_last(grad), slope)
+            fixed, mask = self.of_grad.result(grad), None
+        if layer.kind == "wide" and chosen.channels_last:
+            self.of_input = Preparation(input, None, True, slope)
+            moving = self.of_input.result(input)
+        self.masked = mask is not None
+
         pair_blocks = -(-columns * taps // chosen.pairs) if flat else -(-columns // chosen.pairs) * taps
         programs = sets * groups * -(-rows // chosen.outputs) * pair_blocks
         self.splits = splits(programs, -(-samples * pixels // chosen.pixels), grad.device)
@@ -66,24 +76,27 @@ class Accumulation:
         constants = (
             *kernel, flat, slope, 0 if mask is None else 2 if self.flipped else 1, call.matrix_operand(grad.dtype),
             None if layer.kind == "thin" else "tf32" if arithmetic == "tf32" else "ieee",
-            total, call.index_type(samples * pixels, grad, input, mask), chosen.pixels, chosen.outputs, chosen.pairs,
+            total, call.index_type(samples * pixels, fixed, moving, mask), chosen.pixels, chosen.outputs, chosen.pairs,
         )
         self.launch = Launch(accumulate, programs * self.splits, arguments, constants, chosen.warps, chosen.stages)
         self.partial, count = call.partial_type(grad.dtype), self.weights + self.biases
         self.combine = Launch(combine, -(-count // 1024), (self.weights, count, self.splits), (total, 1024), 4, 2)
 
     def run(self, grad: Tensor, input: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> None:
-        fixed, moving = (input, grad) if self.flipped else (grad, input)
         own_bias = bias if self.with_bias else None
+        own_grad = grad if self.of_grad is None else self.of_grad.run(grad, mask)
+        own_input = input if self.of_input is None else self.of_input.run(input, None)
+        own_mask = mask if self.masked else None
+        fixed, moving = (own_input, own_grad) if self.flipped else (own_grad, own_input)
         if self.launch is None:
             weight.zero_()
             if own_bias is not None:
                 own_bias.zero_()
         elif self.splits == 1:
-            self.launch(fixed, moving, mask, weight, own_bias)
+            self.launch(fixed, moving, own_mask, weight, own_bias)
         else:
             partial = torch.empty(self.splits * (self.weights + self.biases), dtype=self.partial, device=grad.device)
-            self.launch(fixed, moving, mask, partial, partial[self.weights:] if self.with_bias else None)
+            self.launch(fixed, moving, own_mask, partial, partial[self.weights:] if self.with_bias else None)
             self.combine(partial, weight, own_bias)
         if self.sums is not None:
             self.sums.run(grad, mask, bias)

@@ -39,7 +39,10 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sizes of a program's tile and how it is scheduled; `pack` copies the weights into tile order first."""
+    """Sizes of a program's tile and how it is scheduled.
+
+    `pack` copies the weights into tile order first, `channels_last` the images into that memory format.
+    """
 
     pixels: int
     pairs: int
@@ -47,6 +50,7 @@ class Tiles:
     warps: int = 4
     stages: int = 3
     pack: bool = False
+    channels_last: bool = False
 
 
 def power_of_two(value: int, least: int, most: int) -> int:

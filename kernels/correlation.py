@@ -10,8 +10,11 @@ from hyperconv.kernels.checks import check_layer, check_tensor, convolved
 from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
 from hyperconv.kernels.launch import Launch, capability
+from hyperconv.kernels.preparation import Preparation
 
 NO_MASK, MASK_RESULT, MASK_SOURCE = 0, 1, 2
+MANY_TAPS = 4
+"""Reads of a value from which on it is masked once before them."""
 
 
 class Axis(NamedTuple):
@@ -79,10 +82,10 @@ class Correlation:
         self.weight_slices = (..., rows.weights, columns.weights)
         self.destination_slices = (..., rows.destinations, columns.destinations)
         self.transposed = transposed
-        self.launch, self.pack = None, False
+        self.launch, self.preparation, self.pack, self.mask_at = None, None, False, mask_at
         if rows.taps * columns.taps:
             target = self._target(destination)
-            self._plan(rows, columns, source, self._weights(weight), bias, mask, target, groups, mask_at, activation,
+            self._plan(rows, columns, source, self._weights(weight), bias, mask, target, groups, activation,
                        negative_slope)
 
     def run(
@@ -93,6 +96,10 @@ class Correlation:
             target.zero_()
         else:
             weights = self._weights(weight)
+            if self.preparation is not None:
+                source = self.preparation.run(source, mask)
+            if self.mask_at == NO_MASK:
+                mask = None
             self.launch(source, packed(weights, self.transposed) if self.pack else weights, bias, mask, target)
 
     def _weights(self, weight: Tensor) -> Tensor:
@@ -101,7 +108,7 @@ class Correlation:
     def _target(self, destination: Tensor) -> Tensor:
         return destination if self.whole else destination[self.destination_slices]
 
-    def _plan(self, rows, columns, source, weight, bias, mask, target, groups, mask_at, activation, slope) -> None:
+    def _plan(self, rows, columns, source, weight, bias, mask, target, groups, activation, slope) -> None:
         outputs, channels = weight.shape[1] // groups, weight.shape[2]
         if self.transposed:
             outputs, channels = channels, outputs
@@ -111,6 +118,14 @@ class Correlation:
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, call.channels_last(source))
         flat, thin = layer.kind == "flat", layer.kind == "thin"
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if flat else channels)
+        masked = mask if self.mask_at == MASK_SOURCE and self.whole and taps >= MANY_TAPS else None
+        relaid = chosen.channels_last and layer.kind == "wide"
+        if masked is not None or relaid:
+            last = relaid or call.channels_last(source)
+            self.preparation = Preparation(source, masked, last, slope)
+            source = self.preparation.result(source)
+        if masked is not None:
+            mask, self.mask_at = None, NO_MASK
         self.pack = chosen.pack
         if self.pack:
             weight = packed(weight, self.transposed)
@@ -126,7 +141,7 @@ class Correlation:
             else (call.matrix_operand(source.dtype), "tf32" if arithmetic == "tf32" else "ieee")
         )
         constants = (
-            rows.taps, columns.taps, *(() if thin else (flat,)), activation, slope, mask_at, *products,
+            rows.taps, columns.taps, *(() if thin else (flat,)), activation, slope, self.mask_at, *products,
             call.index_type(samples * pixels, source, weight, mask, target), chosen.pixels, chosen.pairs, chosen.outputs,
         )
         programs = weight.shape[0] * groups * -(-outputs // chosen.outputs) * -(-samples * pixels // chosen.pixels)

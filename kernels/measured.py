@@ -15,8 +15,8 @@ import triton
 from hyperconv.files import cache_folder, replacing
 from hyperconv.version import __version__
 
-FORMAT = 1
-FIELDS = {"pixels", "pairs", "outputs", "warps", "stages", "pack"}
+FORMAT = 2
+FIELDS = {"pixels", "pairs", "outputs", "warps", "stages", "pack", "channels_last"}
 _logger = logging.getLogger(__name__)
 
 
@@ -72,4 +72,5 @@ def usable(tiles: object) -> bool:
         return False
     sizes = [tiles[name] for name in ("pixels", "pairs", "outputs", "warps")]
     whole = all(type(size) is int and size > 0 and size & (size - 1) == 0 for size in sizes)
-    return whole and type(tiles["stages"]) is int and tiles["stages"] > 0 and type(tiles["pack"]) is bool
+    switches = all(type(tiles[name]) is bool for name in ("pack", "channels_last"))
+    return whole and switches and type(tiles["stages"]) is int and tiles["stages"] > 0

@@ -24,6 +24,17 @@ def pixels(tile, samples, height, width, BLOCK: tl.constexpr, INDEX: tl.constexp
 
 
 @triton.jit
+def advanced(sample, row, column, height, width, STEP: tl.constexpr):
+    """(sample, row, column) of the pixels STEP further on: a sum with carries, as divisions cost more than the reads."""
+    column += STEP % width
+    wraps = column >= width
+    column = tl.where(wraps, column - width, column)
+    row += STEP // width % height + tl.where(wraps, 1, 0)
+    wraps = row >= height
+    return sample + STEP // (width * height) + tl.where(wraps, 1, 0), tl.where(wraps, row - height, row), column
+
+
+@triton.jit
 def pairs(block, channels, BLOCK: tl.constexpr, TAPS: tl.constexpr, FLAT: tl.constexpr):
     """(channel, tap, inside) of pair tile number `block`: of one tap, or flattened with the taps innermost."""
     lane = tl.arange(0, BLOCK)[None, :]
@@ -85,7 +96,8 @@ def widen(values):
 @triton.jit
 def apply_mask(values, output, SLOPE: tl.constexpr):
     """m * values, rounded once."""
-    return tl.where(widen(output) > 0, values, (widen(values) * SLOPE).to(values.dtype))
+    wide = widen(values)
+    return tl.where(widen(output) > 0, wide, wide * SLOPE).to(values.dtype)
 
 
 @triton.jit

@@ -120,33 +120,40 @@ def calls(stride=1, channels=(3, 5), size=8, masked=True):
 
 
 ONE_CORRELATION, ONE_SUM = ["correlate"], ["accumulate"]
+BY_INPUT, BY_WEIGHT = {"input_gradient"}, {"weight_gradient", "parameter_gradients"}
 
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize(
-    "options, expected",
+    "options, masked_first, expected",
     [
-        ({}, [ONE_CORRELATION, ONE_CORRELATION, ["correlate_thin"], ONE_SUM, ONE_SUM, ["sum_pixels"]]),
-        ({"channels": (20, 20)}, [ONE_CORRELATION] * 3 + [ONE_SUM] * 2 + [["sum_pixels"]]),
+        ({}, BY_INPUT, [ONE_CORRELATION, ONE_CORRELATION, ["correlate_thin"], ONE_SUM, ONE_SUM, ["sum_pixels"]]),
+        ({"channels": (20, 20)}, BY_INPUT | BY_WEIGHT, [ONE_CORRELATION] * 3 + [ONE_SUM] * 2 + [["sum_pixels"]]),
         # four residues; the flipped sum leaves the bias to a launch of its own
-        ({"channels": (20, 9), "stride": 2}, [ONE_CORRELATION] * 2 + [ONE_CORRELATION * 4] + [ONE_SUM] * 2 + [["sum_pixels"]]),
         (
-            {"channels": (20, 5), "size": 5},
+            {"channels": (20, 9), "stride": 2}, BY_WEIGHT,
+            [ONE_CORRELATION] * 2 + [ONE_CORRELATION * 4] + [ONE_SUM] * 2 + [["sum_pixels"]],
+        ),
+        (
+            {"channels": (20, 5), "size": 5}, BY_INPUT,
             [ONE_CORRELATION] * 3 + [ONE_SUM, [*ONE_SUM, "sum_pixels"], ["sum_pixels"]],
         ),
         (
-            {"channels": (1, 16), "size": 40},  # few programs and many pixels: splits, and one launch to add them
+            {"channels": (1, 16), "size": 40}, BY_INPUT,  # few programs and many pixels: splits, and one launch to add them
             [ONE_CORRELATION] * 2 + [["correlate_thin"]] + [["accumulate", "combine"]] * 2 + [["sum_pixels"]],
         ),
     ],
     ids=["flat", "wide", "strided", "flipped", "splits"],
 )
-def test_launches_of_every_operator(launches, options, expected, masked):
-    """No more of them than the work needs; the packing of weights is PyTorch's copy."""
+def test_launches_of_every_operator(launches, options, masked_first, expected, masked):
+    """No more of them than the work needs; the packing of weights is PyTorch's copy.
+
+    What a kernel would mask anew for every tap is masked once, before it.
+    """
     for (operation, arguments), kernels_run in zip(calls(**options, masked=masked).items(), expected, strict=True):
         launches.clear()
         getattr(kernels, operation)(*arguments)
-        assert launches == kernels_run, operation
+        assert launches == ["prepare"] * (masked and operation in masked_first) + kernels_run, operation
 
 
 def test_residues_without_taps_launch_nothing(launches):
