@@ -89,7 +89,7 @@ def short(results: dict) -> list[str]:
     if results.get("step", {}).get("steps"):
         lines += step_table(results["step"]["steps"])
     if results.get("train_step", {}).get("rows"):
-        lines += part_table(results["train_step"]["rows"], device)
+        lines += part_table(results["train_step"]["rows"])
     if results.get("singles", {}).get("stages"):
         lines += singles_table(results["singles"]["stages"])
     if "headline" in results:

@@ -1,8 +1,7 @@
 """Where the time of a training step goes: this package beside the published step in plain PyTorch, part by part.
 
     python -m benchmarks.train_step [--device cpu|cuda] [--batch 16] [--scales 0 3 6] [--precision fp32 tf32 bf16]
-                                    [--seconds 5] [--channels-last]
-                                    [--out train_step.json]
+                                    [--seconds 5] [--channels-last] [--steps-only] [--out train_step.json]
 
 Both take a batch of photos of 187x250 pixels through one critic and one generator step at the published settings, 16
 photos unless --batch says otherwise. Parts: hypernetwork (embeddings, weight generation, and the way back through
@@ -64,8 +63,8 @@ def in_precision(precision: str, step: Callable) -> Callable:
     return call
 
 
-def measure(trainers: dict, scale: int, batch: int, device: str, budget: float) -> list[dict]:
-    """One row per rival at one scale: seconds of a step, timed in turn, and of its parts."""
+def measure(trainers: dict, scale: int, batch: int, device: str, budget: float, parts: bool = True) -> list[dict]:
+    """One row per rival at one scale: seconds of a step, timed in turn, and of its parts if they are asked for."""
     precisions = list(dict.fromkeys("fp32" if p == "fp32" else "tf32" for _, p in trainers))
     steps = {(PLAIN, p): in_precision(p, PlainStep(scale, batch, device).step) for p in precisions}
     for key, trainer in trainers.items():
@@ -78,12 +77,14 @@ def measure(trainers: dict, scale: int, batch: int, device: str, budget: float) 
     for (name, precision), step in steps.items():
         trainer = trainers.get((name, precision))
         row = {"rival": name, "precision": precision, "scale": scale, "size": SIZES[scale], "batch": batch,
-               "seconds": seconds[name, precision]}
-        row["parts"] = parts_of(trainer, scale, batch, device, precision)
+               "seconds": seconds[name, precision], "parts": {}}
         if device == "cuda":
+            row["graph"] = trainer is not None and (trainer.compute.reason or "replayed")
+        if parts:
+            row["parts"] = parts_of(trainer, scale, batch, device, precision)
+        if parts and device == "cuda":
             busy = sum(k.time_range.elapsed_us() for k in kernels(profiled(step, device))) / 1e6
             row["parts"]["gaps"] = max(0.0, row["seconds"] - busy)
-            row["graph"] = trainer is not None and (trainer.compute.reason or "replayed")
         rows.append(row)
     return rows
 
@@ -99,9 +100,9 @@ def parts_of(trainer: Trainer | None, scale: int, batch: int, device: str, preci
     return {part: totals[part] for part in PARTS}
 
 
-def part_table(rows: list[dict], device: str) -> list[str]:
+def part_table(rows: list[dict]) -> list[str]:
     """Milliseconds of a step and of its parts; how many times the published step of the same float32 takes."""
-    parts = [*PARTS, "gaps"] if device == "cuda" else list(PARTS)
+    parts = [part for part in (*PARTS, "gaps") if all(part in row["parts"] for row in rows)]
     header = ["scale", "size", "B", "step", "precision", "ms", "times", *(f"{part}, ms" for part in parts)]
     plain = {(r["scale"], r["precision"]): r["seconds"] for r in rows if r["rival"] == PLAIN}
     lines = []
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="fp32; on a GPU tf32 and bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per scale")
     parser.add_argument("--channels-last", action="store_true", help="the package's generated nets in that layout")
+    parser.add_argument("--steps-only", action="store_true", help="leave the parts out, which a profiler measures")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.channels_last:
@@ -130,10 +132,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainers = own_trainers(Path(folder), options.batch, options.device, precisions)
         for scale in sorted(options.scales):
-            result["rows"] += measure(trainers, scale, options.batch, options.device, options.seconds)
+            found = measure(trainers, scale, options.batch, options.device, options.seconds, not options.steps_only)
+            result["rows"] += found
             if options.out:
                 options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print("\n".join(part_table(result["rows"], options.device)))
+    print("\n".join(part_table(result["rows"])))
 
 
 if __name__ == "__main__":

@@ -41,14 +41,14 @@ def pixel_tiles(split, splits, samples, sizes, BLOCK_P: tl.constexpr):
 
 @triton.jit
 def keep(
-    total, bias_total, result, bias_result, result_strides, bias_strides, split, weight_set, group, rows, row, channels,
-    channel, tap, pair_block, COLUMNS: tl.constexpr,
+    total, bias_total, result, bias_result, result_strides, bias_strides, split, weight_set, group, rows, row,
+    channel, tap, exists, pair_block, COLUMNS: tl.constexpr,
 ):
     """Write the (M, N) total and the (M, 1) sums; `result_strides` are (split, set, group, row, channel, tap row, column)."""
     start = result + split.to(tl.int64) * result_strides[0] + weight_set.to(tl.int64) * result_strides[1]
     down = group.to(tl.int64) * result_strides[2] + row.to(tl.int64) * result_strides[3]
     across = channel * result_strides[4] + tap // COLUMNS * result_strides[5] + tap % COLUMNS * result_strides[6]
-    inside = (row < rows) & (channel < channels)
+    inside = (row < rows) & exists
     tl.store(start + down + across, total.to(result.dtype.element_ty), mask=inside)
     if bias_result is not None:
         if pair_block == 0:
@@ -80,7 +80,10 @@ def accumulate(
         total = tl.zeros((BLOCK_P, BLOCK_M, BLOCK_N), TOTAL)
     else:
         total = tl.zeros((BLOCK_M, BLOCK_N), TOTAL)
-    bias_total = tl.zeros((BLOCK_P, BLOCK_M), TOTAL)
+    # Where matrix units multiply, the bias's sums are products with ones: to them little work, to the others none.
+    BY_ONES: tl.constexpr = PRECISION == "tf32" or OPERAND != TOTAL
+    ones = tl.full((BLOCK_P, 16), 1.0, OPERAND)
+    bias_total = tl.zeros((BLOCK_M if BY_ONES else BLOCK_P, 16 if BY_ONES else BLOCK_M), TOTAL)
     first, last = pixel_tiles(split, splits, samples, sizes, BLOCK_P)
     sample, pixel_y, pixel_x, inside = pixels(first, samples, sizes[0], sizes[1], BLOCK_P, INDEX)
     for _ in range(first, last):
@@ -100,14 +103,20 @@ def accumulate(
         else:
             total = tl.dot(tl.trans(left.to(OPERAND)), right.to(OPERAND), total, input_precision=PRECISION)
         if bias_result is not None:
-            if pair_block == 0:
+            if BY_ONES:
+                bias_total = tl.dot(tl.trans(left.to(OPERAND)), ones, bias_total, input_precision=PRECISION)
+            else:
                 bias_total += left.to(TOTAL)
         sample, pixel_y, pixel_x = advanced(sample, pixel_y, pixel_x, sizes[0], sizes[1], BLOCK_P)
     if PRECISION is None:
         total = tl.sum(total, 0)
+    if BY_ONES:
+        bias_total = tl.max(bias_total, 1, keep_dims=True)  # of equal columns
+    else:
+        bias_total = tl.trans(tl.sum(bias_total, 0, keep_dims=True))
     keep(
-        total, tl.trans(tl.sum(bias_total, 0, keep_dims=True)), result, bias_result, result_strides, bias_strides, split, weight_set, group, rows,
-        tl.trans(row), channels, channel, tap, pair_block, COLUMNS,
+        total, bias_total, result, bias_result, result_strides, bias_strides, split, weight_set, group, rows,
+        tl.trans(row), channel, tap, exists, pair_block, COLUMNS,
     )
 
 

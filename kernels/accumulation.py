@@ -12,7 +12,9 @@ from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
 from hyperconv.kernels.preparation import Preparation
 
-PROGRAMS_PER_MULTIPROCESSOR = 2
+PROGRAMS_PER_MULTIPROCESSOR = 8
+"""Three or four run at once: with twice as many and more, the last ones leave little idle."""
+ONE_TAP, TAPS_INNERMOST, CHANNELS_INNERMOST = 0, 1, 2  # what a tile of pairs holds, see `tiles.pairs`
 LEAST_TILES = 4
 """Pixel tiles a split should have at least, or its total costs more to write than to sum."""
 
@@ -53,8 +55,9 @@ class Accumulation:
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
         arithmetic = call.arithmetic(grad)
         layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, call.channels_last(input))
-        flat = layer.kind != "wide"
-        chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if flat else columns)
+        few = layer.kind != "wide"
+        chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if few else columns)
+        flat = TAPS_INNERMOST if few else CHANNELS_INNERMOST if chosen.pairs > columns else ONE_TAP
 
         if layer.kind == "wide" and (mask is not None or chosen.channels_last):
             self.of_grad = Preparation(grad, mask, chosen.channels_last or call.channels_last(grad), slope)

@@ -90,7 +90,7 @@ def rule(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """
     if layer.kernel == "correlate":
         return correlation_rule(capability, arithmetic, layer, pairs)
-    return sum_rule(arithmetic, layer, pairs)
+    return sum_rule(capability, arithmetic, layer, pairs)
 
 
 def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
@@ -104,7 +104,8 @@ def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int)
         return Tiles(pixels=64 if layer.small else 256, pairs=power_of_two(pairs, 1, 4), outputs=layer.outputs)
     exact, flat, narrow = arithmetic == "float32", layer.kind == "flat", layer.outputs <= 16
     few = narrow or layer.small or (flat and not sixteen_bit(arithmetic)) or (exact and layer.outputs < 64)
-    shallow = exact or (arithmetic == "tf32" and layer.layout == "nchw" and not (flat or layer.small))
+    one_by_one = arithmetic == "tf32" and layer.layout == "nchw" and not flat
+    shallow = exact or one_by_one and (not layer.small or capability == "8.0")
     hopper = capability == "9.0" and sixteen_bit(arithmetic) and layer.layout == "nhwc" and not (flat or layer.small)
     return Tiles(
         pixels=64 if few else 128,
@@ -116,21 +117,22 @@ def correlation_rule(capability: str, arithmetic: str, layer: Layer, pairs: int)
     )
 
 
-def sum_rule(arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+def sum_rule(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """Both operands are read from memory, so the tile's sides are alike. A step sums over few pixels: those of NCHW are
-    read one by one, and many programs hide more than deep ones."""
+    read one by one. Four warps where matrix units read their operands from shared memory: eight would each find half of
+    the products for nearly the same addresses."""
     if layer.kind == "thin":
         return Tiles(pixels=32, pairs=16, outputs=layer.outputs, stages=2)
-    exact, flat = arithmetic == "float32", layer.kind == "flat"
-    if exact or flat or layer.layout == "nchw":
+    exact, flat, shared = arithmetic == "float32", layer.kind == "flat", capability != "8.0"
+    if exact or flat or not (shared or layer.layout == "nhwc"):
         pixels = 16
     else:
-        pixels = 64 if sixteen_bit(arithmetic) and layer.outputs == 64 else 32
+        pixels = 64 if sixteen_bit(arithmetic) and layer.layout == "nhwc" and layer.outputs == 64 else 32
     return Tiles(
         pixels=pixels,
         pairs=power_of_two(pairs, 16, 32 if exact or flat else 64),
         outputs=min(layer.outputs, 32 if exact else 64),
-        warps=8 if layer.outputs == 64 and not exact else 4,
+        warps=8 if layer.outputs == 64 and not exact and not shared else 4,
         stages=2 if exact else 3,
     )
 

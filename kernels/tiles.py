@@ -36,23 +36,33 @@ def advanced(sample, row, column, height, width, STEP: tl.constexpr):
 
 @triton.jit
 def pairs(block, channels, BLOCK: tl.constexpr, TAPS: tl.constexpr, FLAT: tl.constexpr):
-    """(channel, tap, inside) of pair tile number `block`: of one tap, or flattened with the taps innermost."""
+    """(channel, tap, inside) of pair tile number `block`.
+
+    FLAT: 0 of one tap, 1 of all pairs with the taps innermost, 2 of all with the channels innermost.
+    """
     lane = tl.arange(0, BLOCK)[None, :]
-    if FLAT:
+    if FLAT == 2:
+        pair = block * BLOCK + lane
+        channel = pair % channels
+        tap = pair // channels
+        inside = tap < TAPS
+    elif FLAT == 1:
         pair = block * BLOCK + lane
         channel = pair // TAPS
         tap = pair % TAPS
+        inside = channel < channels
     else:
         blocks = tl.cdiv(channels, BLOCK)
         channel = (block % blocks) * BLOCK + lane
         tap = block // blocks
-    return channel, tap, channel < channels
+        inside = channel < channels
+    return channel, tap, inside
 
 
 @triton.jit
 def pair_blocks(channels, BLOCK: tl.constexpr, TAPS: tl.constexpr, FLAT: tl.constexpr):
     """How many pair tiles cover all channels and taps."""
-    if FLAT:
+    if FLAT > 0:
         return tl.cdiv(channels * TAPS, BLOCK)
     else:
         return tl.cdiv(channels, BLOCK) * TAPS

@@ -121,7 +121,8 @@ def fits(case: Case, tiles: Tiles, shared_memory: int) -> bool:
     """Whether tiles are worth compiling: not mostly padding, and within registers and shared memory as estimated."""
     layer, threads = case.layer, 32 * tiles.warps
     least = 16 if layer.kernel == "accumulate" or layer.kind != "thin" else 4
-    if tiles.pairs > power_of_two(case.pairs, least, 128):
+    several_taps = 9 if (layer.kernel, layer.kind) == ("accumulate", "wide") else 1
+    if tiles.pairs > power_of_two(case.pairs * several_taps, least, 128):
         return False
     if layer.kind == "thin":
         work = tiles.pixels * tiles.outputs * (tiles.pairs if layer.kernel == "accumulate" else 1)
