@@ -133,7 +133,7 @@ def fits(case: Case, tiles: Tiles, shared_memory: int) -> bool:
     accumulators = tiles.outputs * (tiles.pairs if sums else tiles.pixels)
     loaded = tiles.pixels * (tiles.outputs + tiles.pairs) if sums else tiles.pairs * (tiles.pixels + tiles.outputs)
     staged = tiles.stages * loaded * case.dtype.itemsize
-    return 4 * threads <= accumulators <= 128 * threads and loaded <= 64 * threads and staged <= shared_memory
+    return 4 * threads <= accumulators <= 128 * threads and loaded <= 128 * threads and staged <= shared_memory
 
 
 def neighbours(case: Case, tiles: Tiles, shared_memory: int) -> list[Tiles]:
