@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from benchmarks.environment import describe
+from benchmarks.gpu_operators import operator_table
 from benchmarks.graphs import graph_table
 from benchmarks.launches import penalty_table, share_table
 from benchmarks.machine import readable
@@ -23,7 +24,7 @@ from benchmarks.singles import report as singles_table
 from benchmarks.step import step_table
 from benchmarks.train_step import part_table
 
-PARTS = ("machine", "selftest", "launches", "step", "train_step", "singles", "headline", "overhead", "graphs")
+PARTS = ("machine", "selftest", "launches", "step", "train_step", "singles", "headline", "overhead", "graphs", "gpu_operators")
 TUNED = "operator-tuned-"
 
 
@@ -107,6 +108,8 @@ def page(results: dict) -> list[str]:
     facts = [f"- {name}: {value}" for name, value in results["environment"].items()]
     limits = results.get("machine", {}).get("figures", {})
     lines = ["# Measured", "", *facts, *short(results), *operator_sections(results["operator"], limits)]
+    if results.get("gpu_operators", {}).get("rows"):
+        lines += ["# Each operator by each backend", "", *operator_table(results["gpu_operators"]["rows"])]
     if results.get("operator_tuned"):
         lines += ["# With tuned tiles", "", *operator_sections(results["operator_tuned"], limits)]
     return lines

@@ -7,6 +7,7 @@
 #   selftest   hyperconv selftest: the table for bug reports
 #   machine    the machine's own limits: copies, matrix products, launches
 #   operator   the layer list beside every peer, in TF32 and bfloat16, with the tiles as shipped
+#   gpu_operators  each operator by each backend: what the table of ops/results.py goes by
 #   sanitizer  compute-sanitizer's memcheck and racecheck, every kernel once
 #   graph      a gradient penalty in a CUDA graph: replays checked and timed
 #   overhead   the host's time per call
@@ -37,9 +38,9 @@ PYTHON=${PYTHON:-python3}
 DEVICE=${DEVICE:-cuda}
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 PARTS=("$@")
-[ $# -gt 0 ] || PARTS=(tests selftest machine operator sanitizer graph overhead launches train_step singles tune tuned)
+[ $# -gt 0 ] || PARTS=(tests selftest machine operator gpu_operators sanitizer graph overhead launches train_step singles tune tuned)
 
-declare -A WEIGHT=([tests]=220 [selftest]=60 [machine]=15 [operator]=130 [sanitizer]=80 [graph]=25 [overhead]=10
+declare -A WEIGHT=([tests]=220 [selftest]=60 [machine]=15 [operator]=130 [gpu_operators]=40 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [train_step]=40 [singles]=40
     [step]=80 [suite]=150 [headline]=500)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
@@ -158,6 +159,7 @@ for part in "${PARTS[@]}"; do
         operator $((seconds * 6 / 10)) operator-tuned-tf32 tf32
         operator $((seconds * 4 / 10)) operator-tuned-bf16 bf16
         ;;
+    gpu_operators) script "$seconds" gpu_operators --seconds $((seconds * 8 / 10)) ${SMALL:+--layers 1} ;;
     sanitizer) sanitizer "$seconds" ;;
     graph) script "$seconds" graphs ${SMALL:+--sides 8 --batch 2} ;;
     overhead) script "$seconds" overhead ${SMALL:+--calls 90} ;;

@@ -1,7 +1,7 @@
 """Where the time of a training step goes: this package beside the published step in plain PyTorch, part by part.
 
     python -m benchmarks.train_step [--device cpu|cuda] [--batch 16] [--scales 0 3 6] [--precision fp32 tf32 bf16]
-                                    [--seconds 5] [--channels-last] [--steps-only] [--out train_step.json]
+                                    [--seconds 5] [--memory-format nchw|nhwc] [--steps-only] [--out train_step.json]
 
 Both take a batch of photos of 187x250 pixels through one critic and one generator step at the published settings, 16
 photos unless --batch says otherwise. Parts: hypernetwork (embeddings, weight generation, and the way back through
@@ -38,6 +38,7 @@ from hyperconv.gan.trainer import Trainer
 
 OURS = "hyperconv"
 AS_PUBLISHED = "hyperconv, embedding as published"
+LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 
 def own_trainers(folder: Path, batch: int, device: str, precisions: list[str]) -> dict[tuple[str, str], Trainer]:
@@ -121,14 +122,14 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=list(range(len(SIZES))))
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="fp32; on a GPU tf32 and bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per scale")
-    parser.add_argument("--channels-last", action="store_true", help="the package's generated nets in that layout")
+    parser.add_argument("--memory-format", choices=LAYOUTS, help="the package's generated nets in that one, not in their own")
     parser.add_argument("--steps-only", action="store_true", help="leave the parts out, which a profiler measures")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if options.channels_last:
-        MEMORY_FORMATS[options.device] = torch.channels_last
+    if options.memory_format:
+        MEMORY_FORMATS[options.device] = LAYOUTS[options.memory_format]
     precisions = options.precision or (["fp32"] if options.device == "cpu" else ["tf32", "bf16"])
-    result = {"environment": describe(options.device), "channels_last": options.channels_last, "rows": []}
+    result = {"environment": describe(options.device), "memory_format": str(MEMORY_FORMATS[options.device]).removeprefix("torch."), "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         trainers = own_trainers(Path(folder), options.batch, options.device, precisions)
         for scale in sorted(options.scales):

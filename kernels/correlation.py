@@ -119,10 +119,9 @@ class Correlation:
         flat, thin = layer.kind == "flat", layer.kind == "thin"
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if flat else channels)
         masked = mask if self.mask_at == MASK_SOURCE and self.whole and taps >= MANY_TAPS else None
-        relaid = chosen.channels_last and layer.kind == "wide"
+        relaid = chosen.relaid and layer.kind == "wide"
         if masked is not None or relaid:
-            last = relaid or call.channels_last(source)
-            self.preparation = Preparation(source, masked, last, slope)
+            self.preparation = Preparation(source, masked, call.channels_last(source) != relaid, slope)
             source = self.preparation.result(source)
         if masked is not None:
             mask, self.mask_at = None, NO_MASK

@@ -16,7 +16,7 @@ from hyperconv.files import cache_folder, replacing
 from hyperconv.version import __version__
 
 FORMAT = 2
-FIELDS = {"pixels", "pairs", "outputs", "warps", "stages", "pack", "channels_last"}
+FIELDS = {"pixels", "pairs", "outputs", "warps", "stages", "pack", "relaid"}
 _logger = logging.getLogger(__name__)
 
 
@@ -72,5 +72,5 @@ def usable(tiles: object) -> bool:
         return False
     sizes = [tiles[name] for name in ("pixels", "pairs", "outputs", "warps")]
     whole = all(type(size) is int and size > 0 and size & (size - 1) == 0 for size in sizes)
-    switches = all(type(tiles[name]) is bool for name in ("pack", "channels_last"))
+    switches = all(type(tiles[name]) is bool for name in ("pack", "relaid"))
     return whole and switches and type(tiles["stages"]) is int and tiles["stages"] > 0

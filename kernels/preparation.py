@@ -1,4 +1,4 @@
-"""Images made ready for a kernel that reads them once for every tap: times m, copied to channels_last, or both at once."""
+"""Images made ready for a kernel that reads them once for every tap: times m, in another memory format, or both at once."""
 
 import torch
 import triton

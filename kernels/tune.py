@@ -2,7 +2,7 @@
 
 A class is measured on one of its layers, by all operators that share its tiles. The search walks downhill: from the
 tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed,
-images copied to channels_last), moves to the
+images copied to the other memory format), moves to the
 quickest, and ends where none is quicker. A candidate is checked against float64 before it is timed; one that does not
 compile, does not fit or is wrong is reported and left behind.
 """
@@ -113,7 +113,7 @@ def axes(layer: Layer) -> dict[str, tuple]:
         "warps": (1, 2, 4, 8) if thin else (4, 8),
         "stages": (2, 3) if thin else (2, 3, 4, 5),
         "pack": (False,) if sums else (False, True),
-        "channels_last": (False, True) if layer.kind == "wide" and layer.layout == "nchw" else (False,),
+        "relaid": (False, True) if layer.kind == "wide" else (False,),
     }
 
 

@@ -134,7 +134,8 @@ def tiles_text(tiles) -> str:
     if tiles is None:
         return "none runs"
     sizes = f"{tiles.pixels}x{tiles.pairs}x{tiles.outputs}"
-    return f"{sizes}, {tiles.warps} warps, {tiles.stages} stages{', packed' if tiles.pack else ''}{', channels_last' if tiles.channels_last else ''}"
+    switches = "".join(f", {word}" for word, on in (("packed", tiles.pack), ("relaid", tiles.relaid)) if on)
+    return f"{sizes}, {tiles.warps} warps, {tiles.stages} stages{switches}"
 
 
 def table(findings: list) -> list[str]:

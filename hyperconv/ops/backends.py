@@ -164,13 +164,11 @@ def _decide(key: tuple, tensor: torch.Tensor) -> str:
     operation, device, arithmetic, *shape = key
     layer = layer_of(arithmetic, shape)
     capability = ledger.setting(device)["capability"]
-    name, result = results.FASTEST.get((capability, arithmetic, operation, str(layer))), results.RESULTS.get(capability)
-    first = "native" if _why_not("triton", operation, "cuda") else "triton"
-    if name is not None and _why_not(name, operation, "cuda") is None:
-        settled, reason = True, f"the fastest measured ({result})"
-    elif result is not None and first == "triton":
-        name, settled, reason = "triton", True, f"its tests passed on such a GPU ({result})"
+    measured = results.FASTEST.get((capability, arithmetic, operation, str(layer)))
+    if measured == "reference":
+        name, reason, settled = measured, f"the fastest measured ({results.RESULTS.get(capability)})", True
     else:
+        first = next(one for one in (measured, "triton", "native") if one and not _why_not(one, operation, "cuda"))
         trusted, reason, settled = trust.verdict(first, operation, layer, arithmetic, tensor)
         name = first if trusted else "reference"
     if settled:

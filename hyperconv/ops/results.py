@@ -1,17 +1,103 @@
-"""What committed results say of GPUs, and of processors with AMX: empty until somebody has measured one.
+"""What committed results say of GPUs, and of processors with AMX.
 
-The rule of `auto` on CUDA: until a GPU family has been measured, Triton's kernels where they are trusted on the user's
-own device, where Triton does not run those of csrc/ likewise, else the reference. Triton's come first because they
-reach the matrix units of a Hopper GPU by its own instructions (wgmma), and csrc/ by those of 8.0 (mma.sync); no figure
-says yet where csrc/ is the faster one. Where a family has been measured, its tests
-passed there, so nothing is checked again, and `FASTEST` decides call by call.
+The rule of `auto` on CUDA: the backend that `FASTEST` names for a call, else Triton's kernels, where Triton does not run
+those of csrc/; a kernel only where it is trusted on the user's own device, else the reference. Triton's come first: on the
+first GPU measured (an H200) those of csrc/ took 1.1 to 8 times as long.
 """
 
-RESULTS: dict[str, str] = {}
-"""The committed result of a GPU family: {capability: file in benchmarks/results}, like {"9.0": "h200.json"}."""
+RESULTS: dict[str, str] = {"9.0": "nvidia-h200-2026-11-27"}
+"""The committed results of a GPU family: {capability: folder in benchmarks/results}."""
 
-FASTEST: dict[tuple[str, str, str, str], str] = {}
+FASTEST: dict[tuple[str, str, str, str], str] = {
+    ("9.0", "bfloat16", "parameter_gradients", "accumulate/wide/64/large/nchw"): "reference",
+    ("9.0", "bfloat16", "weight_gradient", "accumulate/wide/64/large/nchw"): "reference",
+    ("9.0", "bfloat16", "input_gradient", "correlate/thin/4/large/nchw"): "reference",
+    ("9.0", "bfloat16", "parameter_gradients", "accumulate/wide/64/small/nchw"): "reference",
+    ("9.0", "bfloat16", "weight_gradient", "accumulate/wide/64/small/nchw"): "reference",
+    ("9.0", "tf32", "parameter_gradients", "accumulate/wide/64/small/nchw"): "reference",
+    ("9.0", "tf32", "weight_gradient", "accumulate/wide/64/small/nchw"): "reference",
+    ("9.0", "bfloat16", "parameter_gradients", "accumulate/wide/32/large/nchw"): "reference",
+    ("9.0", "bfloat16", "weight_gradient", "accumulate/wide/32/large/nchw"): "reference",
+    ("9.0", "bfloat16", "input_gradient", "correlate/thin/4/small/nchw"): "reference",
+    ("9.0", "bfloat16", "input_gradient", "correlate/wide/32/small/nchw"): "reference",
+    ("9.0", "bfloat16", "parameter_gradients", "accumulate/wide/32/small/nchw"): "reference",
+    ("9.0", "bfloat16", "weight_gradient", "accumulate/wide/32/small/nchw"): "reference",
+    ("9.0", "tf32", "input_gradient", "correlate/wide/32/small/nchw"): "reference",
+}
 """{(capability, arithmetic, operation, class): backend} where it is not Triton's kernels that are fastest."""
 
-FASTEST_ON_AMX: dict[tuple[str, str], str] = {}
+FASTEST_ON_AMX: dict[tuple[str, str], str] = {
+    ("conv2d", "correlate/wide/16/small/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/16/small/nchw"): "native",
+    ("input_gradient", "correlate/wide/16/small/nchw"): "reference",
+    ("parameter_gradients", "accumulate/wide/16/small/nchw"): "native",
+    ("weight_gradient", "accumulate/wide/16/small/nchw"): "native",
+    ("conv2d", "correlate/wide/16/small/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/16/small/nhwc"): "native",
+    ("input_gradient", "correlate/wide/16/small/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/16/small/nhwc"): "native",
+    ("weight_gradient", "accumulate/wide/16/small/nhwc"): "native",
+    ("conv2d", "correlate/wide/32/small/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/32/small/nchw"): "native",
+    ("input_gradient", "correlate/wide/32/small/nchw"): "reference",
+    ("parameter_gradients", "accumulate/wide/32/small/nchw"): "native",
+    ("weight_gradient", "accumulate/wide/32/small/nchw"): "native",
+    ("conv2d", "correlate/wide/32/small/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/32/small/nhwc"): "native",
+    ("input_gradient", "correlate/wide/32/small/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/32/small/nhwc"): "native",
+    ("weight_gradient", "accumulate/wide/32/small/nhwc"): "native",
+    ("conv2d", "correlate/wide/64/small/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/64/small/nchw"): "reference",
+    ("input_gradient", "correlate/wide/64/small/nchw"): "reference",
+    ("parameter_gradients", "accumulate/wide/64/small/nchw"): "reference",
+    ("weight_gradient", "accumulate/wide/64/small/nchw"): "reference",
+    ("conv2d", "correlate/wide/64/small/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/64/small/nhwc"): "native",
+    ("input_gradient", "correlate/wide/64/small/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/64/small/nhwc"): "reference",
+    ("weight_gradient", "accumulate/wide/64/small/nhwc"): "reference",
+    ("conv2d", "correlate/wide/128/small/nchw"): "reference",
+    ("masked_conv2d", "correlate/wide/128/small/nchw"): "reference",
+    ("conv2d", "correlate/wide/128/small/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/128/small/nhwc"): "reference",
+    ("input_gradient", "correlate/wide/128/small/nchw"): "reference",
+    ("input_gradient", "correlate/wide/128/small/nhwc"): "reference",
+    ("conv2d", "correlate/wide/16/large/nchw"): "reference",
+    ("masked_conv2d", "correlate/wide/16/large/nchw"): "reference",
+    ("input_gradient", "correlate/wide/16/large/nchw"): "reference",
+    ("parameter_gradients", "accumulate/wide/16/large/nchw"): "native",
+    ("weight_gradient", "accumulate/wide/16/large/nchw"): "native",
+    ("conv2d", "correlate/wide/16/large/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/16/large/nhwc"): "native",
+    ("input_gradient", "correlate/wide/16/large/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/16/large/nhwc"): "native",
+    ("weight_gradient", "accumulate/wide/16/large/nhwc"): "native",
+    ("conv2d", "correlate/wide/32/large/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/32/large/nchw"): "native",
+    ("input_gradient", "correlate/wide/32/large/nchw"): "native",
+    ("parameter_gradients", "accumulate/wide/32/large/nchw"): "native",
+    ("weight_gradient", "accumulate/wide/32/large/nchw"): "native",
+    ("conv2d", "correlate/wide/32/large/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/32/large/nhwc"): "native",
+    ("input_gradient", "correlate/wide/32/large/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/32/large/nhwc"): "native",
+    ("weight_gradient", "accumulate/wide/32/large/nhwc"): "native",
+    ("conv2d", "correlate/wide/64/large/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/64/large/nchw"): "native",
+    ("input_gradient", "correlate/wide/64/large/nchw"): "native",
+    ("parameter_gradients", "accumulate/wide/64/large/nchw"): "native",
+    ("weight_gradient", "accumulate/wide/64/large/nchw"): "native",
+    ("conv2d", "correlate/wide/64/large/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/64/large/nhwc"): "native",
+    ("input_gradient", "correlate/wide/64/large/nhwc"): "native",
+    ("parameter_gradients", "accumulate/wide/64/large/nhwc"): "native",
+    ("weight_gradient", "accumulate/wide/64/large/nhwc"): "native",
+    ("conv2d", "correlate/wide/128/large/nchw"): "native",
+    ("masked_conv2d", "correlate/wide/128/large/nchw"): "native",
+    ("conv2d", "correlate/wide/128/large/nhwc"): "native",
+    ("masked_conv2d", "correlate/wide/128/large/nhwc"): "native",
+    ("input_gradient", "correlate/wide/128/large/nchw"): "native",
+    ("input_gradient", "correlate/wide/128/large/nhwc"): "native",
+}
 """{(operation, class): backend} of bfloat16 calls on a processor with AMX, as `benchmarks.low_precision` prints them."""

@@ -118,6 +118,7 @@ def test_help_teaches_by_example(hyperconv):
 
 
 def test_info_says_what_ran_on_which_gpu(hyperconv, monkeypatch):
+    monkeypatch.setattr("hyperconv.ops.results.RESULTS", {})
     assert "triton cuda          no committed result for any GPU yet" in hyperconv("info").out
     monkeypatch.setattr("hyperconv.ops.results.RESULTS", {"9.0": "h200.json"})
     assert "triton cuda          committed results for 9.0 (h200.json)" in hyperconv("info").out

@@ -100,11 +100,11 @@ def test_packed_weights_of_every_geometry(weights, monkeypatch):
 
 @pytest.mark.parametrize("where", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-def test_images_copied_to_channels_last(where, dtype, monkeypatch):
+def test_images_copied_to_the_other_memory_format(where, dtype, monkeypatch):
     """The copy forced: strides, dilation and groups, several weight sets, channels and pixels beyond one tile."""
     for module in (correlation, accumulation):
         by_rule = module.tiles
-        monkeypatch.setattr(module, "tiles", lambda *of, rule=by_rule: dataclasses.replace(rule(*of), channels_last=True))
+        monkeypatch.setattr(module, "tiles", lambda *of, rule=by_rule: dataclasses.replace(rule(*of), relaid=True))
     operations.forget_plans()
     for channels, size, geometry in (((20, 12), (5, 16), UNIT), ((70, 9), (9, 9), UNIT), ((9, 10), (7, 8), ((2, 3), (1, 2), (1, 1), 2))):
         check(random_call(2, 2, channels, size, (2, 3), geometry, dtype, where=where), "leaky_relu")

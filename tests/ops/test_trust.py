@@ -109,16 +109,17 @@ def test_without_triton_the_cuda_kernels_once_they_are_checked(monkeypatch, chec
     assert ledger.recall(CPU, f"native {SUM}").passed is right and ledger.recall(CPU, SUM) is None
 
 
-def test_a_measured_family_needs_no_check(monkeypatch, checks, process):
-    monkeypatch.setitem(results.RESULTS, "none", "gpu.json")
-    assert gpu_choice("bias_gradient", GRAD) == "triton"
+def test_what_was_measured_fastest_comes_first_and_kernels_are_checked(monkeypatch, checks, process):
+    name = ("none", "float32", "bias_gradient", "sum/bias/1/small/nchw")
+    monkeypatch.setitem(results.FASTEST, name, "reference")
+    assert gpu_choice("bias_gradient", GRAD) == "reference" and checks == []
     process()
-    monkeypatch.setitem(results.FASTEST, ("none", "float32", "bias_gradient", "sum/bias/1/small/nchw"), "native")
-    assert gpu_choice("bias_gradient", GRAD) == "native"
+    monkeypatch.setitem(results.FASTEST, name, "native")
+    monkeypatch.setattr(trust, "native", module())
+    assert gpu_choice("bias_gradient", GRAD) == "native" and checks == [SUM]
     process()
     monkeypatch.setattr(backends, "_why_not", lambda name, *_: "not built" if name == "native" else None)
     assert gpu_choice("bias_gradient", GRAD) == "triton"
-    assert checks == []
 
 
 @pytest.mark.parametrize(
