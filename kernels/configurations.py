@@ -172,8 +172,8 @@ SHIPPED: dict[tuple[str, str, str], Tiles] = {
     ("9.0", "tf32", "accumulate/wide/32/large/nhwc"): Tiles(32, 32, 32, 4, 3, relaid=True),
     ("9.0", "tf32", "accumulate/wide/64/large/nchw"): Tiles(32, 64, 64, 4, 3),
     ("9.0", "tf32", "accumulate/wide/64/large/nhwc"): Tiles(32, 64, 64, 4, 3, relaid=True),
-    ("9.0", "tf32", "accumulate/wide/64/small/nchw"): Tiles(64, 64, 64, 4, 3),
-    ("9.0", "tf32", "accumulate/wide/64/small/nhwc"): Tiles(64, 64, 64, 4, 3, relaid=True),
+    ("9.0", "tf32", "accumulate/wide/64/small/nchw"): Tiles(64, 64, 64, 8, 3),
+    ("9.0", "tf32", "accumulate/wide/64/small/nhwc"): Tiles(64, 64, 64, 8, 3, relaid=True),
     ("9.0", "tf32", "correlate/flat/64/large/nchw"): Tiles(128, 32, 64, 4, 2),
     ("9.0", "tf32", "correlate/flat/64/large/nhwc"): Tiles(128, 32, 64, 4, 2),
     ("9.0", "tf32", "correlate/thin/1/large/nchw"): Tiles(256, 4, 1, 2, 3),
@@ -199,7 +199,8 @@ def measured_here(capability: str) -> dict[tuple[str, str], Tiles]:
 
 def unmeasured(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles where this machine's measurements name none: shipped, or by the rule."""
-    return SHIPPED.get((capability, arithmetic, str(layer))) or rule(capability, arithmetic, layer, pairs)
+    measured_as = "bfloat16" if arithmetic == "float16" else arithmetic  # as wide, by the same units
+    return SHIPPED.get((capability, measured_as, str(layer))) or rule(capability, arithmetic, layer, pairs)
 
 
 def tiles(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:

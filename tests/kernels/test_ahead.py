@@ -1,4 +1,4 @@
-"""Choices of tiles, compiled ahead of time for GPUs that are not here: each compiles, fits, and spills nothing.
+"""Choices of tiles, compiled ahead of time for GPUs that are not here: each compiles, fits, and spills next to nothing.
 
 Compiling happens in a process of its own, as Triton either interprets or compiles for all of a process.
 """
@@ -34,6 +34,8 @@ for label, *launch in launches:
     one = ahead.tried(capability, *launch)
     print(json.dumps([label, str(one) if isinstance(one, Exception) else dataclasses.asdict(one)]))
 """
+FEW_BYTES = 32
+"""Of a register or two, which a version of Triton or another keeps in memory around a loop."""
 LARGEST = {"8.0": "nchw", "9.0": "nhwc", "10.0": "nchw nhwc"}
 
 
@@ -87,7 +89,7 @@ def check(capability: str, kernels: dict[str, dict]) -> None:
     assert {label.split()[0] for label in kernels} == set(ahead.ARITHMETICS)
     failed = {label: one for label, one in kernels.items() if isinstance(one, str)}
     assert not failed
-    spilled = {label: one["spilled"] for label, one in kernels.items() if one["spilled"]}
+    spilled = {label: one["spilled"] for label, one in kernels.items() if one["spilled"] > FEW_BYTES}
     assert not spilled
     too_large = {label: one["shared"] for label, one in kernels.items() if one["shared"] > ahead.SHARED[capability] * 1024}
     assert not too_large
@@ -108,7 +110,7 @@ def test_a_plan_is_made_for_the_gpu_it_is_rehearsed_for():
     programs = {
         capability: next(
             launch.programs for operator, launch, _ in ahead.launches(capability, "bfloat16", layer, 128, "nhwc")
-            if operator == "parameters"
+            if operator == "parameters" and launch.kernel.__name__ == "accumulate"
         )
         for capability in ahead.SHARED
     }

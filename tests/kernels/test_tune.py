@@ -82,7 +82,7 @@ def test_what_is_found_is_looked_up_before_the_rule(gpu):
     measured.keep(gpu, CASE.name, record)
     forget()
     assert configurations.tiles("9.0", "float32", CASE.layer, 2) == Tiles(32, 2, 4, 2, 2)
-    assert configurations.tiles("9.0", "bfloat16", CASE.layer, 4) == CASE.default()
+    assert configurations.tiles("9.0", "float64", CASE.layer, 4) == CASE.default()
     assert configurations.tiles("8.0", "float32", CASE.layer, 4) == CASE.default()
 
 
