@@ -11,13 +11,16 @@ Arithmetic is the operands' dtype, and 'tf32' for float32 where torch's switch a
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hyperconv.kernels import measured
 
 SMALL = 48 * 48
 """Pixels of an image below which it is small: at 16 samples, 128-pixel tiles would leave multiprocessors idle."""
+
+FEW_CHANNELS = 8
+"""Of a group, so many leave a tile of one tap mostly empty."""
 
 
 class Layer(NamedTuple):
@@ -41,8 +44,8 @@ class Layer(NamedTuple):
 class Tiles:
     """Sizes of a program's tile and how it is scheduled.
 
-    `pack` copies the weights into tile order first, `relaid` the images into the other
-    memory format: channels_last, or NCHW where they are that.
+    `pack` copies the weights into tile order first, `relaid` the images into the other memory format: channels_last,
+    or NCHW where they are that. The sizes are then those of a kernel for that one.
     """
 
     pixels: int
@@ -66,7 +69,7 @@ def classify(
     size, layout = "small" if pixels < SMALL else "large", "nhwc" if channels_last else "nchw"
     if arithmetic == "float64" or outputs <= 4 and _few_products(kernel, channels, taps, channels_last):
         return Layer(kernel, "thin", power_of_two(outputs, 1, 4), size, layout)
-    kind = "flat" if channels <= 8 else "wide"
+    kind = "flat" if channels <= FEW_CHANNELS else "wide"
     most = 128 if kernel == "correlate" and kind == "wide" else 64
     return Layer(kernel, kind, power_of_two(outputs, 8 if kernel == "correlate" else 16, most), size, layout)
 
@@ -78,7 +81,7 @@ def _few_products(kernel: str, channels: int, taps: int, channels_last: bool) ->
     is a memory sector of its own.
     """
     if kernel == "correlate":
-        return channels <= 8 or not channels_last
+        return channels <= FEW_CHANNELS or not channels_last
     return channels * taps <= 64
 
 
@@ -143,8 +146,8 @@ def sixteen_bit(arithmetic: str) -> bool:
 
 
 SHIPPED: dict[tuple[str, str, str], Tiles] = {
-    # On an H200 (Triton 3.6), 16 samples of 128 or 25 pixels a side; relaid sums of TF32 in channels_last are those of
-    # NCHW, which were quicker by more than the copies take.
+    # On an H200 (Triton 3.6), 16 samples of 128 or 25 pixels a side. Relaid sums of TF32 in channels_last, and relaid
+    # layers of few outputs in NCHW, have the other format's tiles, which were quicker by more than a copy takes.
     ("9.0", "bfloat16", "accumulate/flat/64/large/nchw"): Tiles(64, 32, 64, 4, 3),
     ("9.0", "bfloat16", "accumulate/flat/64/large/nhwc"): Tiles(16, 32, 64, 4, 3),
     ("9.0", "bfloat16", "accumulate/wide/32/large/nchw"): Tiles(64, 64, 32, 4, 3, relaid=True),
@@ -155,9 +158,9 @@ SHIPPED: dict[tuple[str, str, str], Tiles] = {
     ("9.0", "bfloat16", "accumulate/wide/64/small/nhwc"): Tiles(128, 64, 64, 4, 2),
     ("9.0", "bfloat16", "correlate/flat/64/large/nchw"): Tiles(128, 32, 64, 4, 2),
     ("9.0", "bfloat16", "correlate/flat/64/large/nhwc"): Tiles(128, 32, 64, 4, 2),
-    ("9.0", "bfloat16", "correlate/thin/1/large/nchw"): Tiles(256, 4, 1, 2, 3),
-    ("9.0", "bfloat16", "correlate/thin/4/large/nchw"): Tiles(256, 4, 4, 2, 3),
-    ("9.0", "bfloat16", "correlate/thin/4/small/nchw"): Tiles(64, 16, 4, 2, 3),
+    ("9.0", "bfloat16", "correlate/thin/1/large/nchw"): Tiles(128, 64, 8, 4, 3, pack=True, relaid=True),
+    ("9.0", "bfloat16", "correlate/thin/4/large/nchw"): Tiles(128, 64, 8, 4, 3, pack=True, relaid=True),
+    ("9.0", "bfloat16", "correlate/thin/4/small/nchw"): Tiles(64, 64, 8, 4, 3, relaid=True),
     ("9.0", "bfloat16", "correlate/wide/32/large/nchw"): Tiles(128, 32, 32, 4, 4, pack=True, relaid=True),
     ("9.0", "bfloat16", "correlate/wide/32/large/nhwc"): Tiles(128, 32, 32, 4, 4, pack=True),
     ("9.0", "bfloat16", "correlate/wide/64/large/nchw"): Tiles(128, 64, 64, 4, 3, pack=True, relaid=True),
@@ -177,8 +180,8 @@ SHIPPED: dict[tuple[str, str, str], Tiles] = {
     ("9.0", "tf32", "correlate/flat/64/large/nchw"): Tiles(128, 32, 64, 4, 2),
     ("9.0", "tf32", "correlate/flat/64/large/nhwc"): Tiles(128, 32, 64, 4, 2),
     ("9.0", "tf32", "correlate/thin/1/large/nchw"): Tiles(256, 4, 1, 2, 3),
-    ("9.0", "tf32", "correlate/thin/4/large/nchw"): Tiles(256, 4, 4, 2, 3),
-    ("9.0", "tf32", "correlate/thin/4/small/nchw"): Tiles(64, 16, 4, 2, 3),
+    ("9.0", "tf32", "correlate/thin/4/large/nchw"): Tiles(64, 32, 8, 4, 4, pack=True, relaid=True),
+    ("9.0", "tf32", "correlate/thin/4/small/nchw"): Tiles(64, 32, 8, 4, 3, relaid=True),
     ("9.0", "tf32", "correlate/wide/32/large/nchw"): Tiles(128, 32, 32, 4, 3, pack=True, relaid=True),
     ("9.0", "tf32", "correlate/wide/32/large/nhwc"): Tiles(128, 32, 32, 4, 3, pack=True),
     ("9.0", "tf32", "correlate/wide/64/large/nchw"): Tiles(128, 32, 64, 4, 3, pack=True, relaid=True),
@@ -200,10 +203,22 @@ def measured_here(capability: str) -> dict[tuple[str, str], Tiles]:
 def unmeasured(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles where this machine's measurements name none: shipped, or by the rule."""
     measured_as = "bfloat16" if arithmetic == "float16" else arithmetic  # as wide, by the same units
-    return SHIPPED.get((capability, measured_as, str(layer))) or rule(capability, arithmetic, layer, pairs)
+    return fitted(SHIPPED.get((capability, measured_as, str(layer))), capability, arithmetic, layer, pairs)
 
 
 def tiles(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles for a layer whose channels (or flattened pairs) are `pairs`."""
     own = measured_here(capability).get((arithmetic, str(layer)))
-    return own or unmeasured(capability, arithmetic, layer, pairs)
+    return fitted(own, capability, arithmetic, layer, pairs) if own else unmeasured(capability, arithmetic, layer, pairs)
+
+
+def fitted(measured: Tiles | None, capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
+    """Tiles measured on a layer of the class, for one of perhaps fewer channels; by the rule where there are none.
+
+    So few channels that rows of them fill no tile are not worth a copy in rows.
+    """
+    if measured is None or measured.relaid and pairs <= FEW_CHANNELS:
+        return rule(capability, arithmetic, layer, pairs)
+    if layer.kernel == "accumulate":
+        return measured
+    return replace(measured, pairs=min(measured.pairs, power_of_two(pairs, 1 if layer.kind == "thin" else 16, 128)))

@@ -114,14 +114,15 @@ class Correlation:
             outputs, channels = channels, outputs
         samples = source.shape[0] // weight.shape[0]
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
-        arithmetic = call.arithmetic(source)
-        layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, call.channels_last(source))
-        flat, thin = layer.kind == "flat", layer.kind == "thin"
-        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if flat else channels)
+        arithmetic, last = call.arithmetic(source), call.channels_last(source)
+        layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, last)
+        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
+        if chosen.relaid:
+            layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, not last)
+        flat, thin, relaid = layer.kind == "flat", layer.kind == "thin", chosen.relaid and layer.kind == "wide"
         masked = mask if self.mask_at == MASK_SOURCE and self.whole and taps >= MANY_TAPS else None
-        relaid = chosen.relaid and layer.kind == "wide"
         if masked is not None or relaid:
-            self.preparation = Preparation(source, masked, call.channels_last(source) != relaid, slope)
+            self.preparation = Preparation(source, masked, last != relaid, slope)
             source = self.preparation.result(source)
         if masked is not None:
             mask, self.mask_at = None, NO_MASK

@@ -89,7 +89,8 @@ def test_what_is_found_is_looked_up_before_the_rule(gpu):
 def test_shipped_tiles_are_the_default_and_come_after_the_users_own(gpu, monkeypatch):
     shipped, own = Tiles(128, 4, 4), Tiles(32, 2, 4)
     monkeypatch.setitem(configurations.SHIPPED, ("9.0", "float32", str(CASE.layer)), shipped)
-    assert CASE.default() == shipped == configurations.tiles("9.0", "float32", CASE.layer, 2)
+    assert CASE.default() == shipped == configurations.tiles("9.0", "float32", CASE.layer, 4)
+    assert configurations.tiles("9.0", "float32", CASE.layer, 2) == replace(shipped, pairs=2)
     measured.keep(gpu, CASE.name, {"tiles": asdict(own)})
     forget()
     assert configurations.tiles("9.0", "float32", CASE.layer, 2) == own

@@ -106,7 +106,7 @@ def test_images_copied_to_the_other_memory_format(where, dtype, monkeypatch):
         by_rule = module.tiles
         monkeypatch.setattr(module, "tiles", lambda *of, rule=by_rule: dataclasses.replace(rule(*of), relaid=True))
     operations.forget_plans()
-    for channels, size, geometry in (((20, 12), (5, 16), UNIT), ((70, 9), (9, 9), UNIT), ((9, 10), (7, 8), ((2, 3), (1, 2), (1, 1), 2))):
+    for channels, size, geometry in (((20, 12), (5, 16), UNIT), ((70, 9), (9, 9), UNIT), ((20, 3), (5, 16), UNIT), ((9, 10), (7, 8), ((2, 3), (1, 2), (1, 1), 2))):
         check(random_call(2, 2, channels, size, (2, 3), geometry, dtype, where=where), "leaky_relu")
     operations.forget_plans()
 
