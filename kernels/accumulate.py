@@ -8,7 +8,7 @@ is the weight gradient twice over: fixed is the gradient and moving the input; o
 with the taps reversed, which flattens the thin side where a layer has few output channels.
 
 Pixels are split into `splits` ranges, each with a total of its own; `combine` adds them in one fixed order, so results
-do not change from run to run. The bias gradient is summed on the side by the programs of the first pair tile.
+do not change from run to run. The bias gradient is summed on the side, and written by the programs of the first pair tile.
 """
 
 import triton
