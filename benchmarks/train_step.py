@@ -129,7 +129,8 @@ def main() -> None:
     if options.memory_format:
         MEMORY_FORMATS[options.device] = LAYOUTS[options.memory_format]
     precisions = options.precision or (["fp32"] if options.device == "cpu" else ["tf32", "bf16"])
-    result = {"environment": describe(options.device), "memory_format": str(MEMORY_FORMATS[options.device]).removeprefix("torch."), "rows": []}
+    memory_format = next(name for name, one in LAYOUTS.items() if one == MEMORY_FORMATS[options.device])
+    result = {"environment": describe(options.device), "memory_format": memory_format, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         trainers = own_trainers(Path(folder), options.batch, options.device, precisions)
         for scale in sorted(options.scales):
