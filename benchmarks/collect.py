@@ -13,8 +13,8 @@ import json
 import re
 from pathlib import Path
 
+from benchmarks import gpu_operators
 from benchmarks.environment import describe
-from benchmarks.gpu_operators import operator_table
 from benchmarks.graphs import graph_table
 from benchmarks.launches import penalty_table, share_table
 from benchmarks.machine import readable
@@ -109,7 +109,7 @@ def page(results: dict) -> list[str]:
     limits = results.get("machine", {}).get("figures", {})
     lines = ["# Measured", "", *facts, *short(results), *operator_sections(results["operator"], limits)]
     if results.get("gpu_operators", {}).get("rows"):
-        lines += ["# Each operator by each backend", "", *operator_table(results["gpu_operators"]["rows"])]
+        lines += ["# Each operator by each backend", "", *gpu_operators.page(results["gpu_operators"]["rows"])]
     if results.get("operator_tuned"):
         lines += ["# With tuned tiles", "", *operator_sections(results["operator_tuned"], limits)]
     return lines

@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from statistics import geometric_mean
 
 import torch
 from torch import Tensor
@@ -115,16 +117,38 @@ def fastest(rows: list[dict], capability: str) -> list[str]:
     return lines
 
 
+def means(rows: list[dict], beside: str = "reference") -> list[str]:
+    """How many times as long as Triton's kernels another backend takes: geometric mean, least and most over the layers."""
+    ratios = defaultdict(list)
+    for row in rows:
+        for operation, times in row["us"].items():
+            if beside in times and "triton" in times:
+                ratios[row["arithmetic"], row["layout"], operation].append(times[beside] / times["triton"])
+    spread = lambda values: f"{geometric_mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
+    operations = list(ALSO) + ["input_gradient"]
+    formats = sorted({key[:2] for key in ratios})
+    lines = [[*key, *(spread(ratios[(*key, operation)]) for operation in operations)] for key in formats]
+    whole = spread([ratio for values in ratios.values() for ratio in values])
+    return [*table(["arithmetic", "layout", *(f"{beside} / triton, {one}" for one in operations)], lines), f"All: {whole}", ""]
+
+
 def operator_table(rows: list[dict]) -> list[str]:
-    """Microseconds of every operator by every backend."""
+    """Microseconds of every operator by every backend, and TFLOP/s of Triton's kernels."""
     lines = []
     for row in rows:
+        operations = 2 * 9 * SAMPLES * row["side"]**2 * math.prod(map(int, row["layer"].split("->")))
         head = [row["layer"], f"{row['side']}x{row['side']}", row["arithmetic"], row["layout"]]
         lines += [[*head, operation, *(f"{times[name]:.4g}" if name in times else "" for name in MODULES),
-                   f"{times['reference'] / times['triton']:.2f}" if "triton" in times else ""]
+                   *((f"{times['reference'] / times['triton']:.2f}", f"{operations / times['triton'] / 1e6:.3g}")
+                     if "triton" in times else ("", ""))]
                   for operation, times in row["us"].items()]
     return table(["layer", "size", "arithmetic", "layout", "operator", *(f"{name}, us" for name in MODULES),
-                  "reference / triton"], lines)
+                  "reference / triton", "triton, TFLOP/s"], lines)
+
+
+def page(rows: list[dict]) -> list[str]:
+    """Everything that is said of the times."""
+    return [*means(rows), *means(rows, "native"), *operator_table(rows)]
 
 
 def main() -> None:
@@ -149,7 +173,7 @@ def main() -> None:
         result["rows"].append(measure(cell, options.device))
         if options.out:
             options.out.write_text(json.dumps(result) + "\n")
-    print("\n".join(operator_table(result["rows"])))
+    print("\n".join(page(result["rows"])))
     if options.device == "cuda":
         capability = "{}.{}".format(*torch.cuda.get_device_capability())
         print("\n".join(["FASTEST = {", *fastest(result["rows"], capability), "}"]))

@@ -23,7 +23,7 @@ def prepare(
     tiles, blocks = tl.cdiv(height * width, BLOCK_P), tl.cdiv(channels, BLOCK_C)
     program = tl.program_id(0)
     sample, rest = program // (tiles * blocks).to(tl.int32), program % (tiles * blocks).to(tl.int32)
-    pixel = rest // blocks * BLOCK_P + tl.arange(0, BLOCK_P)[:, None].to(INDEX)
+    pixel = (rest // blocks).to(INDEX) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
     channel = rest % blocks * BLOCK_C + tl.arange(0, BLOCK_C)[None, :]
     row, column, inside = pixel // width, pixel % width, (pixel < height * width) & (channel < channels)
     values = gather(

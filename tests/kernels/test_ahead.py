@@ -67,22 +67,24 @@ def test_every_choice_of_tiles_compiles_without_spills(tmp_path, capability):
     check(capability, compiled(capability, tmp_path, ""))
 
 
-ONE_PIXEL = """
+EXTREMES = """
 from hyperconv.kernels import ahead
 for arithmetic, layer in (("float32", ahead.Conv(64, 64)), ("bfloat16", ahead.Conv(64, 3)), ("float64", ahead.Conv(1, 1))):
-    for operator, *launch in ahead.launches("9.0", arithmetic, layer, 1, "nchw"):
-        print(arithmetic, layer, operator, ahead.tried("9.0", *launch))
+    for side in (1, 5900):
+        for operator, *launch in ahead.launches("9.0", arithmetic, layer, side, "nchw"):
+            print(arithmetic, layer, side, operator, ahead.tried("9.0", *launch))
 """
 
 
-def test_images_of_one_pixel_compile(tmp_path):
-    """Triton makes an argument that is 1 part of the program, in tuples too: it is no tensor there."""
+def test_images_of_one_pixel_and_beyond_32_bits_compile(tmp_path):
+    """Triton makes an argument that is 1 part of the program, in tuples too: it is no tensor there. Of 64 channels of 5900
+    pixels a side, offsets are 64 bits wide, in loops too."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    process = subprocess.run([sys.executable, "-c", ONE_PIXEL], check=False, capture_output=True, text=True,
+    process = subprocess.run([sys.executable, "-c", EXTREMES], check=False, capture_output=True, text=True,
                              env={**environment, "TRITON_CACHE_DIR": str(tmp_path)})
     assert process.returncode == 0, process.stderr[-2000:]
     lines = process.stdout.splitlines()
-    assert len(lines) >= 15 and all("Resources(" in line for line in lines), process.stdout
+    assert len(lines) >= 30 and all("Resources(" in line for line in lines), process.stdout
 
 
 def check(capability: str, kernels: dict[str, dict]) -> None:
