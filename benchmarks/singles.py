@@ -53,7 +53,7 @@ def measure(trainers: dict[int, Trainer], stage: int, budget: float, clock: str)
     steps[PLAIN] = PlainConSinGAN(pyramid).step
     for name, step in steps.items():
         check_losses(name, step())
-    seconds = Race(steps, clock, budget, stays=PLAIN, left_behind=math.inf, settle=True).run()
+    seconds = Race(steps, clock, budget, stays=PLAIN, left_behind=math.inf).run()
     for photos in trainers:
         seconds[f"hyperconv, {photos} side by side"] /= photos
     return {"stage": stage, "size": collection.sizes[stage][0].tolist(), "seconds": seconds}

@@ -5,8 +5,9 @@
     python -m benchmarks.plot operator.json --out operator.svg
 
 Results are checked against float64 first; a wrong one is not timed. Then all rivals run in turn in every
-round, so pytest-benchmark's own columns show this package's clock readings, and the medians of all rivals,
-in seconds per call, are in `extra_info`.
+round, each once before it is timed: memory that another one gave back has to be had from the system again, which
+takes longer than many a layer. pytest-benchmark's own columns show this package's clock readings, and the medians of
+all rivals, in seconds per call, are in `extra_info`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def test_layer(
     assert own, f"{OURS} is not to be timed: {wrong[OURS]}"
 
     calls = {name: [partial(run, p) for p in problems] for name, run in right.items()}
-    race = Race({name: rotating(functions) for name, functions in calls.items()}, device, cell_seconds, own)
+    runners = {name: rotating(functions) for name, functions in calls.items()}
+    race = Race(runners, device, cell_seconds, own)
     others = [name for name in race.names if name != own]
 
     def run_the_others() -> None:

@@ -75,8 +75,8 @@ class Race:
     """Rivals timed in turn, round after round, so that a change of the machine's pace meets all alike.
 
     A rival that needs more than `left_behind` times the quickest one's time keeps the time of its warm-up and
-    runs no further: it is nobody's best. `stays` names the one that is timed in any case. settle: call a rival once before
-    each time it is timed, as whole training steps pay for the memory that another one gave back (0.8 s of 2).
+    runs no further: it is nobody's best. `stays` names the one that is timed in any case. Before each time it is timed, a
+    rival runs once: it would pay for the memory that another one gave back to the system (0.8 s of a step's 2).
     """
 
     def __init__(
@@ -86,9 +86,8 @@ class Race:
         budget: float,
         stays: str = "",
         left_behind: float = 4.0,
-        settle: bool = False,
     ) -> None:
-        self.device, self.settle = device, settle
+        self.device = device
         self.rivals = dict(rivals)
         first = {name: self._warm_up(function) for name, function in self.rivals.items()}
         quickest = min(first.values())
@@ -96,7 +95,7 @@ class Race:
         self.samples = {name: [] if name in self.names else [first[name]] for name in first}
         shortest = 2e-4 if device in CLOCKS else 1e-3
         self.repeats = {name: max(1, min(200, round(shortest / first[name]))) for name in self.names}
-        one_round = sum(self.repeats[name] * first[name] for name in self.names)
+        one_round = sum((1 + self.repeats[name]) * first[name] for name in self.names)
         self.rounds = max(3, min(50, int(budget / one_round)))
 
     def _warm_up(self, function: Function) -> float:
@@ -105,9 +104,8 @@ class Race:
         return first if first > 0.2 else min(seconds(function, self.device) for _ in range(3))
 
     def time(self, name: str) -> None:
-        """Times one rival once and keeps the sample."""
-        if self.settle:
-            self.rivals[name]()
+        """Times one rival once, after a call that is not timed, and keeps the sample."""
+        self.rivals[name]()
         self.samples[name].append(seconds(self.rivals[name], self.device, self.repeats[name]))
 
     def run(self) -> dict[str, float]:

@@ -73,7 +73,7 @@ def measure(trainers: dict, scale: int, batch: int, device: str, budget: float, 
         steps[key] = trainer.take_step
     for key, step in steps.items():
         check_losses(f"{key[0]} in {key[1]}", [step() for _ in range(3)][-1])  # the third is captured where that works
-    seconds = Race(steps, device, budget, stays=(PLAIN, precisions[0]), left_behind=math.inf, settle=True).run()
+    seconds = Race(steps, device, budget, stays=(PLAIN, precisions[0]), left_behind=math.inf).run()
     rows = []
     for (name, precision), step in steps.items():
         trainer = trainers.get((name, precision))

@@ -39,4 +39,13 @@ class Discriminator:
         gradient, = torch.autograd.grad(score_map, between, valid.expand_as(score_map), create_graph=True)
         if norm == "sample":
             return (gradient.flatten(1).norm(dim=1) - 1).square()
-        return canvas.mean((gradient.norm(dim=1, keepdim=True) - 1).square(), sizes)
+        return canvas.mean((channel_norm(gradient) - 1).square(), sizes)
+
+
+def channel_norm(gradient: Tensor) -> Tensor:
+    """Euclidean norm over the channels of each pixel: (N, C, H, W) -> (N, 1, H, W).
+
+    `gradient.norm(dim=1)`, which on a CPU sums contiguous images number by number and takes eight times as long. At a
+    pixel without any gradient the norm's own is zero, as there.
+    """
+    return gradient.square().sum(1, keepdim=True).clamp_min(1e-24).sqrt()

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hyperconv.gan.discriminator import Discriminator
+from hyperconv.gan.discriminator import Discriminator, channel_norm
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.template import ConvStack
 from hyperconv.nn.layout import WeightSet
@@ -50,6 +50,18 @@ def test_gradient_penalty_on_a_canvas_is_that_of_each_image_alone(norm):
         for i, (h, w) in enumerate(sizes.tolist())
     ]
     torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_channel_norm_is_torchs_and_pixels_without_a_gradient_have_none():
+    gradient = torch.randn(2, 3, 4, 5, dtype=torch.double)
+    gradient[0, :, 1, 2] = 0
+    gradient.requires_grad_()
+    ours, torchs = channel_norm(gradient), gradient.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(ours, torchs)
+    wanted, = torch.autograd.grad((torchs - 1).square().sum(), gradient)
+    found, = torch.autograd.grad((ours - 1).square().sum(), gradient)
+    torch.testing.assert_close(found, wanted)
+    assert not found[0, :, 1, 2].any()
 
 
 def test_gradient_penalty_by_hand():
