@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from hyperconv.gan.dip.presets import DipConfig
+from hyperconv.nn.conv import SharedConv2d
 
 
 class Block(nn.Module):
@@ -19,9 +20,9 @@ class Block(nn.Module):
 
     def __init__(self, narrow: int, wide: int, first: bool, halve: bool) -> None:
         super().__init__()
-        self.conv1 = spectral_norm(nn.Conv2d(narrow, wide, 3, padding=1))
-        self.conv2 = spectral_norm(nn.Conv2d(wide, wide, 3, padding=1))
-        self.beside = spectral_norm(nn.Conv2d(narrow, wide, 1))
+        self.conv1 = spectral_norm(SharedConv2d(narrow, wide, 3, padding=1))
+        self.conv2 = spectral_norm(SharedConv2d(wide, wide, 3, padding=1))
+        self.beside = spectral_norm(SharedConv2d(narrow, wide, 1))
         self.first, self.halve = first, halve
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hyperconv.gan.dip.presets import DipConfig
 from hyperconv.nn.conditional import ConditionalBatchNorm2d
+from hyperconv.nn.conv import SharedConv2d
 from hyperconv.nn.modulated import modulated_conv2d
 
 SLOPE = 0.2  # of StyleGAN2's leaky ReLU
@@ -31,9 +32,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, narrow: int, wide: int, context: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = ConditionalBatchNorm2d(narrow, context), nn.Conv2d(narrow, wide, 3, padding=1)
-        self.norm2, self.conv2 = ConditionalBatchNorm2d(wide, context), nn.Conv2d(wide, wide, 3, padding=1)
-        self.beside = nn.Conv2d(narrow, wide, 1)
+        self.norm1, self.conv1 = ConditionalBatchNorm2d(narrow, context), SharedConv2d(narrow, wide, 3, padding=1)
+        self.norm2, self.conv2 = ConditionalBatchNorm2d(wide, context), SharedConv2d(wide, wide, 3, padding=1)
+        self.beside = SharedConv2d(narrow, wide, 1)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         y = self.conv1(F.interpolate(F.relu(self.norm1(x, context)), scale_factor=2))
@@ -55,7 +56,7 @@ class ResidualGenerator(nn.Module):
         self.embed = Embedding(features, config.embedding)
         self.first = nn.Linear(part, widths[0] * 4 * 4)
         self.blocks = nn.ModuleList(ResidualBlock(*pair, context) for pair in pairwise(widths))
-        self.norm, self.last = nn.BatchNorm2d(widths[-1]), nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.norm, self.last = nn.BatchNorm2d(widths[-1]), SharedConv2d(widths[-1], channels, 3, padding=1)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, Embedding)) or layer is self.first:
                 nn.init.orthogonal_(layer.weight)
