@@ -40,7 +40,7 @@ sanitize: install
 	HYPERCONV_CUDA=0 HYPERCONV_BUILD_FOLDER=build/sanitized/native CXX="g++ $(SANITIZERS)" CXXFLAGS="-O1 -fexpensive-optimizations" \
 	    $(BIN)/python setup.py -q build --build-base build/sanitized --build-lib build/sanitized/lib
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	    PYTHONPATH=build/sanitized/lib OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider -k "not triton" \
+	    PYTHONPATH=build/sanitized/lib $(PYTEST) -p no:cacheprovider -k "not triton" \
 	    tests/ops/test_native_cpu.py tests/ops/test_winograd.py tests/ops/test_thin.py tests/ops/test_columns.py \
 	    tests/ops/test_low_precision.py tests/ops/test_tiles.py
 

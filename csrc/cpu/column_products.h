@@ -1,6 +1,7 @@
 // The convolution over few pixels and its gradients, by columns.h. A pair is one group of one weight set.
 #pragma once
 
+#include "accumulate.h"
 #include "columns.h"
 #include "parallel.h"
 #include "store.h"
@@ -29,21 +30,67 @@ void finish_sample(const Correlation& problem, Sum<S>* values, Sum<S>* mask, int
             });
 }
 
+// columns[channel, tap][pitch] of all samples of one pair, with zeros behind.
+template <typename S>
+void pack_rows(Sum<S>* columns, int64_t pitch, const ColumnProblem<Sum<S>>& shape, int64_t pair, const ColumnTable& table,
+               const Image& image, Sum<S>* plane) {
+  const int64_t channels = shape.blocks.channels, taps = shape.blocks.taps;
+  for (int64_t row = 0; row < channels * taps; ++row)
+    fill_zero(columns + row * pitch + shape.all, pitch - shape.all);
+  for (int64_t number = 0; number < shape.per_set; ++number)
+    pack_columns<S>(columns + number * shape.pixels, taps * pitch, pitch, 1, plane, table, taps, image,
+                    shape.sample(pair, number), pair % shape.groups * channels, channels);
+}
+
+// columns[block][pixel][pitch] of all samples of one pair, with zeros behind each up to whole vectors.
+template <typename S>
+void pack_pixels(Sum<S>* columns, const ColumnProblem<Sum<S>>& shape, int64_t pair, const ColumnTable& table,
+                 const Image& image, Sum<S>* plane) {
+  using T = Sum<S>;
+  const ChannelBlocks<T>& blocks = shape.blocks;
+  for (int64_t block = 0; block < blocks.count; ++block, columns += shape.all * blocks.pitch) {
+    const int64_t length = blocks.length(block);
+    for (int64_t p = 0; p < shape.all; ++p)
+      fill_zero(columns + p * blocks.pitch + length, vectors_of<T>(length) * lanes<T> - length);
+    for (int64_t number = 0; number < shape.per_set; ++number)
+      pack_columns<S>(columns + number * shape.pixels * blocks.pitch, blocks.taps, 1, blocks.pitch, plane, table,
+                      blocks.taps, image, shape.sample(pair, number),
+                      pair % shape.groups * blocks.channels + blocks.first(block), blocks.channels_of(block));
+  }
+}
+
+// values[pixel][row] += columns[pixel] * weights[row], vectors along both, whose sum is taken at the end.
+template <typename T>
+void add_dots(const WeightRows<T>& weights, int64_t rows, const T* columns, int64_t pitch, int64_t pixels, int64_t length,
+              T* values) {
+  const Panels panels = cut_into_panels(pixels, fixed_limit);
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t p = panel_start(panels, panel), width = panel_width(panels, panel);
+    const int64_t tile = taps_per_tile(static_cast<int>(width));
+    for (int64_t first = 0; first < rows; first += tile) {
+      const T* row[column_rows];
+      for (int64_t i = 0; i < tile; ++i) row[i] = weights.data + smaller(first + i, rows - 1) * weights.stride;
+      accumulate_function<T>(width)(columns + p * pitch, pitch, row, vectors_of<T>(length) * lanes<T>,
+                                    {values + p * rows + first, nullptr}, rows, smaller(tile, rows - first), true);
+    }
+  }
+}
+
 template <typename S>
 void convolve_columns(const Correlation& problem, const Runtime& runtime) {
   using T = Sum<S>;
   const int64_t in = problem.in_channels, out = problem.out_channels, taps = problem.taps.count;
   const ColumnProblem<T> shape(problem.output.size[0], problem.sets, problem.groups, problem.columns, in, taps);
-  const int64_t pitch = vectors_of<T>(shape.all) * lanes<T>, plane = problem.input.size[2] * problem.input.size[3] + 1;
-  const int64_t size = in * taps * pitch;
+  const ChannelBlocks<T>& blocks = shape.blocks;
+  const bool dots = shape.all <= dot_pixels<T>;
+  const int64_t pitch = dots ? shape.all : vectors_of<T>(shape.all) * lanes<T>;
+  const int64_t size = dots ? blocks.count * shape.all * blocks.pitch : in * taps * pitch;
+  const int64_t plane = problem.input.size[2] * problem.input.size[3] + 1;
   T* columns = static_cast<T*>(runtime.scratch(scratch_call, shape.pairs * size * sizeof(T)));
   parallel(runtime, shape.pairs, [&](int64_t pair) {
-    T* own = columns + pair * size;
     T* copy = static_cast<T*>(runtime.scratch(scratch_block, plane * sizeof(T)));
-    for (int64_t row = 0; row < in * taps; ++row) fill_zero(own + row * pitch + shape.all, pitch - shape.all);
-    for (int64_t number = 0; number < shape.per_set; ++number)
-      pack_columns<S>(own + number * shape.pixels, taps * pitch, pitch, 1, copy, problem.columns, taps, problem.input,
-                      shape.sample(pair, number), pair % shape.groups * in, in);
+    dots ? pack_pixels<S>(columns + pair * size, shape, pair, problem.columns, problem.input, copy)
+         : pack_rows<S>(columns + pair * size, pitch, shape, pair, problem.columns, problem.input, copy);
   });
 
   const int64_t parts = (out + column_rows - 1) / column_rows, pixels = shape.pixels;
@@ -51,24 +98,36 @@ void convolve_columns(const Correlation& problem, const Runtime& runtime) {
     const int64_t first = unit % parts * column_rows, pair = unit / parts, rows = smaller(column_rows, out - first);
     const int64_t set = pair / shape.groups, group = pair % shape.groups;
     T* copy = static_cast<T*>(runtime.scratch(
-        scratch_block, column_rows * (shape.blocks.pitch + pitch + 2 * pixels + 1) * sizeof(T)));
-    T* values = copy + column_rows * shape.blocks.pitch;
+        scratch_block, column_rows * (blocks.pitch + pitch + 2 * pixels + 1) * sizeof(T)));
+    T* values = copy + column_rows * blocks.pitch;
     T* own = values + column_rows * pitch;
     T* bias = own + 2 * column_rows * pixels;
     pack_bias<S>(bias, problem, set, group, first, rows);
-    for (int64_t i = 0; i < rows * pitch; ++i) values[i] = bias[i / pitch];
+    const int64_t row_stride = dots ? 1 : pitch, pixel_stride = dots ? rows : 1;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t p = 0; p < pitch; ++p) values[row * row_stride + p * pixel_stride] = bias[row];
     const S* weight = static_cast<const S*>(problem.weight) + set * problem.weight_set_stride +
                       group * problem.weight_group_stride + first * problem.weight_out_stride;
-    for (int64_t block = 0; block < shape.blocks.count; ++block) {
-      const int64_t length = shape.blocks.length(block);
-      const WeightRows<T> weights = weight_rows<S>(copy, shape.blocks, block, weight, problem.taps.weight,
-                                                   problem.weight_out_stride, problem.weight_in_stride, rows, length);
-      const T* own_columns = columns + pair * size + shape.blocks.first(block) * taps * pitch;
-      multiply<T>({weights.data, weights.stride, 1}, {own_columns, 1, pitch}, rows, pitch, {length, length}, values, true);
+    const T* block_columns = columns + pair * size;
+    for (int64_t block = 0; block < blocks.count; ++block) {
+      const int64_t length = blocks.length(block);
+      const bool cut = dots && length % lanes<T> > 0;  // a copy has zeros behind
+      const WeightRows<T> weights =
+          weight_rows<S>(copy, blocks, block, weight, problem.taps.weight, problem.weight_out_stride,
+                         problem.weight_in_stride, rows, cut ? in * taps + 1 : length);
+      if (dots) {
+        add_dots<T>(weights, rows, block_columns, blocks.pitch, pitch, length, values);
+        block_columns += shape.all * blocks.pitch;
+      } else {
+        multiply<T>({weights.data, weights.stride, 1}, {block_columns, 1, pitch}, rows, pitch, {length, length}, values,
+                    true);
+        block_columns += length * pitch;
+      }
     }
     for (int64_t number = 0; number < shape.per_set; ++number) {
       for (int64_t row = 0; row < rows; ++row)
-        copy_elements(own + row * pixels, values + row * pitch + number * pixels, pixels);
+        for (int64_t p = 0; p < pixels; ++p)
+          own[row * pixels + p] = values[row * row_stride + (number * pixels + p) * pixel_stride];
       finish_sample<S>(problem, own, own + column_rows * pixels, shape.sample(pair, number), group * out + first, rows);
     }
   });
@@ -90,12 +149,15 @@ void pack_grad(Sum<S>* target, int64_t pitch, const ColumnProblem<Sum<S>>& shape
 template <typename T>
 void spread_grad(T* columns, int64_t pitch, const T* grad, int64_t pixels, const WeightRows<T>& weights, int64_t rows,
                  int64_t length, bool add) {
-  for (int64_t p = 0; p < pixels; p += column_factors)
+  const Panels panels = cut_into_panels(pixels, column_factors);
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t p = panel_start(panels, panel), width = panel_width(panels, panel);
     for_each_run<column_vectors>(vectors_of<T>(length), [&](int64_t v, auto vectors) {
-      multiply_tile<T, column_factors, decltype(vectors)::value>({grad + p, 1, pixels}, weights.data + v * lanes<T>,
-                                                                 weights.stride, {rows, rows},
-                                                                 columns + p * pitch + v * lanes<T>, pitch, add);
+      product_function<T, decltype(vectors)::value>(width)({grad + p, 1, pixels}, weights.data + v * lanes<T>,
+                                                           weights.stride, {rows, rows},
+                                                           columns + p * pitch + v * lanes<T>, pitch, add);
     });
+  }
 }
 
 // values[channel][plane], with one element more behind for what lies outside, += columns[pixel][pitch] of one sample.
@@ -119,7 +181,7 @@ void scatter_columns(const Correlation& problem, const Runtime& runtime) {
   const ColumnProblem<T> shape(problem.output.size[0], problem.sets, problem.groups, problem.columns,
                                problem.out_channels, taps);
   const ChannelBlocks<T>& blocks = shape.blocks;
-  const int64_t all = (shape.all + column_factors - 1) / column_factors * column_factors;
+  const int64_t all = shape.all;
   const int64_t most_rows = larger(column_rows, column_block / blocks.pitch);
   T* packed = static_cast<T*>(runtime.scratch(scratch_call, shape.pairs * grads * all * sizeof(T)));
   parallel(runtime, shape.pairs, [&](int64_t pair) {
@@ -194,20 +256,12 @@ void accumulate_columns(const Accumulation& problem, const Runtime& runtime) {
   const int64_t pair_size = blocks.count * block_size + rows * shape.all;
   T* packed = static_cast<T*>(runtime.scratch(scratch_call, shape.pairs * pair_size * sizeof(T)));
   parallel(runtime, shape.pairs, [&](int64_t pair) {
-    const int64_t group = pair % shape.groups;
     T* columns = packed + pair * pair_size;
+    T* grad = columns + blocks.count * block_size;
     T* copy = static_cast<T*>(runtime.scratch(scratch_block, plane * sizeof(T)));
-    for (int64_t block = 0; block < blocks.count; ++block, columns += block_size) {
-      const int64_t length = blocks.length(block);
-      for (int64_t p = 0; p < shape.all; ++p)
-        fill_zero(columns + p * blocks.pitch + length, vectors_of<T>(length) * lanes<T> - length);
-      for (int64_t number = 0; number < shape.per_set; ++number)
-        pack_columns<S>(columns + number * shape.pixels * blocks.pitch, taps, 1, blocks.pitch, copy, problem.columns,
-                        taps, problem.shifted, shape.sample(pair, number), group * in + blocks.first(block),
-                        blocks.channels_of(block));
-    }
-    pack_grad<S>(columns, shape.all, shape, pair, problem.fixed, problem.fixed_mask, out, problem.negative_slope);
-    fill_zero(columns + out * shape.all, (rows - out) * shape.all);
+    pack_pixels<S>(columns, shape, pair, problem.columns, problem.shifted, copy);
+    pack_grad<S>(grad, shape.all, shape, pair, problem.fixed, problem.fixed_mask, out, problem.negative_slope);
+    fill_zero(grad + out * shape.all, (rows - out) * shape.all);
   });
 
   const int64_t parts = (out + column_rows - 1) / column_rows;

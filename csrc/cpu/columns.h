@@ -6,8 +6,9 @@
 //     output[o][p]      = sum over c and t of weight[o][c, t] * column[c, t][p],
 //     gradient[o][c, t] = sum over p of grad[o][p] * column[c, t][p],
 //     column[c, t][p]   = sum over o of grad[o][p] * weight[o][c, t] is what the input's gradient gathers.
-// Each is a product of matrices, whose vectors lie along the pixels in the first and along c and t in the others. Channels
-// are taken in blocks, whose part of a row of weights is at most `column_bytes`: sums of sums lose less precision.
+// Each is a product of matrices, whose vectors lie along the pixels in the first, unless those are very few, and along c
+// and t in the others. Channels are taken in blocks, whose part of a row of weights is at most `column_bytes`: sums of sums
+// lose less precision.
 #pragma once
 
 #include "pack.h"
@@ -22,6 +23,9 @@ constexpr int64_t column_sum = 64;      // pixels of each partial sum of the wei
 // A register tile along channels and taps.
 constexpr int column_factors = HYPERCONV_VECTOR_REGISTERS == 32 ? 6 : 4;
 constexpr int column_vectors = HYPERCONV_VECTOR_REGISTERS == 32 ? 4 : 3;
+// The most pixels of a weight set for which vectors along c and t waste less than vectors of pixels that are not there.
+template <typename T>
+constexpr int64_t dot_pixels = lanes<T> / 2;
 
 template <typename T>
 HYPERCONV_INLINE constexpr int64_t vectors_of(int64_t count) {

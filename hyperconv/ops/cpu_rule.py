@@ -109,11 +109,8 @@ class _Call:
 
 
 def _suits_winograd(call: _Call) -> bool:
-    """Whether the kernel is taken whole by tiles of 3 x 3, or there are pixels enough for the transforms of its parts."""
-    taps = call.row / call.channels
-    if taps > 9:
-        return call.image >= (256 if call.strided else 512)
-    return call.image >= 200 or (taps == 9 and (call.image >= 64 or call.pixels >= 200))
+    """Whether the kernel is taken whole by one tile, or there are pixels enough for the transforms of its parts."""
+    return call.row <= 9 * call.channels or call.image >= (256 if call.strided else 512)
 
 
 # Where a way of native's is the quicker one; any other always is.

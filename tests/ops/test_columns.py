@@ -51,6 +51,9 @@ LAYERS = [  # channels, size, kernel, geometry, samples that share weights
     ((8, 12), (7, 7), 1, ALONE, 16),
     ((4, 512), (6, 6), 1, ALONE, 16),
     ((64, 64), (4, 4), 3, SAME, 16),
+    ((256, 64), (4, 4), 4, ALONE),
+    ((64, 64), (2, 2), 3, SAME, 2),
+    ((512, 24), (1, 1), 1, ALONE, 3),
 ]
 
 
@@ -74,6 +77,16 @@ def test_nan_reaches_what_reads_it_and_nothing_else(native_backend):
     call = Call(input, weight, None, SAME, grad, None, 0.0)
     for name in ("input_gradient", "weight_gradient"):
         assert torch.equal(getattr(native, name)(*call.arguments(name)).isfinite(), call.expected(name).isfinite())
+
+
+def test_infinite_weights_behind_a_block_of_channels_meet_no_zeros(native_backend):
+    """Of one pixel, vectors lie along the weights, whose blocks of ten channels end within one."""
+    input, weight = torch.rand(2, 33, 7, 7) + 0.1, torch.rand(2, 5, 33, 7, 7) + 0.1
+    weight[1, 3, 10, 0, 0] = float("inf")
+    ours = native.conv2d(input, weight, None, *ALONE, 0, 0.0).flatten(1)
+    right = convolve_each(input, weight, None, *ALONE).flatten(1)
+    assert ours[1, 3] == float("inf") and ours.isfinite().sum() == 9
+    torch.testing.assert_close(ours, right)
 
 
 def test_a_sample_does_not_depend_on_its_batch(native_backend):
