@@ -122,16 +122,18 @@ _QUICKER = {
         or (call.image >= 300 and (not call.strided or call.row > 9 * call.channels))),
     ("columns", CONVOLUTION): lambda call: call.products <= 2 or call.pixels <= max(20, call.channels_out // 2),
     ("columns", INPUT_GRADIENT): lambda call: (
-        call.of_set <= 6 or call.pixels <= 0.4 * call.channels_out or (call.strided and call.of_set <= 36)),
+        call.of_set <= 6 or call.pixels <= 0.4 * call.channels_out or (call.strided and call.of_set <= 36)
+        or call.row <= 80),
     ("columns", WEIGHT_GRADIENT): lambda call: (
         call.products <= 8.9 or call.pixels <= (1.2 if call.image <= 16 else 0.4) * call.channels_out),
     ("direct", CONVOLUTION): lambda call: (
         call.products <= 1.6 or call.channels_out <= 4
-        or (call.image > 80 and (call.channels_out <= 14 or call.row <= 194))),
+        or (call.image > 30 and (call.channels_out <= 14 or call.row <= 300))),
     ("direct", INPUT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 6 or call.image > 30,
     ("direct", WEIGHT_GRADIENT): lambda call: (
         call.products <= 1.9 or (call.narrow <= 6 and call.channels_out <= 192)
-        or (call.narrow <= 14 and call.image > 110 and call.row <= 3200)),
+        or (call.narrow <= 24 and call.image > 110 and call.row <= 3200 and (call.channels_out <= 192 or not call.strided))
+        or (call.narrow <= 64 and call.image > 200 and call.row == call.channels)),
 }
 
 
