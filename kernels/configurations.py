@@ -191,7 +191,7 @@ SHIPPED: dict[tuple[str, str, str], Tiles] = {
     ("9.0", "tf32", "correlate/wide/8/large/nhwc"): Tiles(64, 32, 8, 4, 4, pack=True),
     ("9.0", "tf32", "correlate/wide/8/small/nhwc"): Tiles(64, 32, 8, 4, 3),
 }
-"""Measured tiles by (capability, arithmetic, class); each line says on what."""
+"""Measured tiles by (capability, arithmetic, class)."""
 
 
 @functools.cache

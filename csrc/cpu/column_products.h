@@ -68,7 +68,7 @@ void add_dots(const WeightRows<T>& weights, int64_t rows, const T* columns, int6
     const int64_t p = panel_start(panels, panel), width = panel_width(panels, panel);
     const int64_t tile = taps_per_tile(static_cast<int>(width));
     for (int64_t first = 0; first < rows; first += tile) {
-      const T* row[column_rows];
+      const T* row[taps_per_tile(1)];
       for (int64_t i = 0; i < tile; ++i) row[i] = weights.data + smaller(first + i, rows - 1) * weights.stride;
       accumulate_function<T>(width)(columns + p * pitch, pitch, row, vectors_of<T>(length) * lanes<T>,
                                     {values + p * rows + first, nullptr}, rows, smaller(tile, rows - first), true);
