@@ -1,11 +1,14 @@
 """ConSinGAN's photos an hour and their scores: N photos side by side, and the published loop, one photo after another.
 
     OMP_NUM_THREADS=1 python -m benchmarks.images_per_hour [PHOTOS] [--together 1 4] [--max-size 64] [--iterations 200]
-                                                           [--device cpu] [--out images_per_hour.md]
+                                                           [--published 4] [--device cpu] [--precision fp32]
+                                                           [--out images_per_hour.md]
 
 PHOTOS: a folder; the bundled photos if none is given. As many of them as the largest N are trained to the end at the
 published settings but smaller, all six stages with the same iterations: for each N in groups of N, and by the published
 loop (`plain_consingan`). 10 samples of each photo are scored alike. Seconds are of the processor; on a GPU, of the wall.
+The published loop takes only the first photos where --published says how many, and all scores are then of those. On a GPU
+both compute in TF32, cuDNN's way of float32, unless --precision says otherwise of this package.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor
 from benchmarks.environment import describe
 from benchmarks.plain_consingan import PlainConSinGAN
 from benchmarks.report import publish, table
+from benchmarks.singles import PRECISION
 from benchmarks.training import SCORES, clock, means, scores_of_all
 from hyperconv.apps.evaluate import score
 from hyperconv.apps.model import Model, resolve_device
@@ -28,6 +32,7 @@ from hyperconv.apps.train import train
 from hyperconv.data.collection import Collection
 from hyperconv.data.examples import load_examples
 from hyperconv.data.images import Photo, find_photos, read_photo
+from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.presets import Config, preset
 from hyperconv.metrics.pixels import reconstruction_rmse
 
@@ -80,23 +85,23 @@ def side_by_side(photos: Sequence[Photo], config: Config, device: torch.device, 
     began = clock(device)
     with tempfile.TemporaryDirectory() as folder:
         run = train(photos, Path(folder) / "run", "paper", system="consingan", device=device.type, max_size=config.max_size,
-                    min_size=config.min_size, iterations=config.iterations)
+                    min_size=config.min_size, iterations=config.iterations, precision=config.precision)
         seconds = (clock(device) - began) / len(photos)
         found = scores_of_all(Model.open(run.path, device.type), count)
     return [{**scores, "seconds": seconds} for scores in found.values()]
 
 
-def trained(photos: list[Photo], config: Config, together: Sequence[int], device: torch.device, count: int,
-            ) -> dict[str, dict[str, float]]:
-    """Mean scores and seconds of a photo, by who trained it."""
+def trained(photos: list[Photo], config: Config, together: Sequence[int], published: int, device: torch.device,
+            count: int) -> dict[str, dict[str, float]]:
+    """Mean scores of the first `published` photos and seconds of a photo, by who trained it."""
     rows = {}
     for size in together:
         groups = [photos[start:start + size] for start in range(0, len(photos), size)]
-        rows[f"hyperconv, {size} side by side"] = means(
-            row for group in groups for row in side_by_side(group, config, device, count))
+        of_each = [row for group in groups for row in side_by_side(group, config, device, count)]
+        rows[f"hyperconv, {size} side by side"] = means(of_each[:published]) | {"seconds": means(of_each)["seconds"]}
     collection = Collection(photos, config.pyramid())
     pyramids = [[collection.batch([index], scale).images.to(device) for scale in range(config.scale_count)]
-                for index in range(len(photos))]
+                for index in range(published)]
     rows[PUBLISHED] = means(plainly(pyramid, config.iterations[0], count) for pyramid in pyramids)
     return rows
 
@@ -109,19 +114,23 @@ def main() -> None:
     parser.add_argument("--min-size", type=int, default=16, help="short side of the coarsest stage")
     parser.add_argument("--iterations", type=int, default=200, help="of each stage; 2,000 are published")
     parser.add_argument("--count", type=int, default=10, help="samples of each photo that are scored")
+    parser.add_argument("--published", type=int, help="photos that the published loop trains (all)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of this package (fp32, on a GPU tf32)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     device = resolve_device(options.device)
     config = preset("paper", "consingan", max_size=options.max_size, min_size=options.min_size,
-                    iterations=(options.iterations,))
+                    iterations=(options.iterations,), precision=options.precision or PRECISION[device.type])
     photos = load(options.folder, max(options.together))
-    rows = trained(photos, config, options.together, device, options.count)
+    published = min(options.published or len(photos), len(photos))
+    rows = trained(photos, config, options.together, published, device, options.count)
     plain = rows[PUBLISHED]["seconds"]
     cells = [[who, *(f"{row[key]:.4f}" for key in SCORES), f"{row['seconds']:.3g}", f"{3600 / row['seconds']:.3g}",
               f"{plain / row['seconds']:.2f}"] for who, row in rows.items()]
     about = (f"{len(photos)} photos at {options.max_size} px, {config.scale_count} stages of {options.iterations} iterations, "
-             f"{options.count} samples of each, means; seconds {'of the processor ' * (device.type == 'cpu')}for a photo.")
+             f"{options.count} samples of each, means over {published} of them; "
+             f"seconds {'of the processor ' * (device.type == 'cpu')}for a photo; hyperconv in {config.precision}.")
     publish("ConSinGAN: photos an hour and their scores", describe(device.type),
             [about, "", *table(["trained", *SCORES.values(), "seconds", "photos an hour", "times"], cells)], options.out)
 

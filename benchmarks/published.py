@@ -1,7 +1,8 @@
 """Single-image GANs of the first photos of LSUN-50, beside the scores of the samples that were published.
 
     OMP_NUM_THREADS=1 python -m benchmarks.published PHOTOS [--system consingan] [--preset tiny] [--iterations 300]
-                                                     [--max-size 64] [--photos 15] [--runs build/published] [--out FOLDER]
+                                                     [--max-size 64] [--photos 15] [--device cpu] [--precision fp32]
+                                                     [--runs build/published] [--out FOLDER]
 
 PHOTOS: the folder of the photos. Trains a GAN of each of the first 15 in the order of their file names, side by side, or
 goes on where that stopped; scores 10 samples of each; writes OUT/published.json and published.md.
@@ -24,6 +25,7 @@ from hyperconv import apps
 from hyperconv.apps.evaluate import score
 from hyperconv.apps.train import follow, resume, start
 from hyperconv.data.images import find_photos, resize
+from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.presets import preset
 
 SCORES = {"patch_swd": "patch SWD (lower)", "coherence": "coherence (lower)", "diversity": "diversity (higher)"}
@@ -42,16 +44,16 @@ COUNT = 10
 def trained(options: argparse.Namespace) -> apps.Model:
     """The run, trained to its end."""
     if (options.runs / "config.json").is_file():
-        trainer = resume(options.runs)
+        trainer = resume(options.runs, device=options.device)
     else:
         files = sorted(find_photos(options.folder), key=lambda path: path.name)[:options.photos]
-        config = preset(options.preset, options.system, max_size=options.max_size,
+        config = preset(options.preset, options.system, max_size=options.max_size, precision=options.precision,
                         iterations=options.iterations and (options.iterations,))
-        trainer, _ = start(files, options.runs, config)
+        trainer, _ = start(files, options.runs, config, device=options.device)
     for progress in follow(trainer):
         if progress.saved:
             print(f"scale {progress.scale + 1}, step {progress.step}: {100 * trainer.progress:.0f} %", flush=True)
-    return apps.Model.open(options.runs)
+    return apps.Model.open(options.runs, options.device)
 
 
 def softened(model: apps.Model) -> dict[str, float]:
@@ -76,6 +78,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of each scale, in place of the preset's")
     parser.add_argument("--max-size", type=int, default=64)
     parser.add_argument("--photos", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the training")
     parser.add_argument("--runs", type=Path, default=Path("build/published"), help="folder of the run")
     parser.add_argument("--out", type=Path, help="folder of the results")
     options = parser.parse_args()
@@ -87,8 +91,9 @@ def main() -> None:
     published = {f"{method}, as published, 250 px": scores for (photos, method), scores in PUBLISHED.items()
                  if photos == "LSUN-50"}
     lines = {**published, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
-    facts = {"photos": len(model.names), "settings": f"--system {options.system} --preset {options.preset}",
-             "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe("cpu")}
+    settings = f"--system {options.system} --preset {options.preset} --precision {config.precision}"
+    facts = {"photos": len(model.names), "settings": settings,
+             "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe(model.device.type)}
     rows = [[name, *cells(scores)] for name, scores in lines.items()]
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 """Photos an hour of ConSinGAN: N GANs side by side in one batch, beside the published way, one photo after another.
 
     OMP_NUM_THREADS=1 python -m benchmarks.singles [--max-size 128] [--photos 1 4 16] [--stages 0 3 5] [--seconds 5]
-                                                   [--device cpu|cuda] [--processor-time] [--out singles.json]
+                                                   [--device cpu|cuda] [--precision fp32] [--processor-time]
+                                                   [--out singles.json]
 
 Seconds of an iteration for each photo, at the published settings (64 channels, three bodies in training) of a photo of
 aspect ratio 3:4. Photos an hour is what 2,000 iterations of every stage measured come to; measure all six for that.
-Stages that the file OUT has already are not measured again. Whole trainings and their scores: images_per_hour.
+Stages that the file OUT has already are not measured again. On a GPU both compute in TF32, cuDNN's way of float32, unless
+PRECISION says otherwise of this package; the published iteration is always PyTorch's own. Whole trainings and their scores: images_per_hour.
 """
 
 from __future__ import annotations
@@ -25,16 +27,18 @@ from benchmarks.step import check_losses, go_to_scale
 from benchmarks.timing import Race
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo
+from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
 
 PLAIN = "published, one photo"
 ITERATIONS = 2000  # of a stage
+PRECISION = {"cpu": "fp32", "cuda": "tf32"}
 
 
-def trainer_of(folder: Path, photos: int, max_size: int, min_size: int, device: str) -> Trainer:
-    config = preset("paper", "consingan", max_size=max_size, min_size=min_size)
+def trainer_of(folder: Path, photos: int, max_size: int, min_size: int, device: str, precision: str) -> Trainer:
+    config = preset("paper", "consingan", max_size=max_size, min_size=min_size, precision=precision)
     height = round(0.75 * max_size)
     given = [Photo(f"photo{i}", torch.rand(3, height, max_size) * 2 - 1) for i in range(photos)]
     collection = Collection(given, config.pyramid())
@@ -67,16 +71,19 @@ def main() -> None:
     parser.add_argument("--stages", type=int, nargs="+", default=list(range(6)))
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per stage")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", choices=PRECISIONS, help="of this package (fp32, on a GPU tf32)")
     parser.add_argument("--processor-time", action="store_true", help="count seconds of the processor, on a busy machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     clock = "processor" if options.processor_time else options.device
-    result = {"environment": describe(options.device), "clock": clock, "stages": []}
+    precision = options.precision or PRECISION[options.device]
+    result = {"environment": describe(options.device), "clock": clock, "precision": precision, "stages": []}
     if options.out and options.out.is_file():
         result = json.loads(options.out.read_text())
     known = {stage["stage"] for stage in result["stages"]}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size, options.device) for n in options.photos}
+        trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size, options.device, precision)
+                    for n in options.photos}
         for stage in sorted({*options.stages} - known):
             result["stages"].append(measure(trainers, stage, options.seconds, clock))
             if options.out:

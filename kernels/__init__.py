@@ -9,7 +9,7 @@ OPERATIONS = (
 
 
 def __getattr__(name: str):
-    if name not in OPERATIONS:
+    if name not in (*OPERATIONS, "masked"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from hyperconv.kernels import operations
 

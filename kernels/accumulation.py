@@ -133,8 +133,9 @@ class BiasSum:
             samples, pixels = grad.shape[0] // weight_sets, grad.shape[2] * grad.shape[3]
             arguments = (grad.stride(), call.strides(mask, 4), samples, tuple(grad.shape[2:]), grad.shape[1])
             index = call.index_type(samples * pixels, grad, mask)
-            constants = (negative_slope, mask is not None, call.total_type(grad.dtype), index, 1024)
-            self.launch = Launch(sum_pixels, weight_sets * grad.shape[1], arguments, constants, 4, 2)
+            block, warps = (4096, 8) if samples * pixels >= 4096 else (1024, 4)
+            constants = (negative_slope, mask is not None, call.total_type(grad.dtype), index, block)
+            self.launch = Launch(sum_pixels, weight_sets * grad.shape[1], arguments, constants, warps, 2)
 
     def run(self, grad: Tensor, mask: Tensor | None, result: Tensor) -> None:
         if self.launch is None:

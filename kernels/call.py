@@ -5,6 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from hyperconv.kernels.launch import INTERPRETED
+from hyperconv.memory_format import layout
 
 DTYPES = {
     torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
@@ -66,10 +67,8 @@ def strides(tensor: Tensor | None, dimensions: int) -> tuple[int, ...]:
 
 
 def new(like: Tensor, *shape: int) -> Tensor:
-    """A result in the memory format of the tensor it is computed from: channels_last where unambiguous."""
-    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    """A result in the memory format of the tensor it is computed from."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout(like))
 
 
 def channels_last(tensor: Tensor) -> bool:

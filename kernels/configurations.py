@@ -23,6 +23,10 @@ FEW_CHANNELS = 8
 """Of a group, so many leave a tile of one tap mostly empty."""
 
 
+MANY_TAPS = 4
+"""Reads of a value from which on it is masked once before them."""
+
+
 class Layer(NamedTuple):
     """The class of a call; `outputs` is the padded width of its tile's second side."""
 
@@ -219,6 +223,6 @@ def fitted(measured: Tiles | None, capability: str, arithmetic: str, layer: Laye
     """
     if measured is None or measured.relaid and pairs <= FEW_CHANNELS:
         return rule(capability, arithmetic, layer, pairs)
-    if layer.kernel == "accumulate":
+    if layer.kernel == "accumulate" and layer.kind != "flat":
         return measured
     return replace(measured, pairs=min(measured.pairs, power_of_two(pairs, 1 if layer.kind == "thin" else 16, 128)))

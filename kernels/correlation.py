@@ -7,14 +7,12 @@ from torch import Tensor
 
 from hyperconv.kernels import call
 from hyperconv.kernels.checks import check_layer, check_tensor, convolved
-from hyperconv.kernels.configurations import classify, tiles
+from hyperconv.kernels.configurations import MANY_TAPS, classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
 from hyperconv.kernels.launch import Launch, capability
 from hyperconv.kernels.preparation import Preparation
 
 NO_MASK, MASK_RESULT, MASK_SOURCE = 0, 1, 2
-MANY_TAPS = 4
-"""Reads of a value from which on it is masked once before them."""
 
 
 class Axis(NamedTuple):

@@ -10,6 +10,8 @@ from torch import Tensor
 from hyperconv.kernels.accumulation import Accumulation, BiasSum
 from hyperconv.kernels.call import arithmetic, describe
 from hyperconv.kernels.correlation import Convolution, InputGradient
+from hyperconv.kernels.preparation import Preparation
+from hyperconv.memory_format import layout
 
 _TANH = 3  # the code of `hyperconv.ops.schema`
 MOST_PLANS = 4096
@@ -60,6 +62,14 @@ def input_gradient(
     with torch.cuda.device_of(grad):
         plan.run(grad, weight, mask, result)
     return result
+
+
+def masked(grad, mask, negative_slope) -> Tensor:
+    """m * grad in the memory format of grad, for several calls that would each make it."""
+    key = (Preparation, negative_slope, describe(grad), describe(mask))
+    plan = _plans.get(key) or _make(key, Preparation, grad, mask, layout(grad) == torch.channels_last, negative_slope)
+    with torch.cuda.device_of(grad):
+        return plan.run(grad, mask)
 
 
 def weight_gradient(

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-PART_PIXELS = {"cpu": 350, "cuda": 16384}  # the work that a part brings with it, as pixels of a photo; on GPUs a guess
+PART_PIXELS = {"cpu": 350, "cuda": 32768}
+"""The work that a part brings with it, as pixels of a photo. On an H200 11,000 of photos of 25x34, 50,000 of 188x250."""
 
 
 class Part(NamedTuple):

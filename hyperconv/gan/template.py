@@ -129,7 +129,7 @@ class ConvStack:
                ) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         layout = MEMORY_FORMATS.get(input.device.type, torch.contiguous_format)
-        x = input.to(weights.flat.dtype).contiguous(memory_format=layout)
+        x = input.to(weights.flat.dtype, memory_format=layout).contiguous(memory_format=layout)
         for i in range(self.depth - 1):
             x = self._layer(i, x, weights, sizes, trained)
         return x

@@ -15,7 +15,8 @@ from types import ModuleType
 import torch
 
 from hyperconv import kernels
-from hyperconv.kernels.configurations import Layer
+from hyperconv.kernels.configurations import MANY_TAPS, Layer
+from hyperconv.memory_format import layout
 from hyperconv.ops import cpu_rule, ledger, native, reference, results, trust
 from hyperconv.ops.classes import layer_of, shape_of
 from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
@@ -240,19 +241,25 @@ def _simple(tensor: torch.Tensor) -> bool:
 
 
 _on_cpu_at_once = native.quick(AT_ONCE)
+_input_gradient, _parameter_gradients = map(implementation, ("input_gradient", "parameter_gradients"))
 
 
 def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    """What `input_gradient` and `parameter_gradients` give, by one call where native's kernels would compute both.
+    """What `input_gradient` and `parameter_gradients` give, where one call of both saves something; else None.
 
-    Half of the time of the smallest layers' backward pass is that of calling. None where it has to be two.
+    On a CPU one of native's: half of the time of the smallest layers' backward pass is that of calling. On a GPU
+    Triton's kernels, which read every value for many taps, and would each mask it once before them.
     """
-    if not _simple(grad):
-        return None
     by_input = (grad, weight, mask, input.shape[2:], *geometry)
     by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
-    if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native("parameter_gradients", by_weight):
-        return _on_cpu_at_once(grad, input, weight, mask, *geometry)
+    if _simple(grad):
+        if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native("parameter_gradients", by_weight):
+            return _on_cpu_at_once(grad, input, weight, mask, *geometry)
+    elif mask is not None and layout(grad) == torch.channels_last and weight.shape[3] * weight.shape[4] >= MANY_TAPS:
+        if choose("input_gradient", *by_input) is choose("parameter_gradients", *by_weight) is kernels:
+            grad = kernels.masked(grad, mask, geometry[-1])
+            return (_input_gradient(grad, weight, None, *by_input[3:]),
+                    *_parameter_gradients(grad, input, None, *by_weight[3:]))
     return None
 
 

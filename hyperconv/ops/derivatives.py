@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hyperconv.memory_format import layout, saying_last
 from hyperconv.ops import backends, reference, shortcut
 from hyperconv.ops.schema import LEAKY_RELU, TANH
 from hyperconv.ops.shortcut import direct
@@ -76,6 +77,7 @@ def _setup_conv2d(ctx, tensors, settings, output):
     slope = slope if ctx.activation == LEAKY_RELU else 0.0
     factors = _remember(ctx, input, weight, (*geometry, slope))
     ctx.save_for_backward(*factors, output if ctx.activation else None)
+    ctx.says_last = _loses_layout(input, output)
 
 
 def _backward_conv2d(ctx, grad):
@@ -88,9 +90,15 @@ def _backward_conv2d(ctx, grad):
     return _convolution_gradients(ctx, grad, input, weight, mask)
 
 
+def _loses_layout(input: Tensor, output: Tensor) -> bool:
+    """Whether nothing in a gradient of the output will say that the input is channels_last: it has one channel."""
+    return output.shape[1] == 1 and layout(input) == torch.channels_last
+
+
 def _setup_masked_conv2d(ctx, tensors, geometry, output):
     input, weight, _, mask = tensors
     ctx.save_for_backward(*_remember(ctx, input, weight, geometry), mask)
+    ctx.says_last = _loses_layout(input, output)
 
 
 def _backward_masked_conv2d(ctx, grad):
@@ -99,6 +107,8 @@ def _backward_masked_conv2d(ctx, grad):
 
 def _convolution_gradients(ctx, grad, input, weight, mask):
     """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
+    if ctx.says_last:
+        grad = saying_last(grad)
     needs_bias = ctx.needs_input_grad[2]
     wants_input, wants_weight = _wanted(ctx, 0), _weight_wanted(ctx, 1)
     all_read = wants_input and wants_weight and needs_bias

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconv.ops.schema import LEAKY_RELU, RELU, TANH, layout
+from hyperconv.memory_format import layout
+from hyperconv.ops.schema import LEAKY_RELU, RELU, TANH
 
 Pair = tuple[int, int]
 

@@ -22,6 +22,8 @@ A channels_last input (or grad) gives a channels_last output; weight and bias gr
 import torch
 from torch import Tensor
 
+from hyperconv.memory_format import layout
+
 NONE, RELU, LEAKY_RELU, TANH = range(4)
 
 _GEOMETRY = "int[2] stride, int[2] padding, int[2] dilation, int groups"
@@ -66,12 +68,6 @@ def operator(name: str) -> torch._ops.OpOverload:
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """Pixels a convolution leaves of `size` along one axis."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def layout(tensor: Tensor) -> torch.memory_format:
-    """The memory format an operator gives its output for this input: channels_last where unambiguous."""
-    channels_last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _empty(like: Tensor, channels: int, height: int, width: int) -> Tensor:

@@ -75,6 +75,31 @@ def test_backward_keeps_channels_last(backend):
     assert weight_grad.is_contiguous()
 
 
+def test_backward_through_one_channel_keeps_channels_last(backend):
+    """Of one channel every memory format is the same, so a critic's score map and its gradient say nothing of it."""
+    input = torch.randn(4, 6, 8, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(2, 1, 6, 3, 3, requires_grad=True)
+    scores = hyper_conv2d(input, weight)
+    grad, = torch.autograd.grad(scores, input, torch.ones(4, 1, 6, 7), create_graph=True)
+    assert grad.is_contiguous(memory_format=torch.channels_last)
+    by_weight, = torch.autograd.grad(grad.square().sum(), weight)
+
+    contiguous = input.detach().contiguous().requires_grad_()
+    plain, = torch.autograd.grad(hyper_conv2d(contiguous, weight).sum(), contiguous, create_graph=True)
+    assert plain.is_contiguous()
+    torch.testing.assert_close(grad, plain)
+    torch.testing.assert_close(by_weight, torch.autograd.grad(plain.square().sum(), weight)[0])
+
+
+def test_a_channels_last_image_of_one_channel_gives_channels_last(backend):
+    input = torch.randn(4, 1, 8, 9)
+    weight = torch.randn(2, 5, 1, 3, 3)
+    last = torch.empty_like(input, memory_format=torch.channels_last).copy_(input)
+    assert hyper_conv2d(input, weight).is_contiguous()
+    assert hyper_conv2d(last, weight).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(hyper_conv2d(last, weight), hyper_conv2d(input, weight))
+
+
 @pytest.mark.parametrize("expanded", [False, True], ids=["flat_buffer", "stride_0"])
 def test_weight_views_reach_the_backend_as_they_are(expanded, monkeypatch):
     """No copy on the way: the backend gets the same storage and strides."""

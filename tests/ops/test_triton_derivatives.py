@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
 from hyperconv import hyper_conv2d
+from hyperconv.kernels.preparation import Preparation
 from hyperconv.ops.schema import operator
 
 # stride, padding, dilation, groups; with 2 weight sets for 4 samples, 1 -> 2 channels
@@ -83,3 +84,22 @@ def test_per_sample_gradients_of_an_expanded_weight():
         output = torch.nn.functional.conv2d(input[n : n + 1], one[0])
         (expected,) = torch.autograd.grad(output.pow(2).sum(), one)
         torch.testing.assert_close(per_sample[n], expected[0])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_backward_pass_masks_once_for_both_gradients(stride, monkeypatch):
+    """In channels_last; the gradients are those of two calls, which is what a backward pass to be differentiated makes."""
+    input = torch.randn(4, 16, 5, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight, bias = torch.randn(2, 16, 16, 3, 3, requires_grad=True), torch.randn(2, 16, requires_grad=True)
+    output = hyper_conv2d(input, weight, bias, stride=stride, activation="leaky_relu", negative_slope=0.2)
+    grad = torch.randn_like(output)
+    apart = torch.autograd.grad(output, (input, weight, bias), grad, create_graph=True)
+
+    made = []
+    run = Preparation.run
+    monkeypatch.setattr(Preparation, "run", lambda self, source, mask: made.append(mask) or run(self, source, mask))
+    at_once = torch.autograd.grad(output, (input, weight, bias), grad)
+    assert sum(mask is not None for mask in made) == 1
+    for one, other in zip(at_once, apart):
+        torch.testing.assert_close(one, other)
+        assert one.stride() == other.stride()
