@@ -54,7 +54,7 @@ def calls(cell: Cell, device: str) -> dict[str, tuple]:
 
     def normal(*shape: int) -> Tensor:
         values = torch.randn(shape, device=device).to(DTYPES[arithmetic])
-        return values.to(memory_format=FORMATS[layout]) if len(shape) == 4 else values
+        return values.contiguous(memory_format=FORMATS[layout]) if len(shape) == 4 else values
 
     images = [normal(SAMPLES, width, side, side) for width in (channels, outputs, outputs)]
     (x, grad, mask), weight, bias = images, normal(SAMPLES, outputs, channels, 3, 3), normal(SAMPLES, outputs)

@@ -153,7 +153,7 @@ SHIPPED: dict[tuple[str, str, str], Tiles] = {
     # On an H200 (Triton 3.6), 16 samples of 128 or 25 pixels a side. Relaid sums of TF32 in channels_last, and relaid
     # layers of few outputs in NCHW, have the other format's tiles, which were quicker by more than a copy takes.
     ("9.0", "bfloat16", "accumulate/flat/64/large/nchw"): Tiles(64, 32, 64, 4, 3),
-    ("9.0", "bfloat16", "accumulate/flat/64/large/nhwc"): Tiles(16, 32, 64, 4, 3),
+    ("9.0", "bfloat16", "accumulate/flat/64/large/nhwc"): Tiles(32, 32, 64, 4, 3),
     ("9.0", "bfloat16", "accumulate/wide/32/large/nchw"): Tiles(64, 64, 32, 4, 3, relaid=True),
     ("9.0", "bfloat16", "accumulate/wide/32/large/nhwc"): Tiles(64, 64, 32, 4, 3),
     ("9.0", "bfloat16", "accumulate/wide/64/large/nchw"): Tiles(64, 64, 64, 4, 3, relaid=True),
@@ -223,6 +223,6 @@ def fitted(measured: Tiles | None, capability: str, arithmetic: str, layer: Laye
     """
     if measured is None or measured.relaid and pairs <= FEW_CHANNELS:
         return rule(capability, arithmetic, layer, pairs)
-    if layer.kernel == "accumulate" and layer.kind != "flat":
+    if layer.kernel == "accumulate":
         return measured
     return replace(measured, pairs=min(measured.pairs, power_of_two(pairs, 1 if layer.kind == "thin" else 16, 128)))

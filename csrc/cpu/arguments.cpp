@@ -34,11 +34,9 @@ bool dense_in_order(const Tensor& tensor, const int (&order)[4]) {
   return true;
 }
 
-// Of one channel both orders are the same, and the channel's own stride tells.
 bool is_channels_last(const Tensor& tensor) {
-  if (tensor.dim() != 4 || tensor.numel() == 0 || !dense_in_order(tensor, {0, 2, 3, 1})) return false;
-  const bool says_last = tensor.size(1) == 1 && tensor.stride(1) == 1 && tensor.size(2) * tensor.size(3) > 1;
-  return says_last || !dense_in_order(tensor, {0, 1, 2, 3});
+  return tensor.dim() == 4 && tensor.numel() > 0 && dense_in_order(tensor, {0, 2, 3, 1}) &&
+         !dense_in_order(tensor, {0, 1, 2, 3});
 }
 
 // Beyond this size the C library maps fresh pages for every tensor, and touching them one small page at a time takes

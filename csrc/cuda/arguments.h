@@ -65,11 +65,9 @@ inline Tensor new_tensor(const Tensor& like, const Ints& shape, ScalarType dtype
   return torch::stable::empty(shape, dtype, std::nullopt, like.device(), std::nullopt, format);
 }
 
-// channels_last only where `like` is that and not contiguous as well, or of one channel whose stride tells.
+// channels_last only where `like` is that and not contiguous as well.
 inline Tensor new_image(const Tensor& like, const Ints& shape) {
-  const bool says_last = like.size(1) == 1 && like.stride(1) == 1 && like.size(2) * like.size(3) > 1;
-  const bool channels_last =
-      like.numel() > 0 && lies_in_order(like, {0, 2, 3, 1}) && (says_last || !like.is_contiguous());
+  const bool channels_last = like.numel() > 0 && lies_in_order(like, {0, 2, 3, 1}) && !like.is_contiguous();
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   return new_tensor(like, shape, like.scalar_type(), format);
 }

@@ -129,9 +129,9 @@ class ConvStack:
                ) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         layout = MEMORY_FORMATS.get(input.device.type, torch.contiguous_format)
-        x = input.to(weights.flat.dtype, memory_format=layout).contiguous(memory_format=layout)
-        for i in range(self.depth - 1):
-            x = self._layer(i, x, weights, sizes, trained)
+        x = input.to(weights.flat.dtype).contiguous(memory_format=layout)
+        for i in range(self.depth - 1):  # an image of one channel has no memory format to hand on
+            x = self._layer(i, x, weights, sizes, trained).contiguous(memory_format=layout)
         return x
 
     def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None, trained: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hyperconv.memory_format import layout, saying_last
+from hyperconv.memory_format import layout
 from hyperconv.ops import backends, reference, shortcut
 from hyperconv.ops.schema import LEAKY_RELU, TANH
 from hyperconv.ops.shortcut import direct
@@ -77,7 +77,7 @@ def _setup_conv2d(ctx, tensors, settings, output):
     slope = slope if ctx.activation == LEAKY_RELU else 0.0
     factors = _remember(ctx, input, weight, (*geometry, slope))
     ctx.save_for_backward(*factors, output if ctx.activation else None)
-    ctx.says_last = _loses_layout(input, output)
+    ctx.layout = layout(input)
 
 
 def _backward_conv2d(ctx, grad):
@@ -90,37 +90,41 @@ def _backward_conv2d(ctx, grad):
     return _convolution_gradients(ctx, grad, input, weight, mask)
 
 
-def _loses_layout(input: Tensor, output: Tensor) -> bool:
-    """Whether nothing in a gradient of the output will say that the input is channels_last: it has one channel."""
-    return output.shape[1] == 1 and layout(input) == torch.channels_last
-
-
 def _setup_masked_conv2d(ctx, tensors, geometry, output):
     input, weight, _, mask = tensors
     ctx.save_for_backward(*_remember(ctx, input, weight, geometry), mask)
-    ctx.says_last = _loses_layout(input, output)
+    ctx.layout = layout(input)
 
 
 def _backward_masked_conv2d(ctx, grad):
     return _convolution_gradients(ctx, grad, *ctx.saved_tensors)
 
 
+def _laid_out(image: Tensor, layout: torch.memory_format) -> Tensor:
+    """In channels_last where that is asked for; else as it is."""
+    return image.contiguous(memory_format=layout) if layout == torch.channels_last else image
+
+
 def _convolution_gradients(ctx, grad, input, weight, mask):
-    """Gradients of a convolution by input, weight and bias, for the masked gradient of its output."""
-    if ctx.says_last:
-        grad = saying_last(grad)
+    """Gradients of a convolution by input, weight and bias, for the masked gradient of its output.
+
+    In channels_last where the input is, as PyTorch's are, also where the gradient came otherwise, or is of one channel
+    and has no memory format: all layers before this one would read two of them.
+    """
+    grad = _laid_out(grad, ctx.layout)
     needs_bias = ctx.needs_input_grad[2]
     wants_input, wants_weight = _wanted(ctx, 0), _weight_wanted(ctx, 1)
     all_read = wants_input and wants_weight and needs_bias
     if all_read and not torch.is_grad_enabled() and shortcut.plain((grad, input, weight, mask)):
         at_once = backends.gradients_at_once(grad, input, weight, mask, *ctx.geometry)
         if at_once is not None:
-            return at_once
+            by_input, *by_parameters = at_once
+            return _laid_out(by_input, ctx.layout), *by_parameters
 
     (_, _, *input_size), (weight_sets, _, _, *kernel_size) = ctx.shapes
     by_input = by_weight = by_bias = None
     if wants_input:
-        by_input = _input_gradient(grad, weight, mask, input_size, *ctx.geometry)
+        by_input = _laid_out(_input_gradient(grad, weight, mask, input_size, *ctx.geometry), ctx.layout)
     if wants_weight:
         arguments = (grad, input, mask, weight_sets, kernel_size, *ctx.geometry)
         if needs_bias:  # whoever reads the weight's reads the bias's, which comes with it at little cost
