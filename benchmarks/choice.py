@@ -1,9 +1,10 @@
 """Whether `auto` takes the quicker of native and PyTorch, over random layers: what `hyperconv.ops.cpu_rule` goes by.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.choice [--layers 300] [--seed 0] [--seconds 0.03] [--out choice.md]
+    OMP_NUM_THREADS=1 python -m benchmarks.choice [--layers 300] [--seed 0] [--dtype bfloat16] [--memory-format nhwc]
+                                                  [--seconds 0.03] [--out choice.md]
 
 Kernels of 1 to 7, strides of 1 and 2, 1 to 512 channels, images of 1 to 64 pixels, up to 64 samples of up to 16 weight
-sets, at most 400 million multiplications; bias and leaky ReLU, float32. Results are compared before they are timed.
+sets, at most 400 million multiplications; bias and leaky ReLU. Results are compared before they are timed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ SIDES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 KERNELS = (*4 * [(3, 1, 1)], *3 * [(3, 2, 1)], *2 * [(4, 2, 1)], *2 * [(1, 1, 0)], (5, 1, 2), (7, 1, 3), (4, 1, 0),
            (2, 1, 0), (2, 2, 0), (1, 2, 0), (7, 2, 3), (5, 2, 2))  # side, stride, padding
 SETS = (*2 * [(4, 1)], (1, 1), (16, 1), (1, 4), (1, 16), (1, 64), (2, 4))  # weight sets, samples of each
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+CLOSE = {torch.float32: (1e-3, 1e-4), torch.bfloat16: (3e-2, 2e-2)}  # rtol, and atol over the largest number
 MOST_PRODUCTS, MOST_WEIGHTS, MOST_PIXELS = 4e8, 1e7, 6e6
 TOLERATED = 1.1
 
@@ -69,12 +72,16 @@ def layers(count: int, seed: int) -> Iterator[Layer]:
             yield layer
 
 
-def calls(layer: Layer) -> dict[str, tuple]:
+def calls(layer: Layer, dtype: torch.dtype = torch.float32, memory_format: str = "nchw") -> dict[str, tuple]:
     """The arguments of the operators that a layer's forward and backward pass call."""
+    def normal(*shape: int) -> Tensor:
+        values = torch.randn(shape).to(dtype)
+        return values.contiguous(memory_format=FORMATS[memory_format]) if len(shape) == 4 else values
+
     geometry = ((layer.stride,) * 2, (layer.padding,) * 2, (1, 1), 1)
     images, kernel, size = layer.sets * layer.samples, (layer.kernel,) * 2, (layer.side,) * 2
-    x, bias = torch.randn(images, layer.channels, *size), torch.randn(layer.sets, layer.out)
-    weight = torch.randn(layer.sets, layer.out, layer.channels, *kernel)
+    x, bias = normal(images, layer.channels, *size), normal(layer.sets, layer.out)
+    weight = normal(layer.sets, layer.out, layer.channels, *kernel)
     forward = (x, weight, bias, *geometry, LEAKY_RELU, 0.2)
     y = reference.conv2d(*forward)
     grad = torch.randn_like(y)
@@ -84,7 +91,8 @@ def calls(layer: Layer) -> dict[str, tuple]:
 
 def compare(own: Tensor | tuple[Tensor, ...], exact: Tensor | tuple[Tensor, ...]) -> None:
     for a, b in zip(*(result if isinstance(result, tuple) else (result,) for result in (own, exact)), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()))
+        rtol, atol = CLOSE[b.dtype]
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol * float(b.abs().max()))
 
 
 class Cell(NamedTuple):
@@ -103,10 +111,10 @@ class Cell(NamedTuple):
         return self.seconds[self.choice] / min(self.seconds.values())
 
 
-def measure(count: int, seed: int, budget: float) -> dict[str, list[Cell]]:
+def measure(count: int, seed: int, budget: float, dtype: torch.dtype, memory_format: str) -> dict[str, list[Cell]]:
     cells: dict[str, list[Cell]] = {}
     for layer in layers(count, seed):
-        for name, args in calls(layer).items():
+        for name, args in calls(layer, dtype, memory_format).items():
             ways = {way: getattr(module, name) for way, module in (("native", native), ("reference", reference))}
             compare(*(run(*args) for run in ways.values()))
             seconds = {way: quickest(partial(run, *args), budget) for way, run in ways.items()}
@@ -133,14 +141,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--memory-format", choices=FORMATS, default="nchw")
     parser.add_argument("--seconds", type=float, default=0.03, help="timed seconds per call and backend")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if reason := backends()["native"]["cpu"]:
         raise SystemExit(f"the native kernels do not run here: {reason}")
     torch.manual_seed(options.seed)
-    body = page(measure(options.layers, options.seed, options.seconds))
-    publish("The choice between native kernels and PyTorch over random layers", describe("cpu"), body, options.out)
+    dtype = getattr(torch, options.dtype)
+    body = page(measure(options.layers, options.seed, options.seconds, dtype, options.memory_format))
+    facts = {"dtype": options.dtype, "memory format": options.memory_format, **describe("cpu")}
+    publish("The choice between native kernels and PyTorch over random layers", facts, body, options.out)
 
 
 if __name__ == "__main__":

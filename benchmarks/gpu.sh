@@ -19,8 +19,10 @@
 #   step       a whole training step at every scale (not without being named)
 #   suite      all of tests/ (not without being named)
 #   headline   a whole training at the published settings, going on where the last call stopped (not without being named)
+#   published  ConSinGANs of the photos in PHOTOS at the published settings, as long as there is time, and their scores beside
+#              those of the published samples (not without being named)
 #
-# Without names: all but the last three, the most telling first. Every part has a time limit of its own, so that one that
+# Without names: all but the last four, the most telling first. Every part has a time limit of its own, so that one that
 # hangs or fails costs no other; time that a part leaves over goes to those after it. The summary comes last, and the
 # exit code is 1 where any part failed. Written to benchmarks/results/<gpu>-<date>.json, .md and .log; a second call on
 # the same day adds its parts to the first one's. For more than ten minutes in all, call it for a few parts at a time.
@@ -28,7 +30,8 @@
 #   BUDGET  seconds for everything (570)
 #   PYTHON  the interpreter (python3)
 #   OUT     a folder that gets a copy of the results
-#   PHOTOS  what the headline trains on (the bundled examples), and RUN the run it goes on with (build/headline)
+#   PHOTOS  a folder: what the headline trains on (the bundled examples), or published; RUN the run it goes on with
+#           (build/headline, build/published)
 #   BUILD   0: the libraries that are there are of this source, and are built again only where they do not run
 #   DEVICE  cuda; cpu rehearses the parts on the tiniest layers, without building, and writes to $OUT alone
 set -u
@@ -42,7 +45,7 @@ PARTS=("$@")
 
 declare -A WEIGHT=([tests]=220 [selftest]=60 [machine]=15 [operator]=130 [gpu_operators]=40 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [train_step]=40 [singles]=40
-    [step]=80 [suite]=150 [headline]=500)
+    [step]=80 [suite]=150 [headline]=500 [published]=450)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -122,6 +125,7 @@ sanitizer() {
 
 for part in "${PARTS[@]}"; do
     [ -n "${WEIGHT[$part]:-}" ] || fail 2 "no part is called '$part': choose from ${!WEIGHT[*]}"
+    [ "$part" != published ] || [ -n "${PHOTOS:-}" ] || fail 2 "published needs photos: name their folder, PHOTOS=..."
 done
 if [ "$DEVICE" = cuda ]; then
     "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || fail 1 "torch sees no CUDA GPU"
@@ -176,6 +180,13 @@ for part in "${PARTS[@]}"; do
         run "$seconds" headline "$PYTHON" -m benchmarks.headline ${PHOTOS:+"$PHOTOS"} --run "${RUN:-build/headline}" \
             --device "$DEVICE" --precision tf32 --seconds "$seconds" ${SMALL:+--preset tiny --iterations 2} \
             --out "$WORK/headline.json"
+        ;;
+    published)
+        sizes=(--preset paper --max-size 250)
+        [ "$DEVICE" = cuda ] || sizes=(--preset tiny --max-size 24 --iterations 2 --photos 2)
+        run "$seconds" published "$PYTHON" -m benchmarks.published "$PHOTOS" "${sizes[@]}" \
+            --device "$DEVICE" --precision "$([ "$DEVICE" = cuda ] && echo bf16 || echo fp32)" \
+            --seconds $((seconds - 60)) --runs "${RUN:-build/published}" --out "${OUT:-$WORK}"
         ;;
     step) script "$seconds" step --seconds 2 ${SMALL:+--batch 2 --scales 0} ;;
     tune)

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.published PHOTOS [--system consingan] [--preset tiny] [--iterations 300]
                                                      [--max-size 64] [--photos 15] [--device cpu] [--precision fp32]
-                                                     [--runs build/published] [--out FOLDER]
+                                                     [--seconds 400] [--runs build/published] [--out FOLDER]
 
 PHOTOS: the folder of the photos. Trains a GAN of each of the first 15 in the order of their file names, side by side, or
-goes on where that stopped; scores 10 samples of each; writes OUT/published.json and published.md.
+goes on where that stopped, for SECONDS at most; scores 10 samples of each; writes OUT/published.json and published.md.
 
 The published samples were scored as those here are, but at their own size, up to 250 px. For what a score means at
 another size there is a third line: every photo softened, shrunk to half its size and enlarged again.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import time
 from pathlib import Path
 from statistics import fmean
 
@@ -41,8 +42,9 @@ metrics."""
 COUNT = 10
 
 
-def trained(options: argparse.Namespace) -> apps.Model:
-    """The run, trained to its end."""
+def trained(options: argparse.Namespace) -> tuple[apps.Model, str]:
+    """The run, trained to its end or until the time is up, and how far it is."""
+    end = time.monotonic() + options.seconds
     if (options.runs / "config.json").is_file():
         trainer = resume(options.runs, device=options.device)
     else:
@@ -53,7 +55,11 @@ def trained(options: argparse.Namespace) -> apps.Model:
     for progress in follow(trainer):
         if progress.saved:
             print(f"scale {progress.scale + 1}, step {progress.step}: {100 * trainer.progress:.0f} %", flush=True)
-    return apps.Model.open(options.runs, options.device)
+        if time.monotonic() > end and not trainer.finished:
+            trainer.save()
+            break
+    where = f"step {trainer.step} of {trainer.iterations} of scale {trainer.scale + 1} of {trainer.config.scale_count}"
+    return apps.Model.open(options.runs, options.device), where
 
 
 def softened(model: apps.Model) -> dict[str, float]:
@@ -80,10 +86,11 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the training")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of training, at most")
     parser.add_argument("--runs", type=Path, default=Path("build/published"), help="folder of the run")
     parser.add_argument("--out", type=Path, help="folder of the results")
     options = parser.parse_args()
-    model = trained(options)
+    model, where = trained(options)
     evaluation = apps.evaluate(model, count=COUNT, each_scale=False)
     config, ours = model.config, evaluation.overall()
     steps = "/".join(map(str, config.iterations))
@@ -92,7 +99,7 @@ def main() -> None:
                  if photos == "LSUN-50"}
     lines = {**published, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
     settings = f"--system {options.system} --preset {options.preset} --precision {config.precision}"
-    facts = {"photos": len(model.names), "settings": settings,
+    facts = {"photos": len(model.names), "settings": settings, "trained": where,
              "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe(model.device.type)}
     rows = [[name, *cells(scores)] for name, scores in lines.items()]
     if options.out:

@@ -1,4 +1,6 @@
-from benchmarks.choice import Cell, Layer, calls, layers, page
+import torch
+
+from benchmarks.choice import Cell, Layer, calls, layers, measure, page
 
 
 def test_random_layers_are_the_same_for_the_same_seed():
@@ -9,6 +11,14 @@ def test_random_layers_are_the_same_for_the_same_seed():
 def test_the_arguments_fit_the_operators():
     x, weight, *_ = calls(Layer(3, 8, 9, 3, 2, 1, 2, 4))["conv2d"]
     assert x.shape == (8, 3, 9, 9) and weight.shape == (2, 8, 3, 3, 3)
+
+
+def test_other_dtypes_and_memory_formats_are_measured():
+    grad, x, y, *_ = calls(Layer(3, 8, 9, 3, 2, 1, 2, 4), torch.bfloat16, "nhwc")["parameter_gradients"]
+    assert {t.dtype for t in (grad, x, y)} == {torch.bfloat16}
+    assert all(t.is_contiguous(memory_format=torch.channels_last) for t in (grad, x, y))
+    cells = measure(1, 0, 0.001, torch.bfloat16, "nhwc")
+    assert {len(found) for found in cells.values()} == {1} and len(cells) == 3
 
 
 def test_the_page_names_every_operator_and_the_calls_that_lose_most():

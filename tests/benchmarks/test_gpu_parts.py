@@ -1,6 +1,7 @@
 """The parts of benchmarks/gpu.sh, as far as they run without a GPU."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -35,6 +36,8 @@ def test_the_script_is_sound_and_names_its_parts():
     subprocess.run(["bash", "-n", SCRIPT], check=True)
     answer = subprocess.run(["bash", SCRIPT, "nonsense"], capture_output=True, text=True, check=False)
     assert answer.returncode == 2 and "no part is called 'nonsense'" in answer.stderr
+    answer = subprocess.run(["bash", SCRIPT, "published"], capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+    assert answer.returncode == 2 and "published needs photos" in answer.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -6,6 +6,7 @@ from PIL import Image
 
 from benchmarks import images_per_hour
 from benchmarks.images_per_hour import PUBLISHED, grown, load
+from benchmarks.training import SCORES
 
 
 def test_a_stage_starts_from_the_one_before_it():
@@ -36,6 +37,19 @@ def test_both_are_scored(monkeypatch, tmp_path, capsys):
     assert page in capsys.readouterr().out
     assert "| hyperconv, 1 side by side |" in page and "| hyperconv, 2 side by side |" in page
     assert PUBLISHED in page and "nan" not in page and "\n2 photos at 24 px, 6 stages of 1 iterations" in page
+
+
+def test_the_published_loop_may_take_fewer_photos(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["images_per_hour", "--together", "2", "--published", "1", "--max-size", "24",
+                                      "--min-size", "12", "--iterations", "1", "--count", "2"])
+    monkeypatch.setattr(images_per_hour, "plainly", lambda *_: {key: 1.0 for key in (*SCORES, "seconds")})
+    calls = []
+    monkeypatch.setattr(images_per_hour, "side_by_side", lambda photos, *_: calls.append(len(photos)) or [
+        {key: value for key in (*SCORES, "seconds")} for value in (0.25, 0.75)])
+    images_per_hour.main()
+    page = capsys.readouterr().out
+    assert calls == [2] and "means over 1 of them" in page
+    assert "| hyperconv, 2 side by side | 0.2500 | 0.2500 | 0.2500 | 0.2500 | 0.5 | 7.2e+03 | 2.00 |" in page
 
 
 def test_more_photos_side_by_side_than_there_are(tmp_path):
