@@ -24,8 +24,8 @@ def choice(operation: str, args: tuple) -> str:
     Native works in float32 and float64; many products that it does not save go to torch, which also reads float16 masks
     in whole vectors. On processors with AMX, torch's bfloat16 products were faster than
     native's in float32 until the image leaves their cache; native's own AMX kernels serve such a class once
-    `results.FASTEST_ON_AMX` says so. On those with AVX512-BF16 alone, torch's bfloat16 products were the faster ones
-    where Winograd's algorithm saves native few, unless channels are innermost.
+    `results.FASTEST_ON_AMX` says so. Those with AVX512-BF16 alone have a rule of their own, as torch's bfloat16 products
+    are the faster ones there; without either, torch's are slow.
     """
     dtype = args[0].dtype
     if dtype in NATIVE:
@@ -36,17 +36,16 @@ def choice(operation: str, args: tuple) -> str:
         if results.FASTEST_ON_AMX and (measured := _measured_on_amx(operation, args)):
             return measured
         return "reference" if small or operation in _WEIGHT_GRADIENTS else "native"
-    if dtype == torch.bfloat16 and wide and _has_bfloat16_products() and args[0].stride(1) > 1:
-        stride = args[-6 if operation == "conv2d" else -5]
-        few = min(channels_in, channels_out) >= 32 and size[0] * size[1] <= 20 * 20
-        return "reference" if max(stride) > 1 or few else "native"
+    if dtype == torch.bfloat16 and not _has_amx() and _has_bfloat16_products():
+        return "native" if suits_native(operation, args) else "reference"
     if dtype == torch.float16 and channels_out >= 16 and small and operation == "masked_conv2d":
         return "reference"
     return "native"
 
 
 def suits_native(operation: str, args: tuple) -> bool:
-    """Whether native is the faster one in float32 or float64, as `benchmarks.choice` measured it with AVX2 and AVX-512.
+    """Whether native is the faster one, as `benchmarks.choice` measured it: in float32 (and float64) with AVX2 and with
+    AVX-512, in bfloat16 with AVX512-BF16.
 
     It is where it saves products or memory traffic; its columns and its direct sums do as many products as PyTorch,
     which is quicker once they are many.
@@ -56,11 +55,12 @@ def suits_native(operation: str, args: tuple) -> bool:
     first, second = args[:2]
     geometry = args[-6:-2] if operation == "conv2d" else args[-5:-1]
     sizes = args[3:-5] if operation in _SIZED else ()  # that no tensor has
-    key = operation, first.dtype, first.shape, second.shape, sizes, geometry
+    channels_last = first.dtype == torch.bfloat16 and first.stride(1) == 1
+    key = operation, first.dtype, channels_last, first.shape, second.shape, sizes, geometry
     try:
         return _suits_native(*key)
     except TypeError:  # lists, where the dispatcher was on the way
-        return _suits_native(*key[:4], *(tuple(map(_hashable, values)) for values in key[4:]))
+        return _suits_native(*key[:5], *(tuple(map(_hashable, values)) for values in key[5:]))
 
 
 def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
@@ -68,14 +68,15 @@ def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _suits_native(operation: str, dtype: torch.dtype, first: Sequence[int], second: Sequence[int], sizes: tuple,
-                  geometry: tuple) -> bool:
+def _suits_native(operation: str, dtype: torch.dtype, channels_last: bool, first: Sequence[int], second: Sequence[int],
+                  sizes: tuple, geometry: tuple) -> bool:
     if dtype == torch.float64 or min(geometry[0]) < 1:  # a stride that native says the right words about
         return True
-    call = _Call(operation, first, second, sizes, geometry)
+    call = _Call(operation, first, second, sizes, geometry, channels_last)
     if not call.products:
         return True
-    quicker = _QUICKER.get((native.algorithm(call.product, call.layer), call.product))
+    rule = _QUICKER_IN_BFLOAT16 if dtype == torch.bfloat16 else _QUICKER
+    quicker = rule.get((native.algorithm(call.product, call.layer), call.product))
     return quicker is None or quicker(call)
 
 
@@ -84,10 +85,12 @@ class _Call:
 
     product: which of the three; layer: what native.algorithm asks for; pixels: of one image of the convolution's output
     (image), and of all that share a weight set; row: of weights, for one output channel; narrow: the fewer of the channels;
-    products and of_set: multiplications, in millions, of the call and of one weight set.
+    products and of_set: multiplications, in millions, of the call and of one weight set; alone: whether that serves a
+    single image; last: whether channels are innermost.
     """
 
-    def __init__(self, operation: str, first: Sequence[int], second: Sequence[int], sizes: tuple, geometry: tuple) -> None:
+    def __init__(self, operation: str, first: Sequence[int], second: Sequence[int], sizes: tuple, geometry: tuple,
+                 channels_last: bool = False) -> None:
         stride, padding, dilation, groups = geometry
         if operation in _WEIGHT_GRADIENTS:
             self.product, output, input, (sets, kernel) = WEIGHT_GRADIENT, first[2:], second[2:], sizes
@@ -102,8 +105,9 @@ class _Call:
                 output = [output_size(*axis) for axis in zip(input, kernel, stride, padding, dilation, strict=True)]
         self.narrow, samples = min(self.channels, self.channels_out), first[0] // max(sets, 1)
         self.layer = (samples, self.channels, self.channels_out, *input, *output, *kernel, *stride, *padding, *dilation)
-        self.strided, self.image = max(stride) > 1, output[0] * output[1]
+        self.strided, self.last, self.image = max(stride) > 1, channels_last, output[0] * output[1]
         self.pixels, self.row = samples * self.image, self.channels * kernel[0] * kernel[1]
+        self.alone, self.pointwise = samples <= 1, self.row == self.channels
         self.of_set = self.row * self.channels_out * self.pixels / 1e6
         self.products = sets * groups * self.of_set
 
@@ -113,7 +117,7 @@ def _suits_winograd(call: _Call) -> bool:
     return call.row <= 9 * call.channels or call.image >= (256 if call.strided else 512)
 
 
-# Where a way of native's is the quicker one; any other always is.
+# Where a way of native's is the quicker one; any other always is. In float32:
 _QUICKER = {
     ("winograd", CONVOLUTION): _suits_winograd,
     ("winograd", INPUT_GRADIENT): _suits_winograd,
@@ -134,6 +138,37 @@ _QUICKER = {
         call.products <= 1.9 or (call.narrow <= 6 and call.channels_out <= 192)
         or (call.narrow <= 24 and call.image > 110 and call.row <= 3200 and (call.channels_out <= 192 or not call.strided))
         or (call.narrow <= 64 and call.image > 200 and call.row == call.channels)),
+}
+
+
+def _suits_winograd_in_bfloat16(call: _Call) -> bool:
+    """Whether float32's fewer products take less time than all of them in bfloat16: of 3x3 kernels over enough pixels."""
+    if call.row == 9 * call.channels and not call.strided:
+        return call.image >= (400 if call.last else 1000) or (call.last and call.narrow <= 32)
+    return call.last and call.image >= 1000 and (call.product == WEIGHT_GRADIENT or call.row > 9 * call.channels)
+
+
+_QUICKER_IN_BFLOAT16 = {
+    ("winograd", CONVOLUTION): _suits_winograd_in_bfloat16,
+    ("winograd", INPUT_GRADIENT): _suits_winograd_in_bfloat16,
+    ("winograd", WEIGHT_GRADIENT): lambda call: call.narrow <= 16 or _suits_winograd_in_bfloat16(call),
+    ("columns", CONVOLUTION): lambda call: call.of_set <= 0.9 or call.pixels <= 20,
+    ("columns", INPUT_GRADIENT): lambda call: call.products <= 4.8 or call.pixels <= 0.15 * call.channels_out,
+    ("columns", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.5 or call.pixels <= 0.3 * call.channels_out,
+    ("direct", CONVOLUTION): lambda call: (
+        call.of_set <= 0.5 or (call.of_set <= 2.9 and (call.products <= 2.2 or (call.channels_out <= 20 and not call.last)))
+        or (call.alone and call.channels_out <= 4 and not call.strided)
+        or (call.alone and call.pointwise and (call.last or call.narrow <= 48) and call.image >= 200)),
+    ("direct", INPUT_GRADIENT): lambda call: (
+        call.of_set <= 0.5 or call.channels_out <= 10 if call.last
+        else call.of_set <= 3 or call.channels_out <= 1 or (call.alone and call.pointwise and call.narrow <= 64)),
+    ("direct", WEIGHT_GRADIENT): lambda call: (
+        call.of_set <= 0.3 or call.channels_out <= 10 if call.last
+        else call.products <= 2.2 or (call.channels_out <= 28 and call.narrow <= 10)
+        or (call.alone and (call.narrow <= 10 or (call.pointwise and call.narrow <= 64 and call.image >= 500)))),
+    ("pairs", CONVOLUTION): lambda call: call.products <= 4.2 or call.channels_out <= 56 or call.image >= 900,
+    ("pairs", INPUT_GRADIENT): lambda call: call.products <= 3.2 or call.narrow <= 3,
+    ("planes", INPUT_GRADIENT): lambda call: not call.last,
 }
 
 

@@ -55,3 +55,17 @@ def test_masked_and_gradients(backend, dtype, channels, operation):
     pytorchs, exact = call.expected(operation), call.to(torch.float64).expected(operation)
     for results in zip(tensors_of(ours), tensors_of(pytorchs), tensors_of(exact), strict=True):
         assert_no_worse(*results)
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride", "padding"), [(1, 7, 2, 3), (1, 5, 3, 2), (2, 7, 3, 3), (1, 3, 2, 1)])
+def test_the_gradient_of_taps_that_read_nothing_but_padding_is_zero(quick_backend, side, kernel, stride, padding):
+    """oneDNN's bfloat16 leaves them as the memory was."""
+    for channels in (16, 64):
+        for _ in range(3):
+            junk = [torch.full((200_000,), 1e20) for _ in range(3)]
+            del junk
+            input, grad = torch.randn(3, channels, side, side), torch.randn(3, channels, 1, 1)
+            geometry = ((stride, stride), (padding, padding), (1, 1), 1, 0.0)
+            call = lambda dtype: operator("parameter_gradients")(
+                grad.to(dtype), input.to(dtype), None, 3, (kernel, kernel), *geometry)[0]
+            torch.testing.assert_close(call(torch.bfloat16).double(), call(torch.float64), rtol=0.02, atol=0.02)
