@@ -16,8 +16,8 @@ a mask). With C the convolution:
     parameter_gradients = (weight_gradient, bias_gradient), in one pass over grad and mask
 
 The derivatives of each are compositions of the others, so the family is closed at every order.
-A channels_last input (or grad) gives a channels_last output; weight and bias gradients are contiguous. A derivative by
-the input of a convolution has the input's memory format, whatever that of the gradient which came.
+A channels_last input (or grad) gives a channels_last output; weight and bias gradients are contiguous. The derivative by
+a channels_last input of a convolution is channels_last, whatever the gradient was that came.
 """
 
 import torch
