@@ -7,7 +7,7 @@
 Seconds of an iteration for each photo, at the published settings (64 channels, three bodies in training) of a photo of
 aspect ratio 3:4. Photos an hour is what 2,000 iterations of every stage measured come to; measure all six for that.
 Stages that the file OUT has already are not measured again. On a GPU both compute in TF32, cuDNN's way of float32, unless
-PRECISION says otherwise of this package; the published iteration is always PyTorch's own. Whole trainings and their scores: images_per_hour.
+--precision says otherwise of this package. Whole trainings and their scores: images_per_hour.
 """
 
 from __future__ import annotations
