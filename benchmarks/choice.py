@@ -24,6 +24,7 @@ from benchmarks.environment import describe
 from benchmarks.report import publish, table
 from benchmarks.wide import quickest
 from hyperconv import backends
+from hyperconv.memory_format import FORMATS
 from hyperconv.ops import cpu_rule, native, reference
 from hyperconv.ops.schema import LEAKY_RELU
 
@@ -32,7 +33,6 @@ SIDES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 KERNELS = (*4 * [(3, 1, 1)], *3 * [(3, 2, 1)], *2 * [(4, 2, 1)], *2 * [(1, 1, 0)], (5, 1, 2), (7, 1, 3), (4, 1, 0),
            (2, 1, 0), (2, 2, 0), (1, 2, 0), (7, 2, 3), (5, 2, 2))  # side, stride, padding
 SETS = (*2 * [(4, 1)], (1, 1), (16, 1), (1, 4), (1, 16), (1, 64), (2, 4))  # weight sets, samples of each
-FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 CLOSE = {torch.float32: (1e-3, 1e-4), torch.bfloat16: (3e-2, 2e-2)}  # rtol, and atol over the largest number
 MOST_PRODUCTS, MOST_WEIGHTS, MOST_PIXELS = 4e8, 1e7, 6e6
 TOLERATED = 1.1

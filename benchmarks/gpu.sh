@@ -186,7 +186,7 @@ for part in "${PARTS[@]}"; do
         [ "$DEVICE" = cuda ] || sizes=(--preset tiny --max-size 24 --iterations 2 --photos 2)
         run "$seconds" published "$PYTHON" -m benchmarks.published "$PHOTOS" "${sizes[@]}" \
             --device "$DEVICE" --precision "$([ "$DEVICE" = cuda ] && echo bf16 || echo fp32)" \
-            --seconds $((seconds - 60)) --runs "${RUN:-build/published}" --out "${OUT:-$WORK}"
+            --minutes "$(awk -v s="$seconds" 'BEGIN { print (s - 80) / 60 }')" --runs "${RUN:-build/published}" --out "${OUT:-$WORK}"
         ;;
     step) script "$seconds" step --seconds 2 ${SMALL:+--batch 2 --scales 0} ;;
     tune)

@@ -29,6 +29,7 @@ from benchmarks.timing import in_a_graph, seconds
 from hyperconv import backends, kernels
 from hyperconv.kernels.tune import DTYPES, allowed
 from hyperconv.kernels.workers import Workers
+from hyperconv.memory_format import FORMATS
 from hyperconv.ops import native, reference
 from hyperconv.ops.classes import layer_of, shape_of
 
@@ -38,7 +39,6 @@ LAYERS = (
     (64, 64, 64), (32, 32, 25),
 )
 """Channels in and out, and pixels of a side."""
-FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 CELLS = tuple(itertools.product(LAYERS, ("tf32", "bfloat16"), FORMATS))
 MODULES = {"triton": kernels, "native": native, "reference": reference}
 CLEARLY = 1.15

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.published PHOTOS [--system consingan] [--preset tiny] [--iterations 300]
                                                      [--max-size 64] [--photos 15] [--device cpu] [--precision fp32]
-                                                     [--seconds 400] [--runs build/published] [--out FOLDER]
+                                                     [--minutes 6] [--runs build/published] [--out FOLDER]
 
 PHOTOS: the folder of the photos. Trains a GAN of each of the first 15 in the order of their file names, side by side, or
-goes on where that stopped, for SECONDS at most; scores 10 samples of each; writes OUT/published.json and published.md.
+goes on where that stopped, for so many minutes; scores 10 samples of each; writes OUT/published.json and published.md.
 
 The published samples were scored as those here are, but at their own size, up to 250 px. For what a score means at
 another size there is a third line: every photo softened, shrunk to half its size and enlarged again.
@@ -16,18 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from pathlib import Path
 from statistics import fmean
 
 from benchmarks.environment import describe
 from benchmarks.report import publish, table
+from benchmarks.training import Deadline, seconds_of, train
 from hyperconv import apps
 from hyperconv.apps.evaluate import score
-from hyperconv.apps.train import follow, resume, start
 from hyperconv.data.images import find_photos, resize
 from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.presets import preset
+from hyperconv.gan.run import Run
 
 SCORES = {"patch_swd": "patch SWD (lower)", "coherence": "coherence (lower)", "diversity": "diversity (higher)"}
 PUBLISHED = {
@@ -43,22 +43,14 @@ COUNT = 10
 
 
 def trained(options: argparse.Namespace) -> tuple[apps.Model, str]:
-    """The run, trained to its end or until the time is up, and how far it is."""
-    end = time.monotonic() + options.seconds
-    if (options.runs / "config.json").is_file():
-        trainer = resume(options.runs, device=options.device)
-    else:
-        files = sorted(find_photos(options.folder), key=lambda path: path.name)[:options.photos]
-        config = preset(options.preset, options.system, max_size=options.max_size, precision=options.precision,
-                        iterations=options.iterations and (options.iterations,))
-        trainer, _ = start(files, options.runs, config, device=options.device)
-    for progress in follow(trainer):
-        if progress.saved:
-            print(f"scale {progress.scale + 1}, step {progress.step}: {100 * trainer.progress:.0f} %", flush=True)
-        if time.monotonic() > end and not trainer.finished:
-            trainer.save()
-            break
-    where = f"step {trainer.step} of {trainer.iterations} of scale {trainer.scale + 1} of {trainer.config.scale_count}"
+    """The run, trained to its end or until the time is up, and how far that is."""
+    files = sorted(find_photos(options.folder), key=lambda path: path.name)[:options.photos]
+    config = preset(options.preset, options.system, max_size=options.max_size, precision=options.precision,
+                    iterations=options.iterations and (options.iterations,))
+    train(options.runs, files, config, Deadline(options.minutes), device=options.device)
+    run = Run.open(options.runs)
+    scale, step = run.checkpoint()
+    where = f"step {step} of {run.config.iterations_at(scale)} of scale {scale + 1} of {run.config.scale_count}"
     return apps.Model.open(options.runs, options.device), where
 
 
@@ -86,7 +78,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the training")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="of training, at most")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="until it stops at a checkpoint")
     parser.add_argument("--runs", type=Path, default=Path("build/published"), help="folder of the run")
     parser.add_argument("--out", type=Path, help="folder of the results")
     options = parser.parse_args()
@@ -100,6 +92,7 @@ def main() -> None:
     lines = {**published, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
     settings = f"--system {options.system} --preset {options.preset} --precision {config.precision}"
     facts = {"photos": len(model.names), "settings": settings, "trained": where,
+             "seconds of training": f"{seconds_of(options.runs):.0f}",
              "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe(model.device.type)}
     rows = [[name, *cells(scores)] for name, scores in lines.items()]
     if options.out:

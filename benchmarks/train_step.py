@@ -35,10 +35,10 @@ from hyperconv.gan.presets import preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.template import MEMORY_FORMATS
 from hyperconv.gan.trainer import Trainer
+from hyperconv.memory_format import FORMATS
 
 OURS = "hyperconv"
 AS_PUBLISHED = "hyperconv, embedding as published"
-LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 
 def own_trainers(folder: Path, batch: int, device: str, precisions: list[str]) -> dict[tuple[str, str], Trainer]:
@@ -122,14 +122,14 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=list(range(len(SIZES))))
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="fp32; on a GPU tf32 and bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per scale")
-    parser.add_argument("--memory-format", choices=LAYOUTS, help="the package's generated nets in that one, not in their own")
+    parser.add_argument("--memory-format", choices=FORMATS, help="the package's generated nets in that one, not in their own")
     parser.add_argument("--steps-only", action="store_true", help="leave the parts out, which a profiler measures")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.memory_format:
-        MEMORY_FORMATS[options.device] = LAYOUTS[options.memory_format]
+        MEMORY_FORMATS[options.device] = FORMATS[options.memory_format]
     precisions = options.precision or (["fp32"] if options.device == "cpu" else ["tf32", "bf16"])
-    memory_format = next(name for name, one in LAYOUTS.items() if one == MEMORY_FORMATS[options.device])
+    memory_format = next(name for name, one in FORMATS.items() if one == MEMORY_FORMATS[options.device])
     result = {"environment": describe(options.device), "memory_format": memory_format, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         trainers = own_trainers(Path(folder), options.batch, options.device, precisions)

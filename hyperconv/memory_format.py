@@ -1,7 +1,17 @@
-"""The memory format of images, in Python's words: what a result gets."""
+"""The memory format of images: which one a tensor has, and which one a result gets."""
 
 import torch
 from torch import Tensor
+
+
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+"""By the names that classes of layers, tables and the command line give them."""
+
+
+def channels_last(tensor: Tensor) -> bool:
+    """Whether channels are neighbours in memory, and pixels are not."""
+    _, channel, _, pixel = tensor.stride()
+    return channel == 1 != pixel
 
 
 def layout(tensor: Tensor) -> torch.memory_format:

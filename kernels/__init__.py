@@ -1,6 +1,6 @@
 """Triton kernels of the operators in `hyperconv.ops`, for CUDA GPUs; in Triton's interpreter they run on the CPU.
 
-The operators are attributes of this module, as of every backend; Triton is imported at the first one.
+The operators are attributes of this module, as of every backend, and so is `masked`; Triton is imported at the first one.
 """
 
 OPERATIONS = (

@@ -11,6 +11,7 @@ from hyperconv.kernels.checks import check_layer, check_tensor
 from hyperconv.kernels.configurations import classify, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
 from hyperconv.kernels.preparation import Preparation
+from hyperconv.memory_format import channels_last
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
 """Three or four run at once. Measured on an H200: with 8 the best tiles are 6 % slower, with 16 17 %."""
@@ -54,16 +55,16 @@ class Accumulation:
             reach = (1, 1, *(-d for d in dilation), *padding)
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
         arithmetic = call.arithmetic(grad)
-        layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, call.channels_last(input))
+        layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, channels_last(input))
         few = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if few else columns)
         flat = TAPS_INNERMOST if few else CHANNELS_INNERMOST if chosen.pairs > columns else ONE_TAP
 
         if layer.kind == "wide" and (mask is not None or chosen.relaid):
-            self.of_grad = Preparation(grad, mask, call.channels_last(input) != chosen.relaid, slope)
+            self.of_grad = Preparation(grad, mask, channels_last(input) != chosen.relaid, slope)
             fixed, mask = self.of_grad.result(grad), None
         if layer.kind == "wide" and chosen.relaid:
-            self.of_input = Preparation(input, None, not call.channels_last(input), slope)
+            self.of_input = Preparation(input, None, not channels_last(input), slope)
             moving = self.of_input.result(input)
         self.masked = mask is not None
 

@@ -26,6 +26,7 @@ from triton.runtime import driver
 
 from hyperconv.kernels import operations
 from hyperconv.kernels.launch import INTERPRETED, Launch, rehearse
+from hyperconv.memory_format import FORMATS
 
 SHARED = {"8.0": 163, "9.0": 227, "10.0": 227}
 """KiB of shared memory one program may have, by capability."""
@@ -34,7 +35,6 @@ ARITHMETICS = {
     "tf32": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
     "float64": torch.float64,
 }
-LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 WEIGHT_SETS = 16
 
 
@@ -100,7 +100,7 @@ def launches(
 
     def image(channels: int, side: int, dtype: torch.dtype) -> Tensor:
         shape = (WEIGHT_SETS, channels, side, side)
-        return torch.empty(shape, dtype=dtype, device="meta", memory_format=LAYOUTS[layout])
+        return torch.empty(shape, dtype=dtype, device="meta", memory_format=FORMATS[layout])
 
     operations.forget_plans()
     found = []
@@ -229,7 +229,7 @@ def each(
     come before those that do not.
     """
     seen = set()
-    for name, layer, size, layout in itertools.product(arithmetics, layers, SIZES, LAYOUTS):
+    for name, layer, size, layout in itertools.product(arithmetics, layers, SIZES, FORMATS):
         for operator, launch, tensors in launches(capability, name, layer, size, layout):
             key = (name, layout, distinct(launch, tensors))
             if key not in seen:

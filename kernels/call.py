@@ -69,8 +69,3 @@ def strides(tensor: Tensor | None, dimensions: int) -> tuple[int, ...]:
 def new(like: Tensor, *shape: int) -> Tensor:
     """A result in the memory format of the tensor it is computed from."""
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout(like))
-
-
-def channels_last(tensor: Tensor) -> bool:
-    """Whether channels are neighbours in memory, and pixels are not."""
-    return tensor.stride(1) == 1 != tensor.stride(3)

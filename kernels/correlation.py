@@ -11,6 +11,7 @@ from hyperconv.kernels.configurations import MANY_TAPS, classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
 from hyperconv.kernels.launch import Launch, capability
 from hyperconv.kernels.preparation import Preparation
+from hyperconv.memory_format import channels_last
 
 NO_MASK, MASK_RESULT, MASK_SOURCE = 0, 1, 2
 
@@ -112,7 +113,7 @@ class Correlation:
             outputs, channels = channels, outputs
         samples = source.shape[0] // weight.shape[0]
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
-        arithmetic, last = call.arithmetic(source), call.channels_last(source)
+        arithmetic, last = call.arithmetic(source), channels_last(source)
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, last)
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
         if chosen.relaid:

@@ -6,6 +6,7 @@
 from torch import Tensor
 
 from hyperconv.kernels.configurations import SMALL, Layer, classify
+from hyperconv.memory_format import channels_last
 
 Shape = tuple[str, int, int, int, int, bool]
 """(kernel, channels summed over and outputs per group, taps, pixels per image, channels_last)."""
@@ -20,7 +21,7 @@ def shape_of(operation: str, args: tuple) -> Shape:
     first = args[0]
     if operation == "bias_gradient":
         _, outputs, height, width = first.shape
-        return "sum", 1, outputs, 1, height * width, _channels_last(first)
+        return "sum", 1, outputs, 1, height * width, channels_last(first)
     second = args[1]
     if operation == "weight_gradient" or operation == "parameter_gradients":
         outputs, channels, pixels = first.shape[1] // args[-2], second.shape[1] // args[-2], first.shape[2:]
@@ -29,7 +30,7 @@ def shape_of(operation: str, args: tuple) -> Shape:
             # The kernel exchanges the two, so that the thin side is flattened with the taps.
             outputs, channels, pixels = channels, outputs, second.shape[2:]
         taps = args[4][0] * args[4][1]
-        return "accumulate", channels, outputs, taps, pixels[0] * pixels[1], _channels_last(second)
+        return "accumulate", channels, outputs, taps, pixels[0] * pixels[1], channels_last(second)
     _, outputs, channels, rows, columns = second.shape
     if operation == "input_gradient":
         (height, width), (vertical, horizontal) = args[3], args[4]
@@ -42,7 +43,7 @@ def shape_of(operation: str, args: tuple) -> Shape:
         height = (height + 2 * padding[0] - dilation[0] * (rows - 1) - 1) // stride[0] + 1
         width = (width + 2 * padding[1] - dilation[1] * (columns - 1) - 1) // stride[1] + 1
         pixels = height * width
-    return "correlate", channels, outputs, rows * columns, pixels, _channels_last(first)
+    return "correlate", channels, outputs, rows * columns, pixels, channels_last(first)
 
 
 def layer_of(arithmetic: str, shape: Shape) -> Layer:
@@ -51,8 +52,3 @@ def layer_of(arithmetic: str, shape: Shape) -> Layer:
     if kernel == "sum":
         return Layer("sum", "bias", 1, "small" if pixels < SMALL else "large", "nhwc" if channels_last else "nchw")
     return classify(kernel, arithmetic, channels, outputs, taps, pixels, channels_last)
-
-
-def _channels_last(tensor: Tensor) -> bool:
-    _, channel, _, pixel = tensor.stride()
-    return channel == 1 != pixel

@@ -91,17 +91,17 @@ def weight_gradient(
     result = torch.ops.aten.convolution_backward(
         folded, _fold(input, weight_sets), shape_only, None, *geometry, (False, True, False)
     )[1]
-    for axis, taps in enumerate(kernel_size):
-        read = _read(grad.shape[2 + axis], input.shape[2 + axis], taps, stride[axis], padding[axis], dilation[axis])
-        if result.is_cpu and not all(read):  # oneDNN's bfloat16 leaves those gradients as the memory was, in torch 2.13
-            zero = torch.tensor([not each for each in read])
-            result = result.masked_fill(zero if axis else zero[:, None], 0.0)
+    if result.is_cpu and result.dtype == torch.bfloat16:  # whose oneDNN leaves them as the memory was, in torch 2.13
+        rows, columns = map(_unread, grad.shape[2:], input.shape[2:], kernel_size, stride, padding, dilation)
+        if any(rows + columns):
+            result = result.masked_fill(torch.tensor(rows)[:, None] | torch.tensor(columns), 0.0)
     return result.contiguous().unflatten(0, (weight_sets, channels[0]))
 
 
-def _read(outputs: int, pixels: int, taps: int, stride: int, padding: int, dilation: int) -> list[bool]:
-    """Whether each tap along an axis reads any pixel, and not padding alone."""
-    return [any(0 <= output * stride + tap * dilation - padding < pixels for output in range(outputs)) for tap in range(taps)]
+def _unread(outputs: int, pixels: int, taps: int, stride: int, padding: int, dilation: int) -> list[bool]:
+    """Whether each tap along an axis reads nothing but padding."""
+    return [not any(0 <= output * stride + tap * dilation - padding < pixels for output in range(outputs))
+            for tap in range(taps)]
 
 
 def bias_gradient(grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float) -> Tensor:

@@ -27,8 +27,8 @@ def test_a_training_whose_time_is_up_is_scored_as_far_as_it_is_and_goes_on(tmp_p
     (photo,) = load_examples(["china"])
     save_png(photo.pixels[:, ::4, ::4], tmp_path / "photos" / "1.png")
     given = [tmp_path / "photos", "--photos", 1, "--max-size", 24, "--iterations", 2, "--runs", tmp_path / "run"]
-    for seconds, wanted in ((0, "step 1 of 2 of scale 1 of 4"), (0, "step 2 of 2 of scale 1 of 4"),
-                            (900, "step 2 of 2 of scale 4 of 4")):
-        monkeypatch.setattr(sys, "argv", ["published", *map(str, given), "--seconds", str(seconds)])
+    for minutes, wanted in ((0, "step 2 of 2 of scale 1 of 4"), (0, "step 2 of 2 of scale 2 of 4"),
+                            (15, "step 2 of 2 of scale 4 of 4")):
+        monkeypatch.setattr(sys, "argv", ["published", *map(str, given), "--minutes", str(minutes)])
         published.main()
         assert f"- trained: {wanted}" in capsys.readouterr().out

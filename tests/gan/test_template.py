@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hyperconv.gan import template
 from hyperconv.gan.discriminator import Discriminator, channel_norm
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.template import ConvStack
@@ -26,6 +27,30 @@ def test_stack_is_a_plain_network_per_sample():
             y = F.conv2d(y, weights[f"{i}.weight"][n // 2], weights[f"{i}.bias"][n // 2])
             y = F.leaky_relu(y, 0.1) if i < 2 else y.tanh()
         torch.testing.assert_close(out[n], y, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_layers_and_their_gradients_stay_in_the_memory_format_of_the_device(channels, monkeypatch):
+    """Also those of images of one channel, and behind a critic's one: such tensors have no memory format themselves."""
+    monkeypatch.setitem(template.MEMORY_FORMATS, "cpu", torch.channels_last)
+    seen = []
+    layer = ConvStack._layer
+
+    def watched(stack, i, x, *others):
+        out = layer(stack, i, x, *others)
+        if i < stack.depth - 1:
+            out.register_hook(seen.append)
+            seen.append(out.detach())
+        return out
+
+    monkeypatch.setattr(ConvStack, "_layer", watched)
+    stack = ConvStack(channels, 6, 1, depth=3)
+    weights = WeightSet(stack.layout, torch.randn(2, stack.layout.size).requires_grad_())
+    hidden = stack.hidden(torch.randn(2, channels, 12, 13), weights)
+    assert hidden.is_contiguous(memory_format=torch.channels_last)
+    stack(torch.randn(2, channels, 12, 13), weights).square().sum().backward()
+    gradients = seen[-2:]
+    assert len(seen) == 6 and all(each.is_contiguous(memory_format=torch.channels_last) for each in gradients)
 
 
 def test_scaling_is_gain_over_root_fan_in():

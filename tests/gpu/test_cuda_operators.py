@@ -10,9 +10,9 @@ import torch
 from each_sample import relative_error
 
 import hyperconv
+from hyperconv.memory_format import FORMATS
 from hyperconv.ops.schema import OPERATIONS
 
-FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 ROUNDING = {torch.float64: 1e-14, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 TF32_ERROR = 3e-3
 
