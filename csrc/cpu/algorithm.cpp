@@ -137,7 +137,7 @@ bool takes_columns(Product product, const AxisTaps& rows, const AxisTaps& column
   }
 }
 
-// Whether the planes of few outputs pay: they are whole tiles of many pixels, and a mask makes them read a copy.
+// Whether the planes of few outputs pay: they are whole tiles of many pixels.
 bool takes_planes(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t in_channels,
                   int64_t out_channels) {
   const Setting setting = forced();
@@ -147,7 +147,7 @@ bool takes_planes(Product product, const AxisTaps& rows, const AxisTaps& columns
   const int64_t pixels = rows.outputs * columns.outputs;
   if (taps < 9 && product != Product::convolution) return false;
   if (out_channels == 1) return in_channels >= 8 && pixels >= (kernels().wide ? 196 : 64);
-  return kernels().wide && out_channels <= 4 && in_channels >= 64 && pixels >= 512;
+  return kernels().wide && out_channels <= 4 && in_channels >= 16 * out_channels && pixels >= 256;
 }
 
 WinogradFilter winograd_filter(Product product, const AxisTaps& rows, const AxisTaps& columns, int64_t samples,

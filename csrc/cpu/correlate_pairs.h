@@ -19,6 +19,14 @@ struct PairFactors {
   int64_t steps;
 };
 
+// M rows of V vectors of memory: asked for during the products, they are there when the products are. The caches' own
+// prefetching does not follow short rows of many channels.
+template <typename T>
+struct SoonNeeded {
+  const T* data;  // nullptr: none
+  int64_t stride;
+};
+
 // Where a tile of results goes, and the mask that multiplies it (nullptr: none): channel 0 of the upper row.
 template <typename T>
 struct PairTarget {
@@ -26,13 +34,22 @@ struct PairTarget {
   int64_t channel_stride, row_stride;
   const T* mask;
   int64_t mask_channel_stride, mask_row_stride;
+
+  SoonNeeded<T> output_row(int row) const { return {data + row * row_stride, channel_stride}; }
+  SoonNeeded<T> mask_row(int row) const { return {mask ? mask + row * mask_row_stride : mask, mask_channel_stride}; }
 };
 
 template <typename T, int M, int V>
 HYPERCONV_INLINE void add_products(Vector<T> (&sum)[M][V], const T* pixels, const int64_t* offsets, int64_t steps,
-                                   const T* weights) {
-  for (int64_t step = 0; step < steps; ++step, weights += M)
+                                   const T* weights, SoonNeeded<T> soon) {
+  constexpr bool whole_lines = sizeof(Vector<T>) == 64;  // with shorter vectors asking costs more than it saves
+  int64_t asked = soon.data && whole_lines ? 0 : M;
+  for (int64_t step = 0; step < steps; ++step, weights += M) {
+    for (; asked < M && asked * steps <= step * M; ++asked)
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) __builtin_prefetch(soon.data + asked * soon.stride + v * lanes<T>);
     multiply_add<T, M, V>(sum, pixels + offsets[step], weights, 1);
+  }
 }
 
 // visit(m, v) for every sum of a tile, unrolled.
@@ -75,19 +92,19 @@ void correlate_pair_tile(PairFactors<T> factors, const T* pixels, const T* panel
   const int64_t entries = factors.steps * M;
   Vector<T> sum[M][V];
   alignas(64) T kept[M * V * lanes<T>];
-  const auto add = [&](int product) {
+  const auto add = [&](int product, SoonNeeded<T> soon) {
     add_products<T, M, V>(sum, pixels + product * factors.product_stride, factors.offsets, factors.steps,
-                          panel + M + product * entries);
+                          panel + M + product * entries, soon);
   };
   const auto at = [&](int m, int v) { return kept + (m * V + v) * lanes<T>; };
 
   for_each_sum<M, V>([&](int m, int v) { sum[m][v] = Vector<T>{}; });
-  add(1);
+  add(1, target.mask_row(0));
   for_each_sum<M, V>([&](int m, int v) {
     store(at(m, v), sum[m][v]);
     sum[m][v] = Vector<T>{};
   });
-  add(2);
+  add(2, target.output_row(0));
   for_each_sum<M, V>([&](int m, int v) {
     Vector<T> first, offset;
     load(first, at(m, v));
@@ -96,10 +113,10 @@ void correlate_pair_tile(PairFactors<T> factors, const T* pixels, const T* panel
     store(at(m, v), Vector<T>(first - sum[m][v]));
     sum[m][v] += first;
   });
-  add(0);
+  add(0, target.mask_row(1));
   store_sums_of_row<T, M, V>(sum, target, 0, activation, negative_slope);
   for_each_sum<M, V>([&](int m, int v) { load(sum[m][v], at(m, v)); });
-  add(3);
+  add(3, target.output_row(1));
   store_sums_of_row<T, M, V>(sum, target, 1, activation, negative_slope);
 }
 

@@ -44,21 +44,41 @@ void pack_plane_panel(Sum<S>* target, const Correlation& problem, int64_t set, i
   }
 }
 
-// All planes of `pixels` consecutive pixels, at least a tile of them.
+// Consecutive pixels of all channels, and of the mask over them where there is one.
 template <typename T>
-void compute_planes(T* planes, const PlaneShape& shape, const TileInput<T>& input, const T* weights, int64_t pixels) {
-  constexpr int64_t tile = plane_tile * lanes<T>;
+struct PixelRun {
+  const T* data;
+  int64_t channel_stride;
+  const T* mask;
+  int64_t mask_channel_stride;
+
+  HYPERCONV_INLINE void prefetch(int64_t channel, int64_t begin, int64_t end) const {
+    for (int64_t i = begin; i < end; i += 64 / sizeof(T)) {
+      __builtin_prefetch(data + channel * channel_stride + i);
+      if (mask) __builtin_prefetch(mask + channel * mask_channel_stride + i);
+    }
+  }
+};
+
+// All planes of `pixels` consecutive pixels, at least a tile of them; `masked` is memory for a tile of all channels.
+template <typename T>
+void compute_planes(T* planes, const PlaneShape& shape, const PixelRun<T>& run, int64_t channels, T slope, T* masked,
+                    const T* weights, int64_t pixels) {
+  constexpr int64_t tile = plane_tile * lanes<T>, zero = 0;
   alignas(64) T values[planes_per_panel * tile];
   for (int64_t p = 0; p < pixels; p += tile) {
     const int64_t begin = larger(smaller(p, pixels - tile), 0);  // the last tile overlaps the one before
-    TileInput<T> here = input;
-    here.pixels += begin;
-    for (int64_t c = 0; c < input.channels; ++c)
-      for (int64_t ahead = tile; ahead < 2 * tile; ahead += 64 / sizeof(T))
-        __builtin_prefetch(here.pixels + c * input.channel_stride + ahead);
+    TileInput<T> input{run.data + begin, channels, run.channel_stride, &zero, 1, channels_per_sum(channels, 1)};
+    if (run.mask) {
+      for (int64_t c = 0; c < channels; ++c)
+        copy_vectors<T>(masked + c * tile, {input.pixels + c * run.channel_stride, 1,
+                                            run.mask + c * run.mask_channel_stride + begin, 1}, slope, tile);
+      input.pixels = masked, input.channel_stride = tile;
+    }
+    for (int64_t c = 0; c < channels; ++c) run.prefetch(c, begin + tile, begin + 2 * tile);
     T* target = planes + begin;
     for (int64_t panel = 0; panel < shape.panels; ++panel) {
-      correlate_tile<T, planes_per_panel, plane_tile>(here, weights + panel * shape.panel_elements, values);
+      correlate_tile<T, planes_per_panel, plane_tile>(input, weights + panel * shape.panel_elements, values);
       for (int64_t i = 0; i < planes_per_panel; ++i, target += shape.plane_stride())
         copy_elements(target, values + i * tile, tile);
     }
@@ -130,9 +150,10 @@ void correlate_plane_block(const Correlation& problem, const PlaneShape& shape, 
   const int64_t pitch = (outputs + lanes<T> - 1) / lanes<T> * lanes<T>;
   Window plain{1, 1, &zero, &zero, 1, 1, 0, shape.strip_rows, shape.columns, 0};
   plain.channel_stride = ((shape.strip_rows * shape.columns + tile + 15) / 16 | 1) * 16;
-  const Image& input = problem.input;
-  const bool in_place = sizeof(S) == sizeof(T) && !problem.input_mask.data && input.stride[3] == 1 &&
-                        input.stride[2] == shape.columns;
+  const Image &input = problem.input, &input_mask = problem.input_mask;
+  const auto consecutive = [&](const Image& image) { return image.stride[3] == 1 && image.stride[2] == shape.columns; };
+  const bool in_place =
+      sizeof(S) == sizeof(T) && consecutive(input) && (!input_mask.data || consecutive(input_mask));
   const int64_t packed_size = in * plain.channel_stride;
   T* planes = static_cast<T*>(
       runtime.scratch(scratch_block, (planes_size + packed_size + 2 * out * pitch + tile) * sizeof(T)));
@@ -147,16 +168,20 @@ void correlate_plane_block(const Correlation& problem, const PlaneShape& shape, 
   for (int64_t first = low, next; row < end; first = next) {
     next = smaller(first + shape.strip_rows, larger(high, first));
     const int64_t pixels = (next - first) * shape.columns;
-    TileInput<T> source{packed, in, plain.channel_stride, &zero, 1, channels_per_sum(in, 1)};
+    PixelRun<T> run{packed, plain.channel_stride, nullptr, 0};
     if (in_place && pixels >= tile) {
-      source.pixels = static_cast<const T*>(input.data) + sample * input.stride[0] +
-                      group * in * input.stride[1] + first * input.stride[2];
-      source.channel_stride = input.stride[1];
+      const auto first_pixel = [&](const Image& image) {
+        return static_cast<const T*>(image.data) + sample * image.stride[0] + group * in * image.stride[1] +
+               first * image.stride[2];
+      };
+      run = {first_pixel(input), input.stride[1], nullptr, input_mask.stride[1]};
+      if (input_mask.data) run.mask = first_pixel(input_mask);
     } else if (pixels > 0) {
-      pack_window<S>(packed, plain, input, problem.input_mask, sample, group * in, in, first, next - first,
+      pack_window<S>(packed, plain, input, input_mask, sample, group * in, in, first, next - first,
                      T(problem.negative_slope));
     }
-    compute_planes(planes + shape.span * shape.columns, shape, source, weights, pixels);
+    compute_planes(planes + shape.span * shape.columns, shape, run, in, T(problem.negative_slope), packed, weights,
+                   pixels);
     for (; row < end && (row + shape.first_row + shape.span < next || next >= high); ++row) {
       for (int64_t o = 0; o < out; ++o) {
         const T* own = planes + o * shape.taps * plane_stride;
