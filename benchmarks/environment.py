@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import FREED_MEMORY_KEPT
+
 PRECISIONS = {
     "fp64": torch.float64,
     "fp32": torch.float32,
@@ -36,6 +38,7 @@ def describe(device: str) -> dict:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "freed_memory": "kept" if FREED_MEMORY_KEPT else "as malloc has it",
         "load_average": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
