@@ -3,4 +3,4 @@
 from hyperconv.heap import keep_freed_memory
 
 FREED_MEMORY_KEPT = keep_freed_memory()
-"""For all rivals alike, as the command line has it: how fast the system clears pages is not what is compared."""
+"""For all rivals alike, as `hyperconv train` has it: how fast the system clears pages is not what is compared."""

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from hyperconv.cli.main import main
 from hyperconv.heap import OF_THE_USER
 
 PROGRAM = """
@@ -55,3 +56,12 @@ def test_what_the_user_set_stays(name):
 def test_without_mallopt_nothing_is_done():
     call = "(setattr(ctypes, 'CDLL', lambda name: object()), keep_freed_memory())[1]"
     assert answer(call)[0] == "False"
+
+
+def test_training_keeps_it(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr("hyperconv.cli.training.keep_freed_memory", lambda: kept.append(True))
+    with pytest.raises(SystemExit) as left:
+        main(["train", "--examples", "--out", str(tmp_path / "run"), "--preset", "tiny", "--max-size", "24",
+              "--scale-count", "1", "--iterations", "1"])
+    assert left.value.code == 0 and kept == [True]

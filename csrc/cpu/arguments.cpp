@@ -39,8 +39,8 @@ bool is_channels_last(const Tensor& tensor) {
          !dense_in_order(tensor, {0, 1, 2, 3});
 }
 
-// Beyond this size the C library maps fresh pages for every tensor, and touching them one small page at a time takes
-// longer than a thin layer takes to compute: ask for huge ones.
+// Beyond this size the C library, unless told otherwise (hyperconv/heap.py), maps fresh pages for every tensor, and
+// touching them one small page at a time takes longer than a thin layer takes to compute: ask for huge ones.
 constexpr size_t fresh_bytes = size_t(32) << 20;
 
 void ask_for_huge_pages([[maybe_unused]] const Tensor& tensor, [[maybe_unused]] size_t bytes) {

@@ -8,6 +8,7 @@ import typer
 from hyperconv.apps.demo import demo_trainer, draw_pictures
 from hyperconv.apps.train import follow
 from hyperconv.cli.progress import show
+from hyperconv.heap import keep_freed_memory
 
 
 def demo(
@@ -29,6 +30,7 @@ def demo(
     """
     trainer = demo_trainer(out, device=device)
     print(f"training on {', '.join(trainer.collection.names)}, on {trainer.device}")
+    keep_freed_memory()
     show(trainer, follow(trainer))
     pictures = draw_pictures(out, device=device)
     print(

@@ -23,7 +23,6 @@ from hyperconv.cli.training import Interrupted
 from hyperconv.cli.tune import tune
 from hyperconv.errors import InputError, RankLost, TrainingDiverged
 from hyperconv.gan.ranks import rank_from_environment
-from hyperconv.heap import keep_freed_memory
 from hyperconv.version import __version__
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -87,7 +86,6 @@ for verb in (train, *USES, evaluate, demo, info, selftest, tune):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with 0 done, 2 bad input, 130 interrupted or 1 anything else."""
-    keep_freed_memory()
     try:
         code = app(args=arguments, prog_name="hyperconv", standalone_mode=False)
         if code == INTERRUPTED:

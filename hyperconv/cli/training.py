@@ -21,6 +21,7 @@ from hyperconv.gan.ranks import Ranks
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
+from hyperconv.heap import keep_freed_memory
 
 
 class Interrupted(Exception):
@@ -28,6 +29,7 @@ class Interrupted(Exception):
 
 
 def take_all_steps(trainer: Trainer | DomainTrainer, tensorboard: bool) -> None:
+    keep_freed_memory()
     begun, began = trainer.progress, time.monotonic()
     try:
         steps = follow(trainer, tensorboard=tensorboard)
