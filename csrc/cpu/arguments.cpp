@@ -15,13 +15,16 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-std::string text(const Ints& shape) {
+std::string text(Shape shape) {
   std::string result = "(";
   for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
   return result + ")";
 }
 
-Ints shape_of(const Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
+std::array<int64_t, 2> pair(const char* name, const Ints& values) {
+  STD_TORCH_CHECK(values.size() == 2, name, " needs two values, got ", text(values));
+  return {values[0], values[1]};
+}
 
 // Whether the dimensions, taken in this order, lie densely from the first (outermost) to the last.
 bool dense_in_order(const Tensor& tensor, const int (&order)[4]) {
@@ -54,7 +57,7 @@ void ask_for_huge_pages([[maybe_unused]] const Tensor& tensor, [[maybe_unused]] 
 
 // Uninitialised, with these strides. Through the shim itself: `torch::stable::empty` looks its operator up by name at
 // every call, which takes longer than the smallest layers compute.
-Tensor new_tensor(const Tensor& like, const Ints& shape, const Ints& strides) {
+Tensor new_tensor(const Tensor& like, Shape shape, Shape strides) {
   int32_t dtype;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   AtenTensorHandle handle;
@@ -68,10 +71,10 @@ Tensor new_tensor(const Tensor& like, const Ints& shape, const Ints& strides) {
 }  // namespace
 
 Geometry::Geometry(const Ints& stride, const Ints& padding, const Ints& dilation, int64_t groups)
-    : stride(stride), padding(padding), dilation(dilation), groups(groups) {
-  STD_TORCH_CHECK(stride.size() == 2 && padding.size() == 2 && dilation.size() == 2,
-                  "stride, padding and dilation need two values each, got ", text(stride), ", ", text(padding), " and ",
-                  text(dilation));
+    : stride(pair("stride", stride)),
+      padding(pair("padding", padding)),
+      dilation(pair("dilation", dilation)),
+      groups(groups) {
   STD_TORCH_CHECK(stride[0] > 0 && stride[1] > 0, "stride must be positive, got ", text(stride));
   STD_TORCH_CHECK(padding[0] >= 0 && padding[1] >= 0, "padding must not be negative, got ", text(padding));
   STD_TORCH_CHECK(dilation[0] > 0 && dilation[1] > 0, "dilation must be positive, got ", text(dilation));
@@ -101,7 +104,7 @@ Dtype dtype_of(const Tensor& tensor) {
 int64_t sum_bytes(Dtype dtype) { return dtype == Dtype::float64 ? 8 : 4; }
 
 Image image_of(const char* name, const Tensor& tensor) {
-  STD_TORCH_CHECK(tensor.dim() == 4, name, " must have 4 dimensions (N, C, H, W), got shape ", text(shape_of(tensor)));
+  STD_TORCH_CHECK(tensor.dim() == 4, name, " must have 4 dimensions (N, C, H, W), got shape ", text(tensor.sizes()));
   Image image{tensor.data_ptr(), {}, {}};
   for (int i = 0; i < 4; ++i) {
     image.size[i] = tensor.size(i);
@@ -110,7 +113,7 @@ Image image_of(const char* name, const Tensor& tensor) {
   return image;
 }
 
-Image optional_image(const char* name, const std::optional<Tensor>& tensor) {
+Image optional_image(const char* name, const MaybeTensor& tensor) {
   return tensor ? image_of(name, *tensor) : Image{};
 }
 
@@ -121,13 +124,13 @@ void check_same_dtype(const char* name, const Tensor& tensor, const char* other,
                   torch::headeronly::toString(reference.scalar_type()), ": they must have the same dtype");
 }
 
-void check_shape(const char* name, const Tensor& tensor, const Ints& shape) {
-  STD_TORCH_CHECK(shape_of(tensor) == shape, name, " must have shape ", text(shape), ", got ", text(shape_of(tensor)));
+void check_shape(const char* name, const Tensor& tensor, Shape shape) {
+  STD_TORCH_CHECK(tensor.sizes() == shape, name, " must have shape ", text(shape), ", got ", text(tensor.sizes()));
 }
 
 void check_weight(const Tensor& weight, int64_t samples, int64_t in_channels, int64_t groups) {
   STD_TORCH_CHECK(weight.dim() == 5, "weight must have 5 dimensions (B, C_out, C_in/groups, kH, kW), got shape ",
-                  text(shape_of(weight)));
+                  text(weight.sizes()));
   check_sets(weight.size(0), samples);
   STD_TORCH_CHECK(in_channels == weight.size(2) * groups, "the input has ", in_channels, " channels and the weight ",
                   weight.size(2), " per group in ", groups, " groups");
@@ -140,28 +143,29 @@ void check_sets(int64_t sets, int64_t samples) {
                   " weight sets: the batch must be a multiple of the sets");
 }
 
-void check_bias(const std::optional<Tensor>& bias, const Tensor& weight) {
+void check_bias(const MaybeTensor& bias, const Tensor& weight) {
   if (!bias) return;
   check_same_dtype("bias", *bias, "weight", weight);
   check_shape("bias", *bias, {weight.size(0), weight.size(1)});
 }
 
-void check_mask(const std::optional<Tensor>& mask, const Tensor& grad) {
+void check_mask(const MaybeTensor& mask, const Tensor& grad) {
   if (!mask) return;
   check_same_dtype("mask", *mask, "grad", grad);
-  check_shape("mask", *mask, shape_of(grad));
+  check_shape("mask", *mask, grad.sizes());
 }
 
-Tensor new_image(const Tensor& like, const Ints& shape) {
+Tensor new_image(const Tensor& like, Shape shape) {
   if (!is_channels_last(like)) return new_contiguous(like, shape);
   const int64_t row = shape[3] * shape[1];
   return new_tensor(like, shape, {shape[2] * row, 1, row, shape[1]});
 }
 
-Tensor new_contiguous(const Tensor& like, const Ints& shape) {
-  Ints strides(shape.size(), 1);
-  for (size_t i = shape.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * std::max<int64_t>(shape[i], 1);
-  return new_tensor(like, shape, strides);
+Tensor new_contiguous(const Tensor& like, Shape shape) {
+  std::array<int64_t, 5> strides;
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0; stride *= std::max<int64_t>(shape[i], 1)) strides[i] = stride;
+  return new_tensor(like, shape, {strides.data(), shape.size()});
 }
 
 void zero(const Tensor& tensor) {

@@ -1,10 +1,14 @@
 // Tensors as the kernels see them, and the checks that keep a kernel from reading outside of one.
 #pragma once
 
+#include <array>
+
 #include "interface.h"
 #include "operations.h"
 
 namespace hyperconv {
+
+using Shape = torch::headeronly::IntHeaderOnlyArrayRef;
 
 // Stride, padding, dilation and groups; `output` follows from the input and the kernel.
 struct Geometry {
@@ -12,26 +16,26 @@ struct Geometry {
   // Output size along axis 0 (rows) or 1 (columns); an error when the kernel is larger than the padded input.
   int64_t output_size(int axis, int64_t input, int64_t kernel) const;
 
-  Ints stride, padding, dilation;
+  std::array<int64_t, 2> stride, padding, dilation;
   int64_t groups;
 };
 
 Dtype dtype_of(const Tensor& tensor);
 int64_t sum_bytes(Dtype dtype);  // of one element of the type that sums are kept in
 Image image_of(const char* name, const Tensor& tensor);
-Image optional_image(const char* name, const std::optional<Tensor>& tensor);  // absent: data == nullptr
+Image optional_image(const char* name, const MaybeTensor& tensor);  // absent: data == nullptr
 
 // All of these raise one line that names the arguments and the numbers.
 void check_same_dtype(const char* name, const Tensor& tensor, const char* other, const Tensor& reference);
-void check_shape(const char* name, const Tensor& tensor, const Ints& shape);
+void check_shape(const char* name, const Tensor& tensor, Shape shape);
 void check_weight(const Tensor& weight, int64_t samples, int64_t in_channels, int64_t groups);
 void check_sets(int64_t sets, int64_t samples);
-void check_bias(const std::optional<Tensor>& bias, const Tensor& weight);
-void check_mask(const std::optional<Tensor>& mask, const Tensor& grad);
+void check_bias(const MaybeTensor& bias, const Tensor& weight);
+void check_mask(const MaybeTensor& mask, const Tensor& grad);
 
 // A new tensor of the dtype of `like`; (N, C, H, W) is channels_last where `like` is unambiguously so.
-Tensor new_image(const Tensor& like, const Ints& shape);
-Tensor new_contiguous(const Tensor& like, const Ints& shape);
+Tensor new_image(const Tensor& like, Shape shape);
+Tensor new_contiguous(const Tensor& like, Shape shape);
 void zero(const Tensor& tensor);  // dense, all of it
 
 }  // namespace hyperconv

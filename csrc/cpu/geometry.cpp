@@ -1,6 +1,8 @@
 #include "geometry.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 namespace hyperconv {
 namespace {
@@ -11,10 +13,15 @@ struct AxisLayout {
   std::vector<int64_t> base;          // per plane
   std::vector<int64_t> plane, shift;  // per tap
   int64_t span = 0;
+
+  void reserve(size_t taps) {
+    for (std::vector<int64_t>* table : {&base, &plane, &shift}) table->reserve(taps);
+  }
 };
 
 AxisLayout shared_planes(const AxisTaps& axis) {
   AxisLayout layout;
+  layout.reserve(axis.displacement.size());
   const int64_t nearest = *std::min_element(axis.displacement.begin(), axis.displacement.end());
   const int64_t first = floor_divide(nearest, axis.step);
   for (int64_t displacement : axis.displacement) {
@@ -32,27 +39,33 @@ AxisLayout shared_planes(const AxisTaps& axis) {
 AxisLayout separate_planes(const AxisTaps& axis) {
   AxisLayout layout;
   layout.base = axis.displacement;
-  for (size_t tap = 0; tap < axis.displacement.size(); ++tap) layout.plane.push_back(tap);
+  layout.plane.resize(axis.displacement.size());
+  std::iota(layout.plane.begin(), layout.plane.end(), 0);
   layout.shift.assign(axis.displacement.size(), 0);
   return layout;
 }
 
-int64_t elements(const AxisLayout& layout, int64_t outputs) {
-  return static_cast<int64_t>(layout.base.size()) * (outputs + layout.span);
+// Elements along the axis: of shared planes, and of a plane for every tap.
+int64_t elements_of_shared(const AxisLayout& shared, int64_t outputs) {
+  return static_cast<int64_t>(shared.base.size()) * (outputs + shared.span);
+}
+int64_t elements_of_separate(const AxisTaps& axis, int64_t outputs) {
+  return static_cast<int64_t>(axis.displacement.size()) * outputs;
 }
 
 AxisLayout lay_out(const AxisTaps& axis, int64_t outputs) {
-  AxisLayout shared = shared_planes(axis), separate = separate_planes(axis);
-  return elements(separate, outputs) < elements(shared, outputs) ? separate : shared;
+  AxisLayout shared = shared_planes(axis);
+  const bool apart = elements_of_separate(axis, outputs) < elements_of_shared(shared, outputs);
+  return apart ? separate_planes(axis) : shared;
 }
 
 }  // namespace
 
 Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows, int64_t weight_row_stride,
                int64_t weight_column_stride) {
-  const AxisLayout row = lay_out(rows, block_rows), column = lay_out(columns, columns.outputs);
-  row_base = row.base;
-  column_base = column.base;
+  AxisLayout row = lay_out(rows, block_rows), column = lay_out(columns, columns.outputs);
+  row_base = std::move(row.base);
+  column_base = std::move(column.base);
   window.row_planes = row_base.size();
   window.column_planes = column_base.size();
   window.row_base = row_base.data();
@@ -67,6 +80,8 @@ Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows
   // all, so that channels spread over the cache sets whatever the image size.
   window.channel_stride = ((window.row_planes * window.column_planes * plane + 31) / 16 | 1) * 16;
 
+  offset.reserve(row.plane.size() * column.plane.size());
+  weight.reserve(row.plane.size() * column.plane.size());
   for (size_t i = 0; i < row.plane.size(); ++i) {
     for (size_t j = 0; j < column.plane.size(); ++j) {
       const int64_t index = row.plane[i] * window.column_planes + column.plane[j];
@@ -97,6 +112,7 @@ ColumnLayout::ColumnLayout(const AxisTaps& rows, const AxisTaps& columns, int64_
 
 AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   AxisTaps axis{outputs, stride, {}, {}};
+  axis.reserve(kernel);
   for (int64_t i = 0; i < kernel; ++i) {
     axis.index.push_back(i);
     axis.displacement.push_back(i * dilation - padding);
@@ -107,6 +123,7 @@ AxisTaps forward_taps(int64_t outputs, int64_t kernel, int64_t stride, int64_t p
 AxisTaps transposed_taps(int64_t inputs, int64_t phase, int64_t kernel, int64_t stride, int64_t padding,
                          int64_t dilation) {
   AxisTaps axis{inputs > phase ? (inputs - 1 - phase) / stride + 1 : 0, 1, {}, {}};
+  axis.reserve(kernel);
   for (int64_t i = kernel - 1; i >= 0; --i) {
     const int64_t distance = phase + padding - i * dilation;
     if (distance % stride != 0) continue;
@@ -118,11 +135,12 @@ AxisTaps transposed_taps(int64_t inputs, int64_t phase, int64_t kernel, int64_t 
 
 int64_t choose_block_rows(const AxisTaps& rows, const AxisTaps& columns, int64_t channels, int64_t element_size,
                           int64_t bytes) {
-  const AxisLayout shared = shared_planes(rows), separate = separate_planes(rows);
-  const int64_t pitch = elements(lay_out(columns, columns.outputs), columns.outputs);
+  const AxisLayout shared = shared_planes(rows), shared_columns = shared_planes(columns);
+  const int64_t pitch = std::min(elements_of_shared(shared_columns, columns.outputs),
+                                 elements_of_separate(columns, columns.outputs));
   const int64_t row_bytes = pitch * std::max<int64_t>(channels, 1) * element_size;
   const auto cost = [&](int64_t block_rows) {
-    return std::min(elements(shared, block_rows), elements(separate, block_rows)) * row_bytes;
+    return std::min(elements_of_shared(shared, block_rows), elements_of_separate(rows, block_rows)) * row_bytes;
   };
   const int64_t span = shared.span;
   int64_t low = 1, high = std::max<int64_t>(rows.outputs, 1);

@@ -23,6 +23,8 @@ struct AxisTaps {
   int64_t outputs;
   int64_t step;
   std::vector<int64_t> index, displacement;
+
+  void reserve(int64_t taps) { index.reserve(taps), displacement.reserve(taps); }
 };
 
 // A window with the tables it points into.

@@ -12,8 +12,8 @@
 namespace hyperconv {
 namespace {
 
-Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
-                const std::optional<Tensor>& mask, const Geometry& geometry, Activation activation, double slope) {
+Tensor convolve(const Tensor& input, const Tensor& weight, const MaybeTensor& bias,
+                const MaybeTensor& mask, const Geometry& geometry, Activation activation, double slope) {
   Correlation work{};
   work.dtype = dtype_of(input);
   work.input = image_of("input", input);
@@ -54,22 +54,24 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const std::optional<T
 
 }  // namespace
 
-Tensor conv2d(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, Ints stride, Ints padding,
-              Ints dilation, int64_t groups, int64_t activation, double negative_slope) {
+Tensor conv2d(const Tensor& input, const Tensor& weight, const MaybeTensor& bias, const Ints& stride,
+              const Ints& padding, const Ints& dilation, int64_t groups, int64_t activation, double negative_slope) {
   STD_TORCH_CHECK(activation >= 0 && activation <= 3, "activation must be 0 (none), 1 (relu), 2 (leaky_relu) or 3 "
                   "(tanh), got ", activation);
   return convolve(input, weight, bias, std::nullopt, Geometry(stride, padding, dilation, groups),
                   static_cast<Activation>(activation), negative_slope);
 }
 
-Tensor masked_conv2d(const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, std::optional<Tensor> mask,
-                     Ints stride, Ints padding, Ints dilation, int64_t groups, double negative_slope) {
+Tensor masked_conv2d(const Tensor& input, const Tensor& weight, const MaybeTensor& bias, const MaybeTensor& mask,
+                     const Ints& stride, const Ints& padding, const Ints& dilation, int64_t groups,
+                     double negative_slope) {
   return convolve(input, weight, bias, mask, Geometry(stride, padding, dilation, groups), Activation::none,
                   negative_slope);
 }
 
-Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Tensor> mask, Ints input_size,
-                      Ints stride, Ints padding, Ints dilation, int64_t groups, double negative_slope) {
+Tensor input_gradient(const Tensor& grad, const Tensor& weight, const MaybeTensor& mask, const Ints& input_size,
+                      const Ints& stride, const Ints& padding, const Ints& dilation, int64_t groups,
+                      double negative_slope) {
   const Geometry geometry(stride, padding, dilation, groups);
   Correlation work{};
   work.dtype = dtype_of(grad);
@@ -126,8 +128,8 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, std::optional<Te
 }
 
 std::tuple<Tensor, Tensor, Tensor> gradients_at_once(const Tensor& grad, const Tensor& input, const Tensor& weight,
-                                                     std::optional<Tensor> mask, Ints stride, Ints padding,
-                                                     Ints dilation, int64_t groups, double negative_slope) {
+                                                     const MaybeTensor& mask, const Ints& stride, const Ints& padding,
+                                                     const Ints& dilation, int64_t groups, double negative_slope) {
   image_of("input", input);
   const Tensor by_input = input_gradient(grad, weight, mask, {input.size(2), input.size(3)}, stride, padding, dilation,
                                          groups, negative_slope);  // checks the weight

@@ -110,7 +110,7 @@ void run_accumulation(Accumulation& work, bool tiles, const AxisTaps& rows, cons
 struct Arguments {
   const Tensor& grad;
   const Tensor& input;
-  const std::optional<Tensor>& mask;
+  const MaybeTensor& mask;
   int64_t weight_sets;
   const Ints& kernel_size;
   const Geometry& geometry;
@@ -171,7 +171,7 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call, const 
   work.negative_slope = call.negative_slope;
   const Image grad = image_of("grad", call.grad), input = image_of("input", call.input);
   const Image mask = optional_image("mask", call.mask);
-  const Ints &padding = call.geometry.padding, &dilation = call.geometry.dilation;
+  const auto &padding = call.geometry.padding, &dilation = call.geometry.dilation;
   AxisTaps axes[2];
   if (call.shift_grad(algorithm.way)) {
     work.fixed = input;
@@ -205,7 +205,7 @@ void fill_weight(const Tensor& weight, void* bias, const Arguments& call, const 
   run_accumulation(work, tiles, axes[0], axes[1], row_stride, column_stride);
 }
 
-void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tensor>& mask, double negative_slope) {
+void fill_bias(const Tensor& bias, const Tensor& grad, const MaybeTensor& mask, double negative_slope) {
   if (grad.numel() == 0) return zero(bias);
   BiasSum work{};
   work.dtype = dtype_of(grad);
@@ -219,9 +219,9 @@ void fill_bias(const Tensor& bias, const Tensor& grad, const std::optional<Tenso
 
 }  // namespace
 
-Tensor weight_gradient(const Tensor& grad, const Tensor& input, std::optional<Tensor> mask, int64_t weight_sets,
-                       Ints kernel_size, Ints stride, Ints padding, Ints dilation, int64_t groups,
-                       double negative_slope) {
+Tensor weight_gradient(const Tensor& grad, const Tensor& input, const MaybeTensor& mask, int64_t weight_sets,
+                       const Ints& kernel_size, const Ints& stride, const Ints& padding, const Ints& dilation,
+                       int64_t groups, double negative_slope) {
   const Geometry geometry(stride, padding, dilation, groups);
   const Arguments call{grad, input, mask, weight_sets, kernel_size, geometry, negative_slope};
   check(call);
@@ -231,7 +231,7 @@ Tensor weight_gradient(const Tensor& grad, const Tensor& input, std::optional<Te
   return weight;
 }
 
-Tensor bias_gradient(const Tensor& grad, std::optional<Tensor> mask, int64_t weight_sets, double negative_slope) {
+Tensor bias_gradient(const Tensor& grad, const MaybeTensor& mask, int64_t weight_sets, double negative_slope) {
   image_of("grad", grad);
   check_sets(weight_sets, grad.size(0));
   check_mask(mask, grad);
@@ -241,9 +241,10 @@ Tensor bias_gradient(const Tensor& grad, std::optional<Tensor> mask, int64_t wei
   return bias;
 }
 
-std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, std::optional<Tensor> mask,
-                                               int64_t weight_sets, Ints kernel_size, Ints stride, Ints padding,
-                                               Ints dilation, int64_t groups, double negative_slope) {
+std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, const MaybeTensor& mask,
+                                               int64_t weight_sets, const Ints& kernel_size, const Ints& stride,
+                                               const Ints& padding, const Ints& dilation, int64_t groups,
+                                               double negative_slope) {
   const Geometry geometry(stride, padding, dilation, groups);
   const Arguments call{grad, input, mask, weight_sets, kernel_size, geometry, negative_slope};
   check(call);
