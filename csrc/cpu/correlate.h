@@ -147,14 +147,13 @@ void correlate(const Correlation& problem, const Runtime& runtime) {
   using T = Sum<S>;
   const Window& window = problem.window;
   const int64_t samples = problem.output.size[0], height = problem.output.size[2];
-  const int64_t samples_per_set = samples / problem.sets;
-  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
+  const int64_t samples_per_set = samples / problem.different_sets;
   const Panels panels = cut_into_panels(problem.out_channels, panel_limit);
   const int64_t per_channel = 1 + problem.in_channels * problem.taps.count;
   const int64_t group_weights = problem.out_channels * per_channel;
-  T* weights =
-      static_cast<T*>(runtime.scratch(scratch_call, packed_sets * problem.groups * group_weights * sizeof(T)));
-  parallel(runtime, packed_sets * problem.groups * panels.count, [&](int64_t unit) {
+  const int64_t pairs = problem.different_sets * problem.groups;
+  T* weights = static_cast<T*>(runtime.scratch(scratch_call, pairs * group_weights * sizeof(T)));
+  parallel(runtime, pairs * panels.count, [&](int64_t unit) {
     const int64_t panel = unit % panels.count, set_group = unit / panels.count;
     const int64_t first = panel_start(panels, panel);
     pack_weight_panel<S>(weights + set_group * group_weights + first * per_channel, problem,
@@ -166,7 +165,7 @@ void correlate(const Correlation& problem, const Runtime& runtime) {
     const int64_t first_row = unit % blocks * problem.block_rows, sample_group = unit / blocks;
     const int64_t group = sample_group % problem.groups, sample = sample_group / problem.groups;
     const int64_t rows = smaller(problem.block_rows, height - first_row);
-    const int64_t set = packed_sets == 1 ? 0 : sample / samples_per_set;
+    const int64_t set = sample / samples_per_set;
     const int64_t elements = problem.in_channels * window.channel_stride, beyond = longest_tile * lanes<T>;
     T* packed = static_cast<T*>(runtime.scratch(scratch_block, (elements + beyond) * sizeof(T)));
     fill_zero(packed + elements, beyond);

@@ -243,8 +243,7 @@ void correlate_pairs(const Correlation& problem, const Runtime& runtime) {
   using T = Sum<S>;
   const Window& window = problem.window;
   const int64_t samples = problem.output.size[0], height = problem.output.size[2], in = problem.in_channels;
-  const int64_t samples_per_set = samples / problem.sets;
-  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
+  const int64_t samples_per_set = samples / problem.different_sets;
   const Panels panels = cut_into_panels(problem.out_channels, panel_limit);
   const int64_t columns = problem.taps.count / 3, steps = in * columns;
   const int64_t group_weights = problem.out_channels * (1 + pair_products * steps);
@@ -252,10 +251,10 @@ void correlate_pairs(const Correlation& problem, const Runtime& runtime) {
   const Window packed_window = rows_by_two.window();
   const int64_t stride = packed_window.channel_stride;
 
-  const int64_t weights_bytes = packed_sets * problem.groups * group_weights * sizeof(T);
+  const int64_t weights_bytes = problem.different_sets * problem.groups * group_weights * sizeof(T);
   int64_t* offsets = static_cast<int64_t*>(runtime.scratch(scratch_call, steps * sizeof(int64_t) + weights_bytes));
   T* weights = reinterpret_cast<T*>(offsets + steps);
-  parallel(runtime, packed_sets * problem.groups * panels.count, [&](int64_t unit) {
+  parallel(runtime, problem.different_sets * problem.groups * panels.count, [&](int64_t unit) {
     const int64_t panel = unit % panels.count, set_group = unit / panels.count, first = panel_start(panels, panel);
     pack_pair_panel<S>(weights + set_group * group_weights + first * (1 + pair_products * steps), problem,
                        set_group / problem.groups, set_group % problem.groups, first, panel_width(panels, panel));
@@ -269,7 +268,7 @@ void correlate_pairs(const Correlation& problem, const Runtime& runtime) {
     const int64_t first_row = unit % blocks * problem.block_rows, sample_group = unit / blocks;
     const int64_t group = sample_group % problem.groups, sample = sample_group / problem.groups;
     const int64_t rows = smaller(problem.block_rows, height - first_row), pairs = (rows + 1) / 2;
-    const int64_t set = packed_sets == 1 ? 0 : sample / samples_per_set;
+    const int64_t set = sample / samples_per_set;
     const int64_t product_stride = in * stride, elements = pair_products * product_stride;
     const int64_t beyond = longest_tile * lanes<T> + columns;
     T* factors =

@@ -202,9 +202,8 @@ void correlate_planes(const Correlation& problem, const Runtime& runtime) {
   using T = Sum<S>;
   const PlaneShape shape(problem);
   const int64_t samples = problem.output.size[0], height = problem.output.size[2], out = problem.out_channels;
-  const int64_t samples_per_set = samples / problem.sets;
-  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
-  const int64_t pairs = packed_sets * problem.groups, pair_weights = shape.panels * shape.panel_elements;
+  const int64_t samples_per_set = samples / problem.different_sets;
+  const int64_t pairs = problem.different_sets * problem.groups, pair_weights = shape.panels * shape.panel_elements;
   T* weights = static_cast<T*>(runtime.scratch(scratch_call, pairs * (pair_weights + out) * sizeof(T)));
   T* biases = weights + pairs * pair_weights;
   parallel(runtime, pairs, [&](int64_t pair) {
@@ -217,7 +216,7 @@ void correlate_planes(const Correlation& problem, const Runtime& runtime) {
   parallel(runtime, samples * problem.groups * blocks, [&](int64_t unit) {
     const int64_t begin = unit % blocks * problem.block_rows, sample_group = unit / blocks;
     const int64_t sample = sample_group / problem.groups, group = sample_group % problem.groups;
-    const int64_t pair = (packed_sets == 1 ? 0 : sample / samples_per_set) * problem.groups + group;
+    const int64_t pair = sample / samples_per_set * problem.groups + group;
     correlate_plane_block<S>(problem, shape, runtime, weights + pair * pair_weights, biases + pair * out, sample, group,
                              begin, smaller(begin + problem.block_rows, height));
   });

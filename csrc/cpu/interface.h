@@ -62,7 +62,8 @@ struct Correlation {
   int64_t weight_set_stride, weight_group_stride, weight_out_stride, weight_in_stride;
   const void* bias;  // may be nullptr
   int64_t bias_set_stride, bias_stride;
-  int64_t sets, groups, in_channels, out_channels;  // channels of one group
+  int64_t sets, different_sets;  // of weights; a weight expanded over all sets is one
+  int64_t groups, in_channels, out_channels;  // channels of one group
   Window window;
   Taps taps;
   KernelParts parts;  // of Winograd's algorithm

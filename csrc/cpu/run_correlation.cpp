@@ -74,11 +74,10 @@ void run_winograd(const Call& call, const WinogradFilter& filter) {
   const PartsLayout layout(call.rows, call.columns, filter.taps);
   const int64_t in = layout.all.count * work.in_channels, out = work.out_channels, outputs = filter.outputs;
   const int64_t block = winograd_rows(outputs, call.rows, call.columns, in, call.bytes(), 2 * cache_bytes());
-  const int64_t sets = work.weight_set_stride == 0 && work.bias_set_stride == 0 ? 1 : work.sets;
   work.parts = layout.all;
   work.tile_outputs = outputs;
   work.tiles_at_once = correlation_tiles(filter, in, out, call.bytes());
-  work.whole_sets = evenly_spread(sets * work.groups);
+  work.whole_sets = evenly_spread(work.different_sets * work.groups);
   call.run(work.whole_sets ? block : shared_rows(call, block, outputs), kernels().correlate_winograd);
 }
 
@@ -98,6 +97,7 @@ void run_direct(const Call& call) {
 
 void run_correlation(Correlation& work, Product product, const AxisTaps& rows, const AxisTaps& columns,
                      const Tensor& weight) {
+  work.different_sets = work.weight_set_stride == 0 && work.bias_set_stride == 0 ? 1 : work.sets;
   const Call call{work, rows, columns, weight};
   const Layer layer{work.dtype, call.samples(), work.in_channels, work.out_channels};
   const auto [way, filter] = correlation_algorithm(product, rows, columns, layer);

@@ -79,12 +79,12 @@ inline void correlate_block_by_tiles(const Correlation& problem, const uint32_t*
 inline void correlate_by_tiles(const Correlation& problem, const Runtime& runtime) {
   const Window& window = problem.window;
   const int64_t samples = problem.output.size[0], height = problem.output.size[2], groups = problem.groups;
-  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
-  const int64_t samples_per_set = samples / problem.sets, depths = parts_of(problem.in_channels, tile_depth);
+  const int64_t samples_per_set = samples / problem.different_sets, depths = parts_of(problem.in_channels, tile_depth);
   const int64_t strips = parts_of(problem.out_channels, tile_side);
   const int64_t strip_bytes = (1 + problem.taps.count * depths) * sizeof(Tile);
-  char* packed = static_cast<char*>(runtime.scratch(scratch_call, packed_sets * groups * strips * strip_bytes));
-  parallel(runtime, packed_sets * groups * strips, [&](int64_t unit) {
+  const int64_t all_strips = problem.different_sets * groups * strips;
+  char* packed = static_cast<char*>(runtime.scratch(scratch_call, all_strips * strip_bytes));
+  parallel(runtime, all_strips, [&](int64_t unit) {
     const int64_t strip = unit % strips, pair = unit / strips;
     pack_strip(packed + unit * strip_bytes, problem, pair / groups, pair % groups, strip * tile_side);
   });
@@ -94,7 +94,7 @@ inline void correlate_by_tiles(const Correlation& problem, const Runtime& runtim
     const int64_t first_row = unit % blocks * problem.block_rows, sample_group = unit / blocks;
     const int64_t group = sample_group % groups, sample = sample_group / groups;
     const int64_t rows = smaller(problem.block_rows, height - first_row);
-    const int64_t set = packed_sets == 1 ? 0 : sample / samples_per_set;
+    const int64_t set = sample / samples_per_set;
     // Tiles may reach beyond the last channel, for results that are never stored.
     const int64_t words = pairs * window.channel_stride, beyond = 2 * tile_side;
     const int64_t line_bytes = 3 * window.pitch * sizeof(bfloat16);

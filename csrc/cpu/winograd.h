@@ -152,8 +152,7 @@ void correlate_tiles(const Correlation& problem, const Runtime& runtime) {
   const Tiling<T, M, R> tiling(problem.in_channels, problem.parts.count, problem.out_channels,
                                problem.output.size[3], problem.block_rows, problem.tiles_at_once);
   const int64_t samples = problem.output.size[0], groups = problem.groups;
-  const int64_t packed_sets = problem.weight_set_stride == 0 && problem.bias_set_stride == 0 ? 1 : problem.sets;
-  const int64_t pairs = packed_sets * groups, samples_per_set = samples / packed_sets;
+  const int64_t pairs = problem.different_sets * groups, samples_per_set = samples / problem.different_sets;
   const int64_t blocks = samples_per_set * ((problem.output.size[2] + problem.block_rows - 1) / problem.block_rows);
   const int64_t set_elements = tiling.matrices() + tiling.out;  // weights, then biases
   const int64_t block_elements = BlockMemory<T, M, R>::elements(tiling);
