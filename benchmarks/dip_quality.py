@@ -1,6 +1,6 @@
 """Few-shot transfer with and without a Data Instance Prior: digits 0 to 7, then a few images of 8 and 9.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.dip_quality [--preset tiny] [--iterations 1500] [--steps 500] [--shots 25]
+    OMP_NUM_THREADS=1 python -m benchmarks.dip_quality [--preset tiny] [--iterations 700] [--steps 250] [--shots 25]
                                                        [--out quality.json] [--sheet quality.jpg]
 
 A GAN is trained on scikit-learn's digits 0 to 7, with the prior and without it (a constant in place of the features:
@@ -110,8 +110,8 @@ def report(results: dict[str, dict[str, float]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--iterations", type=int, default=1500, help="before, on the old digits")
-    parser.add_argument("--steps", type=int, default=500, help="on the new ones")
+    parser.add_argument("--iterations", type=int, default=700, help="before, on the old digits")
+    parser.add_argument("--steps", type=int, default=250, help="on the new ones")
     parser.add_argument("--shots", type=int, default=25, help="images of each new digit")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
