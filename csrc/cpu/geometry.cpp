@@ -62,8 +62,9 @@ AxisLayout lay_out(const AxisTaps& axis, int64_t outputs) {
 }  // namespace
 
 Layout::Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows, int64_t weight_row_stride,
-               int64_t weight_column_stride) {
-  AxisLayout row = lay_out(rows, block_rows), column = lay_out(columns, columns.outputs);
+               int64_t weight_column_stride, bool planes_of_taps) {
+  AxisLayout row = lay_out(rows, block_rows);
+  AxisLayout column = planes_of_taps ? separate_planes(columns) : lay_out(columns, columns.outputs);
   row_base = std::move(row.base);
   column_base = std::move(column.base);
   window.row_planes = row_base.size();

@@ -29,8 +29,9 @@ struct AxisTaps {
 
 // A window with the tables it points into.
 struct Layout {
+  // `planes_of_taps`: every column of the kernel gets a plane of its own, and the pitch is the width of the output.
   Layout(const AxisTaps& rows, const AxisTaps& columns, int64_t block_rows, int64_t weight_row_stride,
-         int64_t weight_column_stride);
+         int64_t weight_column_stride, bool planes_of_taps = false);
   Layout(const Layout&) = delete;  // window and taps point into the tables below
 
   Window window;

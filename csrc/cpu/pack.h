@@ -94,6 +94,11 @@ struct PlaneSource {
     if (result.mask) result.mask += channel * mask_channel_stride + index * mask_row_stride;
     return result;
   }
+
+  // Whether rows of `count` elements lie as one.
+  HYPERCONV_INLINE bool rows_follow_each_other(int64_t count) const {
+    return row_stride == count * first.stride && (!first.mask || mask_row_stride == count * first.mask_stride);
+  }
 };
 
 template <typename S>
@@ -121,6 +126,10 @@ void pack_plane(Sum<S>* line, const Window& window, const PlaneSource<S>& source
   const int64_t before = source.y.begin * window.pitch + source.x.begin;
   fill_zero(line, before);
   line += before;
+  if (count == window.pitch && source.rows_follow_each_other(count)) {
+    copy_row<S>(line, source.row(channel, 0), slope, height * count);
+    return fill_zero(line + height * count, end - line - height * count);
+  }
   for (int64_t row = 0; row < height - 1; ++row, line += window.pitch) {
     copy_row<S>(line, source.row(channel, row), slope, count);
     fill_zero(line + count, window.pitch - count);
