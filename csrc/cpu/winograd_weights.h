@@ -51,11 +51,13 @@ struct KernelVector {
         entries[order.entry_of(tap)][lane] = widen(source[lane * stride + order.weight[tap]]);
   }
 
-  // Of `tap_count` taps, those that there are.
+  // Of `tap_count` taps, those that there are: parts of a kernel lack some.
   void write(S* target, int64_t stride, const KernelOrder& order, const int64_t* taps, int64_t tap_count,
              int64_t count) const {
     if constexpr (sizeof(S) == sizeof(T)) {
-      if (order.dense && tap_count == order.count && count == lanes<T>) {
+      bool whole = tap_count == order.count;
+      for (int64_t i = 0; i < tap_count; ++i) whole &= taps[i] >= 0;
+      if (order.dense && whole && count == lanes<T>) {
         const int64_t quads = order.count / 4 * 4;
         for (int64_t lane = 0; lane < lanes<T>; lane += group) {
           S* kernels = target + lane * stride;

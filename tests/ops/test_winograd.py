@@ -14,7 +14,10 @@ from hyperconv.ops import native
 ALGORITHMS = ("columns", "direct", "row_pairs", "tap_planes", "winograd2", "winograd3", "winograd4")
 SAME = ((1, 1), (1, 1), (1, 1), 1)
 THREES = ((3, 3), (1, 1))
-KERNELS = [THREES, THREES, THREES, ((4, 4), (2, 2)), ((5, 5), (1, 1)), ((2, 2), (1, 1)), ((4, 3), (2, 1)), ((7, 5), (3, 2))]
+KERNELS = [
+    THREES, THREES, THREES, ((4, 4), (2, 2)), ((5, 5), (1, 1)), ((2, 2), (1, 1)), ((4, 3), (2, 1)), ((7, 5), (3, 2)),
+    ((3, 3), (1, 2)), ((3, 3), (2, 1)),
+]  # fmt: skip
 
 
 @st.composite
@@ -59,6 +62,27 @@ def check_edges(call):
 def test_edges_of_tiles_on_every_instruction_set(native_backend, algorithm):
     for name in fresh_process.instruction_sets():
         fresh_process.call(check_edges, instruction_set=name, algorithm=algorithm)
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation"), [((1, 2), (1, 1)), ((2, 1), (1, 1)), ((2, 2), (1, 2)), ((2, 2), (2, 1)), ((2, 3), (1, 3))]
+)
+def test_a_kernel_cut_along_one_axis_alone(native_backend, stride, dilation):
+    generator = torch.Generator().manual_seed(0)
+    random = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+    outputs = (17, 19)
+    size = [(n - 1) * s + 2 * d - 1 for n, s, d in zip(outputs, stride, dilation, strict=True)]
+    call = Call(
+        input=random(2, 32, *size),
+        weight=random(2, 48, 32, 3, 3).float().double() / 17,
+        bias=None,
+        geometry=(stride, (1, 1), dilation, 1),
+        grad=random(2, 48, *outputs),
+        mask=None,
+        negative_slope=0.2,
+    )
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
+        assert max(largest_errors(native, call, dtype).values()) <= tolerance
 
 
 def test_algorithm_that_does_not_exist_is_one_clear_line(native_backend):
