@@ -105,9 +105,9 @@ def widen(values):
 
 @triton.jit
 def apply_mask(values, output, SLOPE: tl.constexpr):
-    """m * values, rounded once."""
+    """m * values, rounded once. A slope of zero selects: where a ReLU is zero, an infinity is no NaN."""
     wide = widen(values)
-    return tl.where(widen(output) > 0, wide, wide * SLOPE).to(values.dtype)
+    return tl.where(widen(output) > 0, wide, wide * SLOPE if SLOPE != 0 else 0.0).to(values.dtype)
 
 
 @triton.jit

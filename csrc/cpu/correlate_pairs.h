@@ -71,7 +71,7 @@ HYPERCONV_INLINE void store_sums_of_row(Vector<T> (&sum)[M][V], const PairTarget
     for_each_sum<M, V>([&](int m, int v) {
       Vector<T> sign;
       load(sign, target.mask + m * target.mask_channel_stride + row * target.mask_row_stride + v * lanes<T>);
-      sum[m][v] *= sign > 0 ? Vector<T>{} + 1 : slope;
+      mask_vector(sum[m][v], sign, negative_slope);
     });
   } else if (activation == Activation::leaky_relu) {
     for_each_sum<M, V>([&](int m, int v) { sum[m][v] = sum[m][v] > 0 ? sum[m][v] : sum[m][v] * slope; });

@@ -16,20 +16,32 @@ struct SourceRow {
   int64_t mask_stride;
 };
 
+// m * value. A slope of zero selects: where a ReLU is zero, an infinity is no NaN.
 template <typename S>
 HYPERCONV_INLINE Sum<S> masked(Sum<S> value, S mask, Sum<S> slope) {
-  return value * (widen(mask) > 0 ? Sum<S>(1) : slope);
+  return widen(mask) > 0 ? value : slope == 0 ? Sum<S>(0) : value * slope;
+}
+
+template <typename T>
+HYPERCONV_INLINE void mask_vector(Vector<T>& value, const Vector<T>& mask, T slope) {
+  if (slope == 0) {
+    value = mask > 0 ? value : Vector<T>{};
+  } else {
+    Vector<T> factor;
+    broadcast(factor, slope);
+    value *= mask > 0 ? Vector<T>{} + 1 : factor;
+  }
 }
 
 // The vector of `count` elements of a row from `first` on, masked; zeros in the other lanes.
 template <typename T>
 HYPERCONV_INLINE Vector<T> row_vector(const SourceRow<T>& row, T slope, int64_t first, int64_t count) {
-  Vector<T> value, sign, factor;
+  Vector<T> value, mask;
   load_strided(value, row.data + first * row.stride, row.stride, count);
   if (!row.mask) return value;
-  load_strided(sign, row.mask + first * row.mask_stride, row.mask_stride, count);
-  broadcast(factor, slope);
-  return value * (sign > 0 ? Vector<T>{} + 1 : factor);
+  load_strided(mask, row.mask + first * row.mask_stride, row.mask_stride, count);
+  mask_vector(value, mask, slope);
+  return value;
 }
 
 // Rows are short: the elements that fill no vector would cost more than the others.

@@ -155,7 +155,7 @@ HYPERCONV_INLINE void finish(Sum<S>* values, Sum<S>* mask, int64_t pitch, int64_
     for_each_part([&](int64_t offset, int64_t row, int64_t column, int64_t count) {
       target.load_mask(mask + offset, pitch, channel, channels, row, column, count);
     });
-    for (int64_t i = 0; i < size; ++i) values[i] *= mask[i] > 0 ? T(1) : slope;
+    for (int64_t i = 0; i < size; ++i) values[i] = masked<T>(values[i], mask[i], slope);
   }
   activate(values, size, problem.activation, slope);
   for_each_part([&](int64_t offset, int64_t row, int64_t column, int64_t count) {

@@ -35,7 +35,7 @@ __device__ __forceinline__ S activate(S value, int activation, S negative_slope)
 // m * value, for the output `y` of a ReLU or LeakyReLU layer.
 template <typename S, typename T>
 __device__ __forceinline__ S apply_mask(S value, T y, S negative_slope) {
-  return static_cast<S>(y) > S(0) ? value : negative_slope * value;
+  return static_cast<S>(y) > S(0) ? value : negative_slope == S(0) ? S(0) : negative_slope * value;
 }
 
 }  // namespace hyperconv

@@ -132,9 +132,14 @@ def parameter_gradients(
 
 
 def apply_mask(values: Tensor, mask: Tensor | None, negative_slope: float) -> Tensor:
-    """m * values: the gradient of LeakyReLU, which reads nothing of its output but the sign."""
+    """m * values: the gradient of ReLU or LeakyReLU, which reads nothing of its output but the sign.
+
+    A slope of zero selects, as PyTorch's ReLU does: where it is zero, an infinity is no NaN.
+    """
     if mask is None:
         return values
+    if negative_slope == 0:
+        return torch.ops.aten.threshold_backward(values, mask, 0.0)
     return torch.ops.aten.leaky_relu_backward(values, mask, negative_slope, False)
 
 
