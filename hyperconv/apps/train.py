@@ -26,14 +26,14 @@ from hyperconv.data.images import Photo, find_photos
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
 from hyperconv.gan.dip.transfer import config_from
-from hyperconv.gan.domain_trainer import DomainTrainer
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import OF_DOMAINS, Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.run import Run
-from hyperconv.gan.trainer import Progress, Trainer
+from hyperconv.gan.trainer import Trainer
+from hyperconv.gan.training_loop import Progress, TrainingLoop
 
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
 MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
@@ -119,7 +119,7 @@ def resume(
     device: str = "auto",
     on_disk: bool = False,
     ranks: Ranks = ALONE,
-) -> Trainer | DomainTrainer:
+) -> TrainingLoop:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
@@ -154,7 +154,7 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     return run, collection
 
 
-def follow(trainer: Trainer | DomainTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+def follow(trainer: TrainingLoop, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
     leads = trainer.ranks.leads
     write_sheet = {"reptile": write_domain_sheet, "dip": write_instance_sheet}.get(trainer.config.system, write_training_sheet)
@@ -208,7 +208,7 @@ def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list
     return given or find_photos(images)
 
 
-def _overall_step(trainer: Trainer | DomainTrainer) -> int:
+def _overall_step(trainer: TrainingLoop) -> int:
     return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
 
 
@@ -218,7 +218,7 @@ def check_tensorboard() -> None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
 
 
-def _curves(trainer: Trainer | DomainTrainer):
+def _curves(trainer: TrainingLoop):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
