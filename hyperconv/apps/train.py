@@ -84,8 +84,8 @@ def new_config(
     for an argument that means nothing to the system.
     """
     if hold_out and system not in OF_DOMAINS:
-        raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take --system "
-                         "reptile or dip")
+        raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
+                         "--system reptile or dip")
     for name in OF_HYPERNETWORK:
         if changes.get(name) is not None and system != "meta":
             raise InputError(f"{name} is for the hypernetwork of --system meta, which {system} has not: leave it out")

@@ -47,5 +47,6 @@ def test_what_does_not_fit_together_is_told(hyperconv, photos, quick, tmp_path):
     for system in ("consingan", "dip"):
         assert hyperconv("train", photos, "--out", out, "--system", system, "--embedding", "contrastive").complains(
             "embedding is for", system)
-    assert hyperconv("train", photos, "--out", out, "--system", "singan", "--head-rank", 3).complains("head_rank is for")
+    assert hyperconv("train", photos, "--out", out, "--system", "singan", "--head-rank", 3).complains(
+        "head_rank is for")
     assert not out.exists()
