@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss or a parameter is no longer finite; the last good checkpoint is kept."""
+    """A loss or a parameter is no longer finite, or a loss too large to come back; the last good checkpoint is kept."""
 
 
 class RankLost(RuntimeError):

@@ -18,8 +18,7 @@ from hyperconv.apps.sheet import contact_sheet, strip
 from hyperconv.data import canvas
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing, replacing
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.metrics.patches import patch_swd
 from hyperconv.nn.layout import WeightSet
@@ -30,7 +29,7 @@ Photo = str | PathLike  # a photo of the run by name, or a file
 CURVE = (35, 105, 180)
 
 
-class Written(NamedTuple):
+class Walk(NamedTuple):
     """The strip or grid of all frames, and the patch SWD between neighbours along every row of it."""
 
     picture: Path
@@ -159,7 +158,7 @@ def write_interpolation(
     scales: range | None = None,
     seed: int | None = None,
     force: bool = False,
-) -> Written:
+) -> Walk:
     """`interpolate` between 2 photos, `interpolate_grid` between 4, into files.
 
     FOLDER/A-B_01.png ..., all of them as A-B.png, and the distances between neighbours as A-B_smoothness.png.
@@ -185,7 +184,7 @@ def write_interpolation(
     write_images([frame for row in rows for frame in row], folder, stem)
     distances = [smoothness(row) for row in rows]
     _write_chart(distances, chart)
-    return Written(picture, distances)
+    return Walk(picture, distances)
 
 
 def _write_chart(distances: list[list[float]], path: Path) -> None:

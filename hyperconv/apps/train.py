@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -26,23 +26,24 @@ from hyperconv.data.images import Photo, find_photos
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
 from hyperconv.gan.dip.transfer import config_from
-from hyperconv.gan.domain_trainer import DomainTrainer
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.presets import OF_DOMAINS, Config, preset
+from hyperconv.gan.presets import OF_DOMAINS, AnyConfig, Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.run import Run
-from hyperconv.gan.trainer import Progress, Trainer
+from hyperconv.gan.trainer import Trainer
+from hyperconv.gan.training_loop import Progress, TrainingLoop
+from hyperconv.progress import OnEach
 
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
+OF_HYPERNETWORK = ("embedding", "head_rank")
 MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 
 
 def train(
     images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
     out: str | PathLike,
-    preset_name: str = "tiny",
+    preset_name: str | None = None,
     *,
     system: str = "meta",
     device: str = "auto",
@@ -54,13 +55,11 @@ def train(
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
     systems 'reptile' and 'dip' take domains instead, or one folder of them, or None for scikit-learn's digits; hold_out
-    names those to leave out (`start_domains`). start_from: a trained run of system 'dip', whose settings and weights the
-    new one has; there is no preset then.
-    changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
-    for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
-    (`start` tells which, and why).
+    names those to leave out (`start_domains`). The other arguments, and InputErrors for them: `new_config`. InputError
+    also for images or an `out` that cannot be used; single images that cannot be are left out (`start` tells which, and
+    why).
     """
-    config = preset(preset_name, system, **changes) if start_from is None else config_from(Run.open(start_from), **changes)
+    config = new_config(preset_name, system, hold_out=hold_out, start_from=start_from, **changes)
     if config.system in OF_DOMAINS:
         trainer, _ = start_domains(images, out, config, hold_out=hold_out, device=device)
     else:
@@ -70,6 +69,34 @@ def train(
     return trainer.run
 
 
+def new_config(
+    preset_name: str | None = None,
+    system: str = "meta",
+    *,
+    hold_out: Sequence[str] = (),
+    start_from: str | PathLike | None = None,
+    **changes: Any,
+) -> AnyConfig:
+    """The settings of a new run: those of a preset (default: tiny), or of the run it starts from.
+
+    start_from: a trained run of system 'dip', whose settings and weights the new one has; there is no preset then.
+    changes: settings that differ, by their names in `Config` (max_size=96, ...). InputError for one that cannot be, and
+    for an argument that means nothing to the system.
+    """
+    if hold_out and system not in OF_DOMAINS:
+        raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
+                         "--system reptile or dip")
+    for name in OF_HYPERNETWORK:
+        if changes.get(name) is not None and system != "meta":
+            raise InputError(f"{name} is for the hypernetwork of --system meta, which {system} has not: leave it out")
+    if start_from is None:
+        return preset(preset_name or "tiny", system, **changes)
+    if system != "dip" or preset_name is not None:
+        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out "
+                         "--preset, and choose that system")
+    return config_from(Run.open(start_from), **changes)
+
+
 def start(
     images: Sequence[str | PathLike] | Sequence[Photo],
     out: str | PathLike,
@@ -77,13 +104,14 @@ def start(
     *,
     device: str = "auto",
     on_disk: bool = False,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_photo: OnEach = None,
     ranks: Ranks = ALONE,
 ) -> tuple[Trainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each image with a problem.
 
     Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
-    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one
+    reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
@@ -98,7 +126,7 @@ def start(
 
 def _create(
     images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
-    on_photo: Callable[[int, int], None] | None, ranks: Ranks,
+    on_photo: OnEach, ranks: Ranks,
 ) -> tuple[Run, Collection, list[str]]:
     square = None if config.alone else config.embedding_size
     intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)
@@ -119,7 +147,7 @@ def resume(
     device: str = "auto",
     on_disk: bool = False,
     ranks: Ranks = ALONE,
-) -> Trainer | DomainTrainer:
+) -> TrainingLoop:
     """The trainer of an existing run where it stopped.
 
     wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
@@ -154,7 +182,7 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     return run, collection
 
 
-def follow(trainer: Trainer | DomainTrainer, *, tensorboard: bool = False) -> Iterator[Progress]:
+def follow(trainer: TrainingLoop, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
     leads = trainer.ranks.leads
     write_sheet = {"reptile": write_domain_sheet, "dip": write_instance_sheet}.get(trainer.config.system, write_training_sheet)
@@ -208,7 +236,7 @@ def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list
     return given or find_photos(images)
 
 
-def _overall_step(trainer: Trainer | DomainTrainer) -> int:
+def _overall_step(trainer: TrainingLoop) -> int:
     return sum(trainer.config.iterations_at(scale) for scale in range(trainer.scale)) + trainer.step
 
 
@@ -218,7 +246,7 @@ def check_tensorboard() -> None:
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
 
 
-def _curves(trainer: Trainer | DomainTrainer):
+def _curves(trainer: TrainingLoop):
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 

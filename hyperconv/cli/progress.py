@@ -13,18 +13,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from hyperconv.gan.domain_trainer import DomainTrainer
 from hyperconv.gan.memory import gigabytes, peak_bytes
-from hyperconv.gan.trainer import Progress as Taken
-from hyperconv.gan.trainer import Trainer
-
-AnyTrainer = Trainer | DomainTrainer
+from hyperconv.gan.training_loop import Progress as Taken
+from hyperconv.gan.training_loop import TrainingLoop
 
 
 class Clock:
     """Time left, from the speed at the current scale and what finer scales cost more."""
 
-    def __init__(self, trainer: AnyTrainer) -> None:
+    def __init__(self, trainer: TrainingLoop) -> None:
         self.trainer = trainer
         self._begin()
 
@@ -43,14 +40,14 @@ class Clock:
         return here, spent / (trainer.progress - self.done) * (1 - trainer.progress)
 
 
-def show(trainer: AnyTrainer, steps: Iterator[Taken]) -> None:
+def show(trainer: TrainingLoop, steps: Iterator[Taken]) -> None:
     """Take every step of training, showing how it goes and when it will end."""
     clock = Clock(trainer)
     console = Console()
     (_show_bars if console.is_terminal else _show_lines)(console, trainer, clock, steps)
 
 
-def _show_bars(console: Console, trainer: AnyTrainer, clock: Clock, steps: Iterator[Taken]) -> None:
+def _show_bars(console: Console, trainer: TrainingLoop, clock: Clock, steps: Iterator[Taken]) -> None:
     with bars(console) as progress:
         here = progress.add_task(trainer.title(trainer.scale), total=1)
         overall = progress.add_task("overall", total=1)
@@ -70,7 +67,7 @@ def _show_bars(console: Console, trainer: AnyTrainer, clock: Clock, steps: Itera
             progress.update(overall, completed=trainer.progress, left=_left(seconds))
 
 
-def _show_lines(console: Console, trainer: AnyTrainer, clock: Clock, steps: Iterator[Taken]) -> None:
+def _show_lines(console: Console, trainer: TrainingLoop, clock: Clock, steps: Iterator[Taken]) -> None:
     for taken in steps:
         _, seconds = clock.tick()
         for remark in taken.remarks:
@@ -116,11 +113,11 @@ class LeftColumn(TextColumn):
         return Text(task.fields.get("left", ""))
 
 
-def _headline(trainer: AnyTrainer, taken: Taken) -> str:
+def _headline(trainer: TrainingLoop, taken: Taken) -> str:
     return f"  {trainer.headline} {taken.losses[trainer.headline]:.4f}" if taken.losses else ""
 
 
-def _memory(trainer: AnyTrainer) -> str:
+def _memory(trainer: TrainingLoop) -> str:
     """The most that this scale took of a GPU, or what the process has on a CPU."""
     peak = peak_bytes(trainer.device)
     return "  unknown" if peak is None else f"  {gigabytes(peak)}"

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from hyperconv.gan.domain_trainer import DomainTrainer
-from hyperconv.gan.trainer import Progress, Trainer
+from hyperconv.gan.training_loop import Progress, TrainingLoop
 
 
-def until_stopped(trainer: Trainer | DomainTrainer, steps: Iterator[Progress]) -> Iterator[Progress]:
+def until_stopped(trainer: TrainingLoop, steps: Iterator[Progress]) -> Iterator[Progress]:
     """The steps of a training. When asked to stop, write a checkpoint after the step and raise KeyboardInterrupt."""
     with _asked() as asked:
         for taken in steps:

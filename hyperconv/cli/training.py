@@ -21,6 +21,7 @@ from hyperconv.gan.ranks import Ranks
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
+from hyperconv.gan.training_loop import TrainingLoop
 from hyperconv.heap import keep_freed_memory
 
 
@@ -28,7 +29,7 @@ class Interrupted(Exception):
     """Training was stopped from the keyboard; the message says how to go on."""
 
 
-def take_all_steps(trainer: Trainer | DomainTrainer, tensorboard: bool) -> None:
+def take_all_steps(trainer: TrainingLoop, tensorboard: bool) -> None:
     keep_freed_memory()
     begun, began = trainer.progress, time.monotonic()
     try:
@@ -94,7 +95,7 @@ def _a_step(config: ReptileConfig | DipConfig) -> str:
     return f"{config.batch_size} images and {prior}" + (f", from {config.started_from}" if config.started_from else "")
 
 
-def next_verb(trainer: Trainer | DomainTrainer, out: Path) -> str:
+def next_verb(trainer: TrainingLoop, out: Path) -> str:
     """What to type now."""
     if trainer.config.system != "reptile":
         return f"hyperconv sample {out}"
@@ -104,7 +105,7 @@ def next_verb(trainer: Trainer | DomainTrainer, out: Path) -> str:
 
 def resumed(
     out: Path, system: str | None, preset: str | None, changes: dict, device: str, on_disk: bool, ranks: Ranks
-) -> Trainer | DomainTrainer:
+) -> TrainingLoop:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
         wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hyperconv.errors import TrainingDiverged
 from hyperconv.gan.player import Player
 
 DIVERGED = 1e6  # a loss beyond this will not come back
@@ -40,8 +39,6 @@ class Safeguard:
         if not bad.any():
             return []
         self.awake[bad] = 0
-        if not self.awake.any():
-            raise TrainingDiverged("training diverged for every photo: start again with a lower --learning-rate")
         for parameter, good in zip(self.parameters, self.remembered):
             parameter[bad] = good[bad]
         for player in self.players:

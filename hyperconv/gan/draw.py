@@ -16,8 +16,7 @@ from hyperconv.data.images import resize
 from hyperconv.data.variants import variants
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import on_canvas, white
+from hyperconv.gan.noise import on_canvas, seeded, white
 from hyperconv.gan.parts import take
 from hyperconv.gan.presets import Config
 from hyperconv.gan.ranks import ALONE, Ranks
@@ -118,7 +117,7 @@ class Canvases:
         self.givers = [_givers(sizes[-1][:, axis]) for axis in (0, 1)]
 
     def extents(self, indices: Tensor) -> list[tuple[int, int]]:
-        """(height, width) at every scale, coarse to fine, for the photos `indices`."""
+        """(height, width) at every scale, coarse to fine, for the photos `indices` (B,)."""
         largest = self.sizes[-1][indices].amax(dim=0).tolist()
         high, wide = (next(giver for side, giver in givers if side >= wanted)
                       for givers, wanted in zip(self.givers, largest))
@@ -152,6 +151,7 @@ class Draws:
         self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
+        """What step `step` reads: of its batch, the rows of this process."""
         config, rows = self.config, self.ranks.rows
         batch = self._batch(step)
         extents, indices = self._extents(batch), batch[rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
@@ -20,8 +19,8 @@ class Config(Settings):
 
     system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
     max_size: int = 250  # long side of the finest scale, pixels
-    min_size: int = 25  # side of the coarsest scale, pixels
-    coarsest: str = "long side"  # or 'short side', and no photo is enlarged: what min_size is of
+    min_size: int = 25  # of the coarsest scale, pixels: the side that `coarsest` names
+    coarsest: str = "long side"  # or 'short side', and no photo is enlarged to max_size; so with consingan and singan
     scale_count: int = scale_count_for(25, 250)  # 7
     steps: str = "geometric"  # or 'consingan': sizes that grow slowly at first
     hidden: int = 64  # channels of the nets
@@ -66,13 +65,11 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
-                     "head_rank", "train_depth", "critic_steps", "generator_steps", "draws"):
-            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("variants", "variants_above"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        self.check_numbers("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
+                           "head_rank", "train_depth", "critic_steps", "generator_steps", "draws", least=1)
+        self.check_numbers("variants", "variants_above", "learning_rate", "clip", "penalty_weight",
+                           "reconstruction_weight", least=0)
+        self.check_numbers("average", least=0, below=1)
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
@@ -81,12 +78,6 @@ class Config(Settings):
                              "--backbone-weights, or take --embedding contrastive, which needs none")
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
-        if not 0 <= self.average < 1:
-            raise InputError(f"average is {self.average}: it must be at least 0 and below 1")
-        for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}: it must be a number of at least 0")
 
     @property
     def alone(self) -> bool:
@@ -109,6 +100,7 @@ class Config(Settings):
         return min(self.hidden * 2 ** (scale // self.widen_every), max(self.hidden, MOST_HIDDEN))
 
     def iterations_at(self, scale: int) -> int:
+        """Training steps of a scale."""
         return self.iterations[min(scale, len(self.iterations) - 1)]
 
     def variants_at(self, scale: int) -> int:
@@ -185,7 +177,10 @@ AnyConfig = Config | ReptileConfig | DipConfig
 
 
 def preset(name: str, system: str = "meta", **changes) -> AnyConfig:
-    """A system's preset with some settings changed; None leaves a setting as it is."""
+    """A system's preset with some settings changed; None leaves a setting as it is.
+
+    InputError for an unknown system, preset or setting, and a value that cannot be.
+    """
     if system not in PRESETS:
         raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")
     if name not in PRESETS[system]:

@@ -66,6 +66,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
+        """The run in a folder; InputError where there is no config.json, or one that cannot be used."""
         path = Path(path)
         file = path / "config.json"
         if not file.is_file():
@@ -86,7 +87,7 @@ class Run:
         if self.config.system in OF_DOMAINS:
             raise self.is_of_another_system()
         path = self.path / "photos.safetensors"
-        on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.holds(path)))
+        on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.has_room_for(path)))
         return Collection.load(path, on_disk)
 
     def domains(self, system: str) -> Domains:
@@ -118,6 +119,7 @@ class Run:
             raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
     def has(self, name: str) -> bool:
+        """Whether `save` wrote this file."""
         return (self.path / f"{name}.safetensors").is_file()
 
     def checkpoint(self) -> tuple[int, int] | None:
@@ -190,4 +192,5 @@ def fill(run: Run, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> 
 
 
 def system_tensors(system: System, amplitudes: Tensor) -> dict[str, Tensor]:
+    """What `load_system` reads back: a system and its amplitudes (photos, scales), by name."""
     return {**{f"system.{key}": value for key, value in system.state_dict().items()}, "amplitudes": amplitudes}

@@ -1,19 +1,14 @@
-"""The training loop: coarse to fine, one round of the game per step, checkpoints on the way."""
+"""Training of a pyramid: coarse to fine, one round of the game per step."""
 
 from __future__ import annotations
-
-import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
-from hyperconv.errors import InputError, TrainingDiverged
+from hyperconv.errors import InputError
 from hyperconv.gan import memory
-from hyperconv.gan.divergence import DIVERGED, Safeguard
+from hyperconv.gan.divergence import Safeguard
 from hyperconv.gan.draw import Draws
 from hyperconv.gan.graph import graphed
 from hyperconv.gan.parts import cut
@@ -23,26 +18,12 @@ from hyperconv.gan.precision import arithmetic
 from hyperconv.gan.ranks import ALONE, Ranks
 from hyperconv.gan.run import Run, build_system, load_system, system_tensors
 from hyperconv.gan.step import Step
+from hyperconv.gan.training_loop import TrainingLoop
 
-LOG_EVERY = 10  # steps
 BESIDE_IMAGES = 2048  # the work of embedding and optimizers, as pixels of image
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands after a step. `losses` every LOG_EVERY steps; `saved` after a checkpoint.
-
-    `remarks`: photos whose own training diverged since the last step, and what became of them.
-    """
-
-    scale: int
-    step: int
-    losses: dict[str, float] | None
-    saved: bool
-    remarks: list[str]
-
-
-class Trainer:
+class Trainer(TrainingLoop):
     """Trains a system on a collection and keeps its run folder.
 
     Step t of scale s draws everything random from (seed, s, t), so a resumed run takes the very steps the
@@ -50,18 +31,17 @@ class Trainer:
     with the same arguments but for the device; all of them see the run's folder, rank 0 writes there.
     """
 
-    headline = "reconstruction"  # the loss that says most
+    headline = "reconstruction"
 
     def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
                  checkpoint_every: int | None = None, ranks: Ranks = ALONE) -> None:
-        self.run, self.config, self.device, self.ranks = run, run.config, torch.device(device), ranks
+        super().__init__(run, device, checkpoint_every, ranks)
         self.photos = len(collection) if self.config.alone else min(self.config.batch_size, len(collection))
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
-        self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        self.fits = memory.fits_of(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
-                                   str(self.device), ranks.count)
-        self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
+        self.collection = collection.to(device) if memory.can_keep(collection, self.device) else collection
+        self.plans = memory.plan_scales(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
+                                        str(self.device), ranks.count)
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
@@ -75,24 +55,17 @@ class Trainer:
             self.system = build_system(self.config, collection).to(device)
             self.system.prepare(self.collection)
             self.amplitudes = torch.zeros(len(collection), self.config.scale_count, device=device)
-            self.scale = self.step = 0
             self.begin_scale()
         if ranks.leads:
             run.forget_metrics_after(self.scale, self.step)
 
     @property
-    def iterations(self) -> int:
-        """Steps of the scale in training."""
-        return self.config.iterations_at(self.scale)
-
-    @property
     def progress(self) -> float:
-        """Share of the work that is done, 0 to 1; a step costs as its pixels, and a little beside them."""
+        """Share of the work; a step costs as its pixels, and a little beside them."""
         work = [cost * self.config.iterations_at(scale) for scale, cost in enumerate(self.costs)]
         return (sum(work[:self.scale]) + self.costs[self.scale] * self.step) / sum(work)
 
     def title(self, scale: int) -> str:
-        """What is in training at a scale, in a few words."""
         height, width = self.collection.sizes[scale].amax(dim=0).tolist()
         return f"scale {scale + 1}/{self.config.scale_count} ({max(height, width)} px)"
 
@@ -100,23 +73,16 @@ class Trainer:
     def finished(self) -> bool:
         return self.scale == self.config.scale_count - 1 and self.step == self.iterations
 
-    def train(self) -> Iterator[Progress]:
-        """Take every step that is left, yielding after each; the last checkpoint is written before it returns."""
-        while not self.finished:
-            if self.step == self.iterations:
-                self.scale, self.step = self.scale + 1, 0
-                self.begin_scale()
-            losses = self.take_step()
-            self.step += 1
-            if self.step == self.iterations:
-                for player in self.players:
-                    player.settle()
-            logged, remarks = self.log(losses) if self.step % LOG_EVERY == 0 else (None, [])
-            last = self.step == self.iterations
-            saved = last or self.step % self.checkpoint_every == 0
-            if saved:
-                self.save()
-            yield Progress(self.scale, self.step, logged, saved, remarks)
+    def advance(self) -> dict[str, Tensor]:
+        """Take the next step, of the next scale where this one is done; the losses of each photo of its batch (B,)."""
+        if self.step == self.iterations:
+            self.scale, self.step = self.scale + 1, 0
+            self.begin_scale()
+        losses = super().advance()
+        if self.step == self.iterations:
+            for player in self.players:
+                player.settle()
+        return losses
 
     def begin_scale(self, resumed: dict[str, Tensor] | None = None) -> None:
         """Weights, optimizers and noise amplitudes of the scale; `resumed` holds saved optimizer tensors."""
@@ -136,13 +102,13 @@ class Trainer:
                 player.restore(resumed)
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
-        at_a_time, recompute = self.fits[self.scale]
+        at_a_time, recompute = self.plans[self.scale]
         photos = self.ranks.share(self.photos)
         step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute, at_a_time < photos)
         self.names, self.compute = step.names, graphed(step, self.device, self.ranks)
         self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
                            self.contexts, self.awake, self.ranks)
-        self.logged = self.step, time.perf_counter()
+        self.start_clock()
 
     def take_step(self) -> dict[str, Tensor]:
         """One step of both players on one batch: the losses of each of its photos (B,)."""
@@ -183,27 +149,13 @@ class Trainer:
     def chunks(self) -> tuple[Tensor, ...]:
         return self.everyone.split(self.config.batch_size)
 
-    def log(self, losses: dict[str, Tensor]) -> tuple[dict[str, float], list[str]]:
-        """Write the mean losses, seconds per step since the last time and the memory in use.
-
-        Returns the losses, and a remark for each photo that diverged where every photo learns by itself.
-        """
+    def summary(self, losses: dict[str, Tensor]) -> tuple[dict[str, float], list[str]]:
+        """The mean of each loss (B,) over the photos that learn, and a remark for each that diverged by itself."""
         table = torch.stack(list(losses.values()))
         remarks = self.safeguard.check(table) if self.safeguard else []
+        self.check_awake()
         means = table[:, self.awake > 0] if self.safeguard else table
-        values = dict(zip(losses, self.over_all_ranks(means).tolist()))
-        if not all(math.isfinite(value) and abs(value) < DIVERGED for value in values.values()):
-            raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step} ({values}): "
-                                   f"the last good checkpoint in {self.run.path} is kept; "
-                                   "continue it with --resume and a lower --learning-rate")
-        (before, then), now = self.logged, time.perf_counter()
-        self.logged = self.step, now
-        seconds = (now - then) / max(1, self.step - before)
-        if self.ranks.leads:
-            self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
-                          "memory": memory.peak_bytes(self.device), **values,
-                          **({"diverged": remarks} if remarks else {})})
-        return values, [f"scale {self.scale + 1}, step {self.step}: {remark}" for remark in remarks]
+        return dict(zip(losses, self.over_all_ranks(means).tolist())), remarks
 
     def over_all_ranks(self, losses: Tensor) -> Tensor:
         """Losses (names, own rows) -> their means over the rows of all processes (names,)."""
@@ -212,17 +164,19 @@ class Trainer:
         return sums[:-1] / sums[-1]
 
     def save(self) -> None:
-        """Write a checkpoint, unless the parameters are no longer finite."""
         if self.safeguard:
             self.safeguard.mend()
-        tensors = system_tensors(self.system, self.amplitudes)
-        bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-        if bad:
-            raise TrainingDiverged(f"training diverged at scale {self.scale}, step {self.step}: {bad[0]} is not finite; "
-                                   f"the last good checkpoint in {self.run.path} is kept")
+        self.check_awake()
+        super().save()
+
+    def check_awake(self) -> None:
+        """TrainingDiverged where no photo learns any more."""
+        if not self.awake.any():
+            raise self.diverged(f"every one of {len(self.awake)} photos")
+
+    def tensors(self) -> dict[str, Tensor]:
+        return system_tensors(self.system, self.amplitudes)
+
+    def moments(self) -> dict[str, Tensor]:
         generator, discriminator = (player.tensors() for player in self.players)
-        if not self.ranks.leads:
-            return
-        where = {"scale": self.scale, "step": self.step}
-        self.run.save("training_state", {**tensors, **generator, **discriminator, "awake": self.awake}, where)
-        self.run.save("model", tensors, where)
+        return {**generator, **discriminator, "awake": self.awake}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hyperconv.data import canvas
 from hyperconv.data.canvas import Grid
 from hyperconv.data.collection import Collection
+from hyperconv.errors import TrainingDiverged
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
 from hyperconv.gan.parts import cut
@@ -226,6 +227,14 @@ def test_a_photo_that_diverges_takes_no_other_with_it(tmp_path, kind):
     resumed.take_step()
     assert torch.equal(resumed.system.generators[0].flat[1], before[1])
     assert not torch.equal(resumed.system.generators[0].flat[0], trainer.system.generators[0].flat[0])
+
+
+def test_where_every_photo_diverges_training_ends(tmp_path):
+    trainer = trained(tmp_path / "run", config_of("singan", iterations=(20,)), PHOTOS, scales=1, steps=0)
+    with torch.no_grad():
+        trainer.system.generators[0].flat.fill_(torch.nan)
+    with pytest.raises(TrainingDiverged, match="at scale 1, step 0 .every one of 3 photos.: start again with --resume"):
+        trainer.log(trainer.take_step())
 
 
 @pytest.mark.parametrize("kind", ["consingan", "singan"])

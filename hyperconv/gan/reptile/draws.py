@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.domains import Domains
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.reptile.presets import ReptileConfig
 
 
@@ -38,6 +37,7 @@ class Draws:
         self.source = seeded(domains.device, config.seed, *purpose)
 
     def next(self) -> Draw:
+        """What the next update reads, B * batch_size samples."""
         config, tasks = self.config, len(self.tasks)
         samples = tasks * config.batch_size
         return Draw(

@@ -55,11 +55,17 @@ def test_seeds(tmp_path, make, digits):
 
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path, make, digits):
     trainer = DipTrainer(Run.create(tmp_path / "run", make(), digits()), digits(), checkpoint_every=5)
-    with pytest.raises(TrainingDiverged, match="step 10"):
+    with pytest.raises(TrainingDiverged, match=r"at scale 1, step 10 .*: go on from .* --learning-rate lower than"):
         for progress in trainer.train():
             if progress.step == 6:
                 trainer.gan.generator.first.bias.data.fill_(float("nan"))
     assert Run.open(tmp_path / "run").checkpoint() == (0, 5)
+
+
+def test_a_loss_that_will_not_come_back(tmp_path, make, digits):
+    trainer = DipTrainer(Run.create(tmp_path / "run", make(), digits()), digits())
+    with pytest.raises(TrainingDiverged, match=r"at scale 1, step 0 .generator is 2e\+06.: start again with --resume"):
+        trainer.log({"discriminator": torch.ones(2), "generator": torch.tensor(2e6)})
 
 
 def test_a_checkpoint_of_another_shape(tmp_path, make, digits):
