@@ -2,9 +2,8 @@
 
 A class is measured on one of its layers, by all operators that share its tiles. The search walks downhill: from the
 tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed, images copied to the
-other memory format), moves to the
-quickest, and ends where none is quicker. A candidate is checked against float64 before it is timed; one that does not
-compile, does not fit or is wrong is reported and left behind.
+other memory format), moves to the quickest, and ends where none is quicker. A candidate is checked against float64 before
+it is timed; one that does not compile, does not fit or is wrong is reported and left behind.
 """
 
 from __future__ import annotations
