@@ -1,9 +1,9 @@
 """The search behind `hyperconv tune`: the quickest tiles for a class of layers on this GPU.
 
 A class is measured on one of its layers, by all operators that share its tiles. The search walks downhill: from the
-tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed, images copied to the
-other memory format), moves to the quickest, and ends where none is quicker. A candidate is checked against float64 before
-it is timed; one that does not compile, does not fit or is wrong is reported and left behind.
+tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed, images copied to
+the other memory format), moves to the quickest, and ends where none is quicker. A candidate is checked against float64
+before it is timed; one that does not compile, does not fit or is wrong is reported and left behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from hyperconv.kernels import measured, operations
 from hyperconv.kernels.capture import captured
-from hyperconv.kernels.configurations import Layer, Tiles, classify, measured_here, power_of_two, unmeasured
+from hyperconv.kernels.configurations import Layer, Tiles, classify, exchanged, measured_here, power_of_two, unmeasured
 from hyperconv.kernels.launch import capability
 from hyperconv.kernels.trials import Trial, agrees, fault_of, trials
 
@@ -91,7 +91,7 @@ def cases_of(
         for layout in layouts:
             for side in sides:
                 for channels, outputs in layers:
-                    sums = (outputs, channels) if outputs <= 8 and outputs < channels else (channels, outputs)
+                    sums = (outputs, channels) if exchanged(channels, outputs) else (channels, outputs)
                     for kernel, pair in (
                         ("correlate", (channels, outputs)), ("correlate", (outputs, channels)), ("accumulate", sums)
                     ):

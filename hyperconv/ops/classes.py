@@ -5,7 +5,7 @@
 
 from torch import Tensor
 
-from hyperconv.kernels.configurations import SMALL, Layer, classify
+from hyperconv.kernels.configurations import SMALL, Layer, classify, exchanged
 from hyperconv.memory_format import channels_last
 
 Shape = tuple[str, int, int, int, int, bool]
@@ -25,9 +25,7 @@ def shape_of(operation: str, args: tuple) -> Shape:
     second = args[1]
     if operation == "weight_gradient" or operation == "parameter_gradients":
         outputs, channels, pixels = first.shape[1] // args[-2], second.shape[1] // args[-2], first.shape[2:]
-        vertical, horizontal = args[5]
-        if vertical == horizontal == 1 and outputs <= 8 and outputs < channels:
-            # The kernel exchanges the two, so that the thin side is flattened with the taps.
+        if exchanged(channels, outputs, args[5]):
             outputs, channels, pixels = channels, outputs, second.shape[2:]
         taps = args[4][0] * args[4][1]
         return "accumulate", channels, outputs, taps, pixels[0] * pixels[1], channels_last(second)

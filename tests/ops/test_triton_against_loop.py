@@ -146,7 +146,7 @@ def test_pixels_in_several_splits(channels, masked, dtype):
     check(call, None, ["weight_gradient", "parameter_gradients", "bias_gradient"])
     for plan in plans("Accumulation"):
         assert plan.splits > 1
-        assert plan.flipped == (channels == (12, 4))
+        assert plan.exchanged == (channels == (12, 4))
 
 
 def test_same_call_same_bits():
