@@ -36,7 +36,7 @@ from benchmarks.step import go_to_scale, trainer
 from benchmarks.timing import seconds
 from hyperconv.gan.trainer import Trainer
 
-CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward", "hyperconv_native::", "hyperconv_triton::")
+CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward", "hyperconv_native::")
 PARTS = ("hypernetwork", "convolutions", "penalty", "optimizer")
 BATCHES = {"cpu": (1, 4, 16), "cuda": (1, 4, 16, 64)}
 SIDE = 64

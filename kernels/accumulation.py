@@ -7,8 +7,9 @@ from torch import Tensor
 
 from hyperconv.kernels import call
 from hyperconv.kernels.accumulate import accumulate, combine, sum_pixels
+from hyperconv.kernels.arithmetic import arithmetic_of
 from hyperconv.kernels.checks import check_layer, check_tensor
-from hyperconv.kernels.configurations import classify, tiles
+from hyperconv.kernels.configurations import classify, exchanged, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
 from hyperconv.kernels.preparation import Preparation
 from hyperconv.memory_format import channels_last
@@ -23,8 +24,7 @@ LEAST_TILES = 4
 class Accumulation:
     """The weight gradient's launch, and where pixels are split the one that adds the splits.
 
-    Where a layer has fewer output than input channels (and stride 1), the input is the fixed tensor and the gradient the
-    moving one, so that the thin side is the one flattened with the taps.
+    Where `configurations.exchanged` says so, the input is the fixed tensor and the gradient the moving one.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Accumulation:
         check_layer(input, input.shape[2:], self.shape, grad.shape[2:], grad.shape[0], *geometry)
         check_tensor("input", input, grad, (grad.shape[0], *input.shape[1:]))
         check_tensor("mask", mask, grad, grad.shape)
-        self.flipped = tuple(stride) == (1, 1) and outputs <= 8 and outputs < channels
-        self.with_bias = with_bias and not self.flipped
-        self.sums = BiasSum(grad, mask, weight_sets, negative_slope) if with_bias and self.flipped else None
+        self.exchanged = exchanged(channels, outputs, stride)
+        self.with_bias = with_bias and not self.exchanged
+        self.sums = BiasSum(grad, mask, weight_sets, negative_slope) if with_bias and self.exchanged else None
         self.weights, self.biases = math.prod(self.shape), weight_sets * grad.shape[1] if self.with_bias else 0
         self.launch = self.of_grad = self.of_input = None
         self.masked = False
@@ -50,11 +50,11 @@ class Accumulation:
         rows, columns = channels_out // groups, channels
         fixed, moving = grad, input
         reach = (*stride, *dilation, *(-p for p in padding))
-        if self.flipped:
+        if self.exchanged:
             rows, columns, fixed, moving = columns, rows, input, grad
             reach = (1, 1, *(-d for d in dilation), *padding)
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
-        arithmetic = call.arithmetic(grad)
+        arithmetic = arithmetic_of(grad)
         layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, channels_last(input))
         few = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if few else columns)
@@ -78,7 +78,7 @@ class Accumulation:
         )
         total = call.total_type(grad.dtype)
         constants = (
-            *kernel, flat, slope, 0 if mask is None else 2 if self.flipped else 1, call.matrix_operand(grad.dtype),
+            *kernel, flat, slope, 0 if mask is None else 2 if self.exchanged else 1, call.matrix_operand(grad.dtype),
             None if layer.kind == "thin" else "tf32" if arithmetic == "tf32" else "ieee",
             total, call.index_type(samples * pixels, fixed, moving, mask), chosen.pixels, chosen.outputs, chosen.pairs,
         )
@@ -91,7 +91,7 @@ class Accumulation:
         own_grad = grad if self.of_grad is None else self.of_grad.run(grad, mask)
         own_input = input if self.of_input is None else self.of_input.run(input, None)
         own_mask = mask if self.masked else None
-        fixed, moving = (own_input, own_grad) if self.flipped else (own_grad, own_input)
+        fixed, moving = (own_input, own_grad) if self.exchanged else (own_grad, own_input)
         if self.launch is None:
             weight.zero_()
             if own_bias is not None:
@@ -109,7 +109,7 @@ class Accumulation:
         """(split, set, group, row, channel, tap row, tap column); a split's weights are followed by its biases."""
         _, channels_out, channels, *kernel = self.shape
         taps = kernel[0] * kernel[1]
-        row, column = (taps, channels * taps) if self.flipped else (channels * taps, taps)
+        row, column = (taps, channels * taps) if self.exchanged else (channels * taps, taps)
         of_set, of_group = channels_out * channels * taps, outputs * channels * taps
         return (self.weights + self.biases, of_set, of_group, row, column, kernel[1], 1)
 

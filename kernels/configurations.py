@@ -11,6 +11,7 @@ Arithmetic is the operands' dtype, and 'tf32' for float32 where torch's switch a
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ SMALL = 48 * 48
 
 FEW_CHANNELS = 8
 """Of a group, so many leave a tile of one tap mostly empty."""
-
 
 MANY_TAPS = 4
 """Reads of a value from which on it is masked once before them."""
@@ -76,6 +76,14 @@ def classify(
     kind = "flat" if channels <= FEW_CHANNELS else "wide"
     most = 128 if kernel == "correlate" and kind == "wide" else 64
     return Layer(kernel, kind, power_of_two(outputs, 8 if kernel == "correlate" else 16, most), size, layout)
+
+
+def exchanged(channels: int, outputs: int, stride: Sequence[int] = (1, 1)) -> bool:
+    """Whether a weight gradient's rows are its input channels instead of its outputs, both counted per group.
+
+    Its few outputs are then what is flattened with the taps: the input is the fixed tensor, the gradient moves.
+    """
+    return outputs <= FEW_CHANNELS and outputs < channels and stride[0] == stride[1] == 1
 
 
 def _few_products(kernel: str, channels: int, taps: int, channels_last: bool) -> bool:

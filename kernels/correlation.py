@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from hyperconv.activations import NONE
 from hyperconv.kernels import call
+from hyperconv.kernels.arithmetic import arithmetic_of
 from hyperconv.kernels.checks import check_layer, check_tensor, convolved
 from hyperconv.kernels.configurations import MANY_TAPS, classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
@@ -113,7 +115,7 @@ class Correlation:
             outputs, channels = channels, outputs
         samples = source.shape[0] // weight.shape[0]
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
-        arithmetic, last = call.arithmetic(source), channels_last(source)
+        arithmetic, last = arithmetic_of(source), channels_last(source)
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, last)
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
         if chosen.relaid:
@@ -191,7 +193,7 @@ class InputGradient:
             vertical, horizontal = map(gradient_axes, input_size, weight.shape[3:], stride, padding, dilation)
             mask_at = NO_MASK if mask is None else MASK_SOURCE
             self.correlations = [
-                Correlation(rows, columns, grad, weight, None, mask, result, groups, True, mask_at, 0, negative_slope)
+                Correlation(rows, columns, grad, weight, None, mask, result, groups, True, mask_at, NONE, negative_slope)
                 for rows in vertical
                 for columns in horizontal
             ]

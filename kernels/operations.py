@@ -7,13 +7,14 @@ off on the current stream. Plans are made once for each key and kept.
 import torch
 from torch import Tensor
 
+from hyperconv.activations import NONE, TANH
 from hyperconv.kernels.accumulation import Accumulation, BiasSum
-from hyperconv.kernels.call import arithmetic, describe
+from hyperconv.kernels.arithmetic import arithmetic_of
+from hyperconv.kernels.call import describe
 from hyperconv.kernels.correlation import Convolution, InputGradient
 from hyperconv.kernels.preparation import Preparation
 from hyperconv.memory_format import layout
 
-_TANH = 3  # the code of `hyperconv.ops.schema`
 MOST_PLANS = 4096
 """Beyond it, plans are made anew: a process that sees every size of image must not keep a plan of each."""
 _plans: dict[tuple, object] = {}
@@ -26,20 +27,20 @@ def forget_plans() -> None:
 
 def conv2d(input, weight, bias, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     # The kernels' tanh has float32's accuracy.
-    after = activation == _TANH and input.dtype == torch.float64
-    geometry = (stride, padding, dilation, groups, 0 if after else activation, negative_slope)
+    after = activation == TANH and input.dtype == torch.float64
+    geometry = (stride, padding, dilation, groups, NONE if after else activation, negative_slope)
     output = _convolve(input, weight, bias, None, *geometry)
     return output.tanh_() if after else output
 
 
 def masked_conv2d(input, weight, bias, mask, stride, padding, dilation, groups, negative_slope) -> Tensor:
-    return _convolve(input, weight, bias, mask, stride, padding, dilation, groups, 0, negative_slope)
+    return _convolve(input, weight, bias, mask, stride, padding, dilation, groups, NONE, negative_slope)
 
 
 def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups, activation, negative_slope)
     key = (
-        Convolution, arithmetic(input), geometry,
+        Convolution, arithmetic_of(input), geometry,
         describe(input), describe(weight), describe(bias), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Convolution, input, weight, bias, mask, *geometry)
@@ -54,7 +55,7 @@ def input_gradient(
 ) -> Tensor:
     geometry = (tuple(input_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope)
     key = (
-        InputGradient, arithmetic(grad), geometry,
+        InputGradient, arithmetic_of(grad), geometry,
         describe(grad), describe(weight), describe(mask),
     )
     plan = _plans.get(key) or _make(key, InputGradient, grad, weight, mask, *geometry)
@@ -93,7 +94,7 @@ def _parameter_gradients(
         weight_sets, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope, with_bias
     )
     key = (
-        Accumulation, arithmetic(grad), geometry,
+        Accumulation, arithmetic_of(grad), geometry,
         describe(grad), describe(input), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Accumulation, grad, input, mask, *geometry)

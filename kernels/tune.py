@@ -1,10 +1,9 @@
 """The search behind `hyperconv tune`: the quickest tiles for a class of layers on this GPU.
 
 A class is measured on one of its layers, by all operators that share its tiles. The search walks downhill: from the
-tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed, images copied to the
-other memory format), moves to the
-quickest, and ends where none is quicker. A candidate is checked against float64 before it is timed; one that does not
-compile, does not fit or is wrong is reported and left behind.
+tiles used now it tries all neighbours (one size doubled or halved, one more stage, weights packed, images copied to
+the other memory format), moves to the quickest, and ends where none is quicker. A candidate is checked against float64
+before it is timed; one that does not compile, does not fit or is wrong is reported and left behind.
 """
 
 from __future__ import annotations
@@ -19,15 +18,12 @@ from statistics import median
 import torch
 
 from hyperconv.kernels import measured, operations
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.capture import captured
-from hyperconv.kernels.configurations import Layer, Tiles, classify, measured_here, power_of_two, unmeasured
+from hyperconv.kernels.checked_calls import CheckedCall, calls_of, fault_in, fault_of
+from hyperconv.kernels.configurations import Layer, Tiles, classify, exchanged, measured_here, power_of_two, unmeasured
 from hyperconv.kernels.launch import capability
-from hyperconv.kernels.trials import Trial, agrees, fault_of, trials
 
-DTYPES = {
-    "tf32": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-    "float64": torch.float64,
-}
 MARGIN = 1.01
 """How much quicker a candidate must be to count as quicker: less is noise."""
 ROUNDS = 7
@@ -64,7 +60,7 @@ class Case:
 
     @property
     def dtype(self) -> torch.dtype:
-        return DTYPES[self.arithmetic]
+        return ARITHMETICS[self.arithmetic]
 
     @property
     def pairs(self) -> int:
@@ -92,7 +88,7 @@ def cases_of(
         for layout in layouts:
             for side in sides:
                 for channels, outputs in layers:
-                    sums = (outputs, channels) if outputs <= 8 and outputs < channels else (channels, outputs)
+                    sums = (outputs, channels) if exchanged(channels, outputs) else (channels, outputs)
                     for kernel, pair in (
                         ("correlate", (channels, outputs)), ("correlate", (outputs, channels)), ("accumulate", sums)
                     ):
@@ -163,7 +159,7 @@ def trying(case: Case, tiles: Tiles | None) -> Iterator[None]:
         table[key] = tiles
     operations.forget_plans()
     try:
-        with allowed(case.arithmetic):
+        with products_in(case.arithmetic):
             yield
     finally:
         table.pop(key, None)
@@ -172,29 +168,17 @@ def trying(case: Case, tiles: Tiles | None) -> Iterator[None]:
         operations.forget_plans()
 
 
-@contextmanager
-def allowed(arithmetic: str) -> Iterator[None]:
-    """torch's switch for float32 convolutions as the arithmetic wants it."""
-    switch = torch.backends.cudnn.conv
-    before = switch.fp32_precision
-    switch.fp32_precision = "tf32" if arithmetic == "tf32" else "ieee"
-    try:
-        yield
-    finally:
-        switch.fp32_precision = before
-
-
 @lru_cache(maxsize=1)
-def problems(case: Case, sets: int) -> list[list[Trial]]:
+def problems(case: Case, sets: int) -> list[list[CheckedCall]]:
     """So many sets of the case's calls, each on tensors of its own."""
-    return [trials(case, seed) for seed in range(sets)]
+    return [calls_of(case, seed) for seed in range(sets)]
 
 
 def fault(case: Case, tiles: Tiles) -> str | None:
     """What is wrong with these tiles: an error, or a result off the float64 one; None where they are right."""
     try:
         with trying(case, tiles):
-            return next((wrong for trial in problems(case, 1)[0] if (wrong := agrees(case, trial))), None)
+            return next((wrong for call in problems(case, 1)[0] if (wrong := fault_in(case, call))), None)
     except Exception as error:  # noqa: BLE001 - whatever a compiler raises concerns this candidate only
         return fault_of(error)
 
@@ -219,9 +203,9 @@ def graph_clock(case: Case, tiles: Tiles) -> Callable[[], float]:
 
     def one_round() -> None:
         for each in sets:
-            for trial in each:
-                if trial.timed:
-                    trial.run()
+            for call in each:
+                if call.timed:
+                    call.run()
 
     with trying(case, tiles):
         graph, _ = captured(one_round)

@@ -59,8 +59,8 @@ struct Axis {
 };
 
 
-// destination[n, o] = m(output_mask) phi(bias[o] + sum over channels c and taps of weight[o, c, tap] *
-// m(input_mask) source[n, c]), with m as in hyperconv/ops/schema.py: conv2d, masked_conv2d, input_gradient.
+// destination[n, o] = m(destination_mask) phi(bias[o] + sum over channels c and taps of weight[o, c, tap] *
+// m(source_mask) source[n, c]), with m as in hyperconv/ops/schema.py: conv2d, masked_conv2d, input_gradient.
 struct Correlation {
   Dtype dtype;
   bool tf32;  // whether float32 products may be computed in TF32

@@ -1,1 +1,1 @@
-"""Scores of generated images; nothing is downloaded, and only SIFID takes a network, from a file the user has."""
+"""Scores of generated images. SIFID and FID take a network, from a file the user has: nothing is downloaded."""

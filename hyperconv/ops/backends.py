@@ -15,6 +15,7 @@ from types import ModuleType
 import torch
 
 from hyperconv import kernels
+from hyperconv.kernels.arithmetic import DTYPE_NAMES, arithmetic_of
 from hyperconv.kernels.configurations import MANY_TAPS, Layer
 from hyperconv.memory_format import layout
 from hyperconv.ops import cpu_rule, ledger, native, reference, results, trust
@@ -23,10 +24,8 @@ from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
 from hyperconv.ops.triton_status import triton_status
 
 NAMES = ("native", "triton", "reference")
-DEVICES = ("cpu", "cuda")
 
 MODULES = {"native": native, "triton": kernels, "reference": reference}
-_NAMES_OF_DTYPES = {getattr(torch, name): name for name in ("float32", "float64", "bfloat16", "float16")}
 _logger = logging.getLogger(__name__)
 
 
@@ -45,7 +44,7 @@ class Backends(dict[str, dict[str, str | None]]):
 
 def backends() -> Backends:
     """What runs here, and for each that does not, why: print it, or look at `backends()['native']['cpu']`."""
-    return Backends({name: {device: _status(name, device) for device in DEVICES} for name in NAMES})
+    return Backends({name: {device: _status(name, device) for device in native.DEVICES} for name in NAMES})
 
 
 def _status(name: str, device_type: str) -> str | None:
@@ -142,15 +141,8 @@ def gpu_choice(operation: str, args: tuple) -> str:
 def _class_key(operation: str, args: tuple) -> tuple:
     first = args[0]
     products = operation != "bias_gradient"  # sums alone are never taken in TF32
-    arithmetic = _arithmetic()(first) if products else _NAMES_OF_DTYPES[first.dtype]
+    arithmetic = arithmetic_of(first) if products else DTYPE_NAMES[first.dtype]
     return operation, first.device, arithmetic, *shape_of(operation, args)
-
-
-@functools.cache
-def _arithmetic():
-    from hyperconv.kernels.call import arithmetic
-
-    return arithmetic
 
 
 @functools.cache
@@ -170,7 +162,7 @@ def _decide(key: tuple, tensor: torch.Tensor) -> str:
         name, reason, settled = measured, f"the fastest measured ({results.RESULTS.get(capability)})", True
     else:
         first = next(one for one in (measured, "triton", "native") if one and not _why_not(one, operation, "cuda"))
-        trusted, reason, settled = trust.verdict(first, operation, layer, arithmetic, tensor)
+        trusted, reason, settled = trust.verdict(trust.Kernel(first, operation, layer, arithmetic, device), tensor)
         name = first if trusted else "reference"
     if settled:
         _decided[key] = name
@@ -192,7 +184,7 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
         return False
     _decided[key] = "reference"
     _, device, arithmetic, *shape = key
-    trust.distrust("triton", operation, layer_of(arithmetic, shape), arithmetic, device, error)
+    trust.distrust(trust.Kernel("triton", operation, layer_of(arithmetic, shape), arithmetic, device), error)
     return True
 
 
@@ -208,8 +200,6 @@ def _why_not(name: str, operation: str, device_type: str) -> str | None:
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     if name == "native" and not has_kernel(f"hyperconv_native::{operation}", device_type.upper()):
         return f"there is no native kernel of it for {device_type}; use 'reference' or 'auto'"
-    if name == "triton" and operation not in kernels.OPERATIONS:
-        return "there is no Triton kernel of it; use 'reference' or 'auto'"
     return None
 
 

@@ -5,13 +5,12 @@
 
 from torch import Tensor
 
-from hyperconv.kernels.configurations import SMALL, Layer, classify
+from hyperconv.kernels.configurations import SMALL, Layer, classify, exchanged
 from hyperconv.memory_format import channels_last
 
 Shape = tuple[str, int, int, int, int, bool]
 """(kernel, channels summed over and outputs per group, taps, pixels per image, channels_last)."""
 
-ARITHMETIC = ("float32", "tf32", "bfloat16", "float16", "float64")
 
 def shape_of(operation: str, args: tuple) -> Shape:
     """What decides the class of a call with these arguments, cheap enough for every call.
@@ -25,9 +24,7 @@ def shape_of(operation: str, args: tuple) -> Shape:
     second = args[1]
     if operation == "weight_gradient" or operation == "parameter_gradients":
         outputs, channels, pixels = first.shape[1] // args[-2], second.shape[1] // args[-2], first.shape[2:]
-        vertical, horizontal = args[5]
-        if vertical == horizontal == 1 and outputs <= 8 and outputs < channels:
-            # The kernel exchanges the two, so that the thin side is flattened with the taps.
+        if exchanged(channels, outputs, args[5]):
             outputs, channels, pixels = channels, outputs, second.shape[2:]
         taps = args[4][0] * args[4][1]
         return "accumulate", channels, outputs, taps, pixels[0] * pixels[1], channels_last(second)

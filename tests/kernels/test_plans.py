@@ -14,6 +14,7 @@ from hyperconv.kernels import launch, operations
 from hyperconv.kernels.accumulation import splits
 from hyperconv.kernels.call import index_type
 from hyperconv.kernels.correlation import gradient_axes, packed
+from hyperconv.ops.schema import OPERATIONS
 
 UNIT = ((1, 1), (0, 0), (1, 1), 1)
 CHANNELS_LAST = torch.channels_last
@@ -129,7 +130,7 @@ BY_INPUT, BY_WEIGHT = {"input_gradient"}, {"weight_gradient", "parameter_gradien
     [
         ({}, BY_INPUT, [ONE_CORRELATION, ONE_CORRELATION, ["correlate_thin"], ONE_SUM, ONE_SUM, ["sum_pixels"]]),
         ({"channels": (20, 20)}, BY_INPUT | BY_WEIGHT, [ONE_CORRELATION] * 3 + [ONE_SUM] * 2 + [["sum_pixels"]]),
-        # four residues; the flipped sum leaves the bias to a launch of its own
+        # four residues; the exchanged sum leaves the bias to a launch of its own
         (
             {"channels": (20, 9), "stride": 2}, BY_WEIGHT,
             [ONE_CORRELATION] * 2 + [ONE_CORRELATION * 4] + [ONE_SUM] * 2 + [["sum_pixels"]],
@@ -143,7 +144,7 @@ BY_INPUT, BY_WEIGHT = {"input_gradient"}, {"weight_gradient", "parameter_gradien
             [ONE_CORRELATION] * 2 + [["correlate_thin"]] + [["accumulate", "combine"]] * 2 + [["sum_pixels"]],
         ),
     ],
-    ids=["flat", "wide", "strided", "flipped", "splits"],
+    ids=["flat", "wide", "strided", "exchanged", "splits"],
 )
 def test_launches_of_every_operator(launches, options, masked_first, expected, masked):
     """No more of them than the work needs; the packing of weights is PyTorch's copy.
@@ -304,6 +305,6 @@ def test_packed_weights(transposed):
 
 
 def test_operators_of_the_package():
-    assert all(callable(getattr(kernels, name)) for name in kernels.OPERATIONS)
+    assert kernels.OPERATIONS == OPERATIONS and all(callable(getattr(kernels, name)) for name in OPERATIONS)
     with pytest.raises(AttributeError, match="no attribute 'transposed_conv2d'"):
         kernels.transposed_conv2d  # noqa: B018
