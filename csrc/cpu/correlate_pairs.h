@@ -27,9 +27,11 @@ struct SoonNeeded {
   int64_t stride;
 };
 
-// Where a tile of results goes, and the mask that multiplies it (nullptr: none): channel 0 of the upper row.
+// Where a tile of results goes, the first `count` of every row, and the mask that multiplies it (nullptr: none): channel 0
+// of the upper row.
 template <typename T>
 struct PairTarget {
+  int64_t count;
   T* data;
   int64_t channel_stride, row_stride;
   const T* mask;
@@ -61,16 +63,20 @@ HYPERCONV_INLINE void for_each_sum(const Visit& visit) {
     for (int v = 0; v < V; ++v) visit(m, v);
 }
 
-// Activation (but tanh, which the caller applies to what is stored) or mask, and the store of one row of a tile.
-template <typename T, int M, int V>
+// Activation (but tanh, which the caller applies to what is stored) or mask, and the store of one row of a tile, all of it
+// or the columns that there are.
+template <bool Whole, typename T, int M, int V>
 HYPERCONV_INLINE void store_sums_of_row(Vector<T> (&sum)[M][V], const PairTarget<T>& target, int row,
                                         Activation activation, T negative_slope) {
   Vector<T> slope;
   broadcast(slope, negative_slope);
+  const auto left = [&](int v) { return Whole ? lanes<T> : target.count - v * lanes<T>; };
   if (target.mask) {
     for_each_sum<M, V>([&](int m, int v) {
-      Vector<T> sign;
-      load(sign, target.mask + m * target.mask_channel_stride + row * target.mask_row_stride + v * lanes<T>);
+      const T* source = target.mask + m * target.mask_channel_stride + row * target.mask_row_stride + v * lanes<T>;
+      Vector<T> sign = {};
+      if (left(v) >= lanes<T>) load(sign, source);
+      else if (left(v) > 0) load_first(sign, source, left(v));
       mask_vector(sum[m][v], sign, negative_slope);
     });
   } else if (activation == Activation::leaky_relu) {
@@ -79,13 +85,15 @@ HYPERCONV_INLINE void store_sums_of_row(Vector<T> (&sum)[M][V], const PairTarget
     for_each_sum<M, V>([&](int m, int v) { sum[m][v] = sum[m][v] < 0 ? Vector<T>{} : sum[m][v]; });
   }
   for_each_sum<M, V>([&](int m, int v) {
-    store(target.data + m * target.channel_stride + row * target.row_stride + v * lanes<T>, sum[m][v]);
+    T* result = target.data + m * target.channel_stride + row * target.row_stride + v * lanes<T>;
+    if (left(v) >= lanes<T>) store(result, sum[m][v]);
+    else if (left(v) > 0) store_first(result, sum[m][v], left(v));
   });
 }
 
 // Two rows of V vectors of M channels; `panel` as packed by pack_pair_panel. The products come in an order that leaves
 // one row of partial results in memory and the other in registers.
-template <typename T, int M, int V>
+template <bool Whole, typename T, int M, int V>
 void correlate_pair_tile(PairFactors<T> factors, const T* pixels, const T* panel, PairTarget<T> target,
                          Activation activation, T negative_slope) {
   const T* bias = panel;
@@ -114,10 +122,10 @@ void correlate_pair_tile(PairFactors<T> factors, const T* pixels, const T* panel
     sum[m][v] += first;
   });
   add(0, target.mask_row(1));
-  store_sums_of_row<T, M, V>(sum, target, 0, activation, negative_slope);
+  store_sums_of_row<Whole, T, M, V>(sum, target, 0, activation, negative_slope);
   for_each_sum<M, V>([&](int m, int v) { load(sum[m][v], at(m, v)); });
   add(3, target.output_row(1));
-  store_sums_of_row<T, M, V>(sum, target, 1, activation, negative_slope);
+  store_sums_of_row<Whole, T, M, V>(sum, target, 1, activation, negative_slope);
 }
 
 template <typename T>
@@ -126,27 +134,27 @@ using PairTileFunction = void (*)(PairFactors<T>, const T*, const T*, PairTarget
 // Tiles of three lengths: full, half, and a vector.
 constexpr int half_tile(int channels) { return (tile_vectors(channels) + 1) / 2; }
 
-template <typename T, int M>
+template <bool Whole, typename T, int M>
 PairTileFunction<T> pair_tile_of_length(int64_t vectors) {
-  if (vectors == tile_vectors(M)) return correlate_pair_tile<T, M, tile_vectors(M)>;
-  if (vectors == half_tile(M)) return correlate_pair_tile<T, M, half_tile(M)>;
-  return correlate_pair_tile<T, M, 1>;
+  if (vectors == tile_vectors(M)) return correlate_pair_tile<Whole, T, M, tile_vectors(M)>;
+  if (vectors == half_tile(M)) return correlate_pair_tile<Whole, T, M, half_tile(M)>;
+  return correlate_pair_tile<Whole, T, M, 1>;
 }
 
-template <typename T>
+template <bool Whole, typename T>
 PairTileFunction<T> pair_tile_function(int64_t channels, int64_t vectors) {
   switch (channels) {
-    case 1: return pair_tile_of_length<T, 1>(vectors);
-    case 2: return pair_tile_of_length<T, 2>(vectors);
-    case 3: return pair_tile_of_length<T, 3>(vectors);
+    case 1: return pair_tile_of_length<Whole, T, 1>(vectors);
+    case 2: return pair_tile_of_length<Whole, T, 2>(vectors);
+    case 3: return pair_tile_of_length<Whole, T, 3>(vectors);
 #if HYPERCONV_VECTOR_REGISTERS == 32
-    case 4: return pair_tile_of_length<T, 4>(vectors);
-    case 5: return pair_tile_of_length<T, 5>(vectors);
-    case 6: return pair_tile_of_length<T, 6>(vectors);
-    case 7: return pair_tile_of_length<T, 7>(vectors);
-    default: return pair_tile_of_length<T, 8>(vectors);
+    case 4: return pair_tile_of_length<Whole, T, 4>(vectors);
+    case 5: return pair_tile_of_length<Whole, T, 5>(vectors);
+    case 6: return pair_tile_of_length<Whole, T, 6>(vectors);
+    case 7: return pair_tile_of_length<Whole, T, 7>(vectors);
+    default: return pair_tile_of_length<Whole, T, 8>(vectors);
 #else
-    default: return pair_tile_of_length<T, 4>(vectors);
+    default: return pair_tile_of_length<Whole, T, 4>(vectors);
 #endif
   }
 }
@@ -179,7 +187,7 @@ struct PairPart {
   int64_t row, rows, column, count;
 };
 
-// One tile of results by way of memory: converted, or of any strides, or only partly in the image.
+// One tile of results by way of memory: converted, or of any strides, or of a single row.
 template <typename S>
 void correlate_pair_part(const Correlation& problem, const PairFactors<Sum<S>>& factors, const Target<S>& target,
                          PairTileFunction<Sum<S>> run, const Sum<S>* pixels, const Sum<S>* panel, int64_t channel,
@@ -193,7 +201,7 @@ void correlate_pair_part(const Correlation& problem, const PairFactors<Sum<S>>& 
     for (int64_t i = 0; i < part.rows; ++i)
       target.load_mask(mask + i * row_values, length, channel, width, part.row + i, part.column, part.count);
   }
-  run(factors, pixels, panel, {values, length, row_values, target.masked() ? mask : nullptr, length, row_values},
+  run(factors, pixels, panel, {length, values, length, row_values, target.masked() ? mask : nullptr, length, row_values},
       problem.activation, slope);
   if (problem.activation == Activation::tanh) activate(values, 2 * row_values, Activation::tanh, slope);
   for (int64_t i = 0; i < part.rows; ++i)
@@ -221,18 +229,19 @@ void correlate_pair_block(const Correlation& problem, const PairFactors<Sum<S>>&
         length = vectors * lanes<T>;
         const int64_t column = larger(smaller(p, columns - length), 0);  // the last tile overlaps the one before
         const PairPart part{row, smaller(2, rows - row), column, smaller(length, columns)};
-        const PairTileFunction<T> run = pair_tile_function<T>(width, vectors);
         if constexpr (sizeof(S) == sizeof(T)) {
-          if (direct && part.rows == 2 && part.count == length) {
+          if (direct && part.rows == 2) {
+            const bool whole = part.count == length;
+            const auto run = whole ? pair_tile_function<true, T>(width, vectors) : pair_tile_function<false, T>(width, vectors);
             const T* sign = target.masked() ? target.mask_at(channel, row) + column : nullptr;
             run(factors, line + column, panel,
-                {target.output_at(channel, row) + column, output.stride[1], output.stride[2], sign, mask.stride[1],
+                {part.count, target.output_at(channel, row) + column, output.stride[1], output.stride[2], sign, mask.stride[1],
                  mask.stride[2]},
                 problem.activation, T(problem.negative_slope));
             continue;
           }
         }
-        correlate_pair_part<S>(problem, factors, target, run, line + column, panel, channel, width, length, part);
+        correlate_pair_part<S>(problem, factors, target, pair_tile_function<true, T>(width, vectors), line + column, panel, channel, width, length, part);
       }
     }
   }
