@@ -29,7 +29,7 @@ from hyperconv.gan.dip.transfer import config_from
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
-from hyperconv.gan.presets import OF_DOMAINS, Config, preset
+from hyperconv.gan.presets import OF_DOMAINS, AnyConfig, Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
@@ -42,7 +42,7 @@ MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 def train(
     images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
     out: str | PathLike,
-    preset_name: str = "tiny",
+    preset_name: str | None = None,
     *,
     system: str = "meta",
     device: str = "auto",
@@ -54,13 +54,11 @@ def train(
     """Train a new run in the folder `out` on photos, or image files and folders, and return it.
 
     systems 'reptile' and 'dip' take domains instead, or one folder of them, or None for scikit-learn's digits; hold_out
-    names those to leave out (`start_domains`). start_from: a trained run of system 'dip', whose settings and weights the
-    new one has; there is no preset then.
-    changes: settings that differ from the preset's, by their names in `Config` (max_size=96, ...). InputError
-    for anything in them, the images or `out` that cannot be used; single images that cannot be are left out
-    (`start` tells which, and why).
+    names those to leave out (`start_domains`). The other arguments, and InputErrors for them: `new_config`. InputError
+    also for images or an `out` that cannot be used; single images that cannot be are left out (`start` tells which, and
+    why).
     """
-    config = preset(preset_name, system, **changes) if start_from is None else config_from(Run.open(start_from), **changes)
+    config = new_config(preset_name, system, hold_out=hold_out, start_from=start_from, **changes)
     if config.system in OF_DOMAINS:
         trainer, _ = start_domains(images, out, config, hold_out=hold_out, device=device)
     else:
@@ -68,6 +66,31 @@ def train(
     for _ in follow(trainer, tensorboard=tensorboard):
         pass
     return trainer.run
+
+
+def new_config(
+    preset_name: str | None = None,
+    system: str = "meta",
+    *,
+    hold_out: Sequence[str] = (),
+    start_from: str | PathLike | None = None,
+    **changes: Any,
+) -> AnyConfig:
+    """The settings of a new run: those of a preset (default: tiny), or of the run it starts from.
+
+    start_from: a trained run of system 'dip', whose settings and weights the new one has; there is no preset then.
+    changes: settings that differ, by their names in `Config` (max_size=96, ...). InputError for one that cannot be, and
+    for an argument that means nothing to the system.
+    """
+    if hold_out and system not in OF_DOMAINS:
+        raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
+                         "--system reptile or dip")
+    if start_from is None:
+        return preset(preset_name or "tiny", system, **changes)
+    if system != "dip" or preset_name is not None:
+        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out --preset, "
+                         "and choose that system")
+    return config_from(Run.open(start_from), **changes)
 
 
 def start(

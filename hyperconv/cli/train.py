@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from hyperconv.apps.domains import check_domains
-from hyperconv.apps.train import check_tensorboard
+from hyperconv.apps.train import check_tensorboard, new_config
 from hyperconv.cli.training import next_verb, resumed, started, started_domains, take_all_steps
 from hyperconv.errors import InputError
-from hyperconv.gan.dip.transfer import config_from
 from hyperconv.gan.presets import OF_DOMAINS, PRESETS
-from hyperconv.gan.presets import preset as named_preset
 from hyperconv.gan.ranks import joined, local_device, was_restarted
-from hyperconv.gan.run import Run
 from hyperconv.nn.embedding import EMBEDDINGS
 
 
@@ -253,24 +250,17 @@ def train(
         "augment": augment,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    for option, value in {"--embedding": embedding, "--head-rank": head_rank}.items():
-        if value is not None and system not in (None, "meta"):
-            raise InputError(f"{option} is for the hypernetwork of --system meta, which {system} has not: leave it out")
-    if hold_out and (resume or system not in OF_DOMAINS):
-        raise InputError("--hold-out is for new runs of --system reptile or dip: leave it out")
-    if start_from is not None and (resume or preset is not None or system != "dip"):
-        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out --resume "
-                         "and --preset")
+    if resume and (hold_out or start_from is not None):
+        raise InputError("--hold-out and --from are for new runs: leave them out, or --resume")
+    if embedding is not None and system == "dip":  # whose setting of that name is a number
+        raise InputError("--embedding is for the hypernetwork of --system meta, which dip has not: leave it out")
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
             trainer = resumed(out, system, preset, changes, device, on_disk, ranks)
         else:
-            if start_from is not None:
-                config = config_from(Run.open(start_from), **changes)
-            else:
-                config = named_preset(preset or "tiny", system or "meta", **changes)
-            if system in OF_DOMAINS:
+            config = new_config(preset, system or "meta", hold_out=hold_out or (), start_from=start_from, **changes)
+            if config.system in OF_DOMAINS:
                 check_domains(on_disk, ranks)
                 trainer = started_domains(images or [], examples, out, config, hold_out or (), device)
             else:

@@ -49,6 +49,23 @@ def test_photos_that_cannot_be_used_are_left_out_with_a_reason(tmp_path, quick):
     )
 
 
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ({"hold_out": ["lake"]}, "--hold-out .* meta does not"),
+        ({"system": "singan", "embedding": "conv"}, "singan has no setting embedding"),
+        ({"system": "consingan", "head_rank": 4}, "consingan has no setting head_rank"),
+        ({"system": "dip", "start_from": "run", "preset_name": "tiny"}, "--from .* leave out --preset"),
+        ({"start_from": "run"}, "--from is for a new run of --system dip"),
+        ({"system": "dip", "start_from": "run"}, "run is not a run"),
+    ],
+)
+def test_arguments_that_mean_nothing_to_the_system(tmp_path, photos, arguments, told):
+    with pytest.raises(InputError, match=told):
+        train(photos, tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_photo_that_can_be_used(tmp_path, quick):
     small = Photo("small", torch.zeros(3, 5, 5), None, [])
     with pytest.raises(InputError, match="small.*5x5"):
