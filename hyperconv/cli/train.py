@@ -113,11 +113,17 @@ def train(
     ] = None,
     max_size: Annotated[
         int | None,
-        setting(min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}."),
+        setting(
+            min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}; --system consingan and singan enlarge "
+            "no smaller photo."
+        ),
     ] = None,
     min_size: Annotated[
         int | None,
-        setting(min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}."),
+        setting(
+            min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}; the short side with --system consingan "
+            "and singan."
+        ),
     ] = None,
     scale_count: Annotated[
         int | None,

@@ -20,8 +20,8 @@ class Config(Settings):
 
     system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
     max_size: int = 250  # long side of the finest scale, pixels
-    min_size: int = 25  # side of the coarsest scale, pixels
-    coarsest: str = "long side"  # or 'short side', and no photo is enlarged: what min_size is of
+    min_size: int = 25  # of the coarsest scale, pixels: the side that `coarsest` names
+    coarsest: str = "long side"  # or 'short side', and no photo is enlarged to max_size; so with consingan and singan
     scale_count: int = scale_count_for(25, 250)  # 7
     steps: str = "geometric"  # or 'consingan': sizes that grow slowly at first
     hidden: int = 64  # channels of the nets
