@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 
 from hyperconv.data.pyramid import PyramidShape, scale_count_for
@@ -66,13 +65,11 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
-                     "head_rank", "train_depth", "critic_steps", "generator_steps", "draws"):
-            if (getattr(self, name) or 1) < 1 or getattr(self, name) == 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("variants", "variants_above"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        self.check_numbers("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
+                           "head_rank", "train_depth", "critic_steps", "generator_steps", "draws", least=1)
+        self.check_numbers("variants", "variants_above", "learning_rate", "clip", "penalty_weight", "reconstruction_weight",
+                           least=0)
+        self.check_numbers("average", least=0, below=1)
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
@@ -81,12 +78,6 @@ class Config(Settings):
                              "--backbone-weights, or take --embedding contrastive, which needs none")
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
-        if not 0 <= self.average < 1:
-            raise InputError(f"average is {self.average}: it must be at least 0 and below 1")
-        for name in ("learning_rate", "clip", "penalty_weight", "reconstruction_weight"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}: it must be a number of at least 0")
 
     @property
     def alone(self) -> bool:

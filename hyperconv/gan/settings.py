@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
@@ -22,6 +23,14 @@ class Settings:
             if not all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts):
                 raise InputError(f"{field.name} is {value!r}: it must be {field.type}")
 
+    def check_numbers(self, *names: str, least: float, below: float = math.inf) -> None:
+        """InputError where one of these settings is not in [least, below); None is no number and passes."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not least <= value < below:
+                bounds = f"of at least {least}" + (f" and below {below}" if below < math.inf else "")
+                raise InputError(f"{name} is {value}: it must be a finite number {bounds}")
+
     def check_choices(self, choices: Mapping[str, Sequence[str]]) -> None:
         """InputError where a setting is none of the words it can be."""
         for name, words in choices.items():
@@ -38,3 +47,26 @@ class Settings:
             raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "
                              "was it written by another version?")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+class DomainSettings(Settings):
+    """Of systems that learn from domains: one scale, of square images."""
+
+    system: str
+    image_size: int  # pixels, a power of 2 from 8 on
+    iterations: tuple[int, ...]  # one number
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.iterations) != 1 or self.iterations[0] < 1:
+            raise InputError(f"iterations is {self.iterations}: {self.system} has one scale, give one number from 1 on")
+        if self.image_size < 8 or self.image_size & (self.image_size - 1):
+            raise InputError(f"image_size is {self.image_size}: it must be 8, 16, 32, 64, ...")
+
+    @property
+    def levels(self) -> int:
+        """Halvings between an image and the 4x4 pixels at its heart."""
+        return self.image_size.bit_length() - 3
+
+    def iterations_at(self, scale: int) -> int:
+        return self.iterations[0]

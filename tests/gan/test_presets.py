@@ -50,6 +50,21 @@ def test_bad_settings_are_refused_by_name(changes):
         preset("tiny", **changes)
 
 
+@pytest.mark.parametrize("system", ["reptile", "dip"])
+@pytest.mark.parametrize("changes", [{"image_size": 24}, {"image_size": 4}, {"iterations": (5, 5)}, {"iterations": ()},
+                                     {"hidden": 0}, {"learning_rate": float("inf")}])
+def test_bad_settings_of_systems_of_domains(system, changes):
+    with pytest.raises(InputError, match=f"{next(iter(changes))} is"):
+        preset("tiny", system, **changes)
+
+
+def test_the_bounds_of_a_number_are_told():
+    with pytest.raises(InputError, match="^hidden is 0: it must be a finite number of at least 1$"):
+        preset("tiny", hidden=0)
+    with pytest.raises(InputError, match="^average is 1.0: it must be a finite number of at least 0 and below 1$"):
+        preset("tiny", average=1.0)
+
+
 def test_unknown_preset_and_unknown_entry():
     with pytest.raises(InputError, match="tiny"):
         preset("huge")

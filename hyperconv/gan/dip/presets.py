@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from hyperconv.errors import InputError
 from hyperconv.gan.dip.diff_augment import AUGMENTATIONS
-from hyperconv.gan.settings import Settings
+from hyperconv.gan.settings import DomainSettings
 
 
 @dataclass(frozen=True)
-class DipConfig(Settings):
+class DipConfig(DomainSettings):
     """The defaults are SNGAN's net for images of 32 px (`--preset paper-sngan`)."""
 
     system: str = "dip"
@@ -43,14 +42,10 @@ class DipConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("feature_width", "feature_steps", "neighbours", "embedding", "latent", "hidden", "critic_hidden",
-                     "most_channels", "mapping", "batch_size", "critic_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if len(self.iterations) != 1 or self.iterations[0] < 1:
-            raise InputError(f"iterations is {self.iterations}: this GAN has one scale, give one number from 1 on")
-        if self.image_size < 8 or self.image_size & (self.image_size - 1):
-            raise InputError(f"image_size is {self.image_size}: it must be 8, 16, 32, 64, ...")
+        self.check_numbers("feature_width", "feature_steps", "neighbours", "embedding", "latent", "hidden", "critic_hidden",
+                           "most_channels", "mapping", "batch_size", "critic_steps", least=1)
+        self.check_numbers("learning_rate", "critic_pace", "clip", least=0)
+        self.check_numbers("average", least=0, below=1)
         self.check_choices({"generator": ("sngan", "biggan", "stylegan2"), "prior": ("instance", "none"),
                             "transfer": ("all", "freeze-d")})
         if unknown := [word for word in self.augmentations if word not in AUGMENTATIONS]:
@@ -61,21 +56,10 @@ class DipConfig(Settings):
             raise InputError("transfer is 'freeze-d', which rests what a run has learned: name that run with --from")
         if self.prior == "none" and self.neighbours > 1:
             raise InputError(f"neighbours is {self.neighbours}: without the prior no image is near another, it must be 1")
-        for name in ("learning_rate", "critic_pace", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}: it must be a number of at least 0")
-        if not 0 <= self.average < 1:
-            raise InputError(f"average is {self.average}: it must be at least 0 and less than 1")
 
     @property
     def augmentations(self) -> list[str]:
         return self.augment.split(",") if self.augment else []
-
-    @property
-    def levels(self) -> int:
-        """Halvings between an image and the 4x4 pixels at its heart."""
-        return self.image_size.bit_length() - 3
 
     @property
     def chunks(self) -> int:
@@ -85,9 +69,6 @@ class DipConfig(Settings):
     def widths(self, hidden: int) -> list[int]:
         """Channels at 4, 8, ..., image_size pixels of a net that has `hidden` at the last."""
         return [min(hidden * 2**level, self.most_channels) for level in range(self.levels, -1, -1)]
-
-    def iterations_at(self, scale: int) -> int:
-        return self.iterations[0]
 
 
 SNGAN = DipConfig()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from hyperconv.errors import InputError
-from hyperconv.gan.settings import Settings
+from hyperconv.gan.settings import DomainSettings
 
 
 @dataclass(frozen=True)
-class ReptileConfig(Settings):
+class ReptileConfig(DomainSettings):
     """The defaults are the published settings of the DCGAN with one MLP (`--preset paper`)."""
 
     system: str = "reptile"
@@ -35,13 +34,9 @@ class ReptileConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent", "hidden", "tasks", "batch_size", "anti_batch_size", "inner_steps", "critic_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if len(self.iterations) != 1 or self.iterations[0] < 1:
-            raise InputError(f"iterations is {self.iterations}: a Reptile-GAN has one scale, give one number from 1 on")
-        if self.image_size < 8 or self.image_size & (self.image_size - 1):
-            raise InputError(f"image_size is {self.image_size}: it must be 8, 16, 32, 64, ...")
+        self.check_numbers("latent", "hidden", "tasks", "batch_size", "anti_batch_size", "inner_steps", "critic_steps",
+                           least=1)
+        self.check_numbers("learning_rate", "meta_rate", "penalty_weight", least=0)
         self.check_choices({"objective": ("dcgan", "wgan-gp"), "second_mlp": ("trained", "frozen"),
                             "generator": ("outer step", "reptile")})
         if self.mlps not in (1, 2):
@@ -49,22 +44,11 @@ class ReptileConfig(Settings):
         if self.objective == "wgan-gp" and self.anti_batch_size != self.batch_size:
             raise InputError(f"anti_batch_size is {self.anti_batch_size} and batch_size {self.batch_size}: wgan-gp mixes "
                              "the images of a task with those of other domains one by one, so they must be equal")
-        for name in ("learning_rate", "meta_rate", "penalty_weight"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise InputError(f"{name} is {getattr(self, name)}: it must be a number of at least 0")
-
-    @property
-    def levels(self) -> int:
-        """Halvings between an image and the 4x4 pixels at its heart."""
-        return self.image_size.bit_length() - 3
 
     @property
     def top(self) -> int:
-        """Channels there."""
+        """Channels at the 4x4 pixels at the heart of an image."""
         return self.hidden * 2 ** (self.levels - 1)
-
-    def iterations_at(self, scale: int) -> int:
-        return self.iterations[0]
 
 
 PAPER = ReptileConfig()
