@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
 from hyperconv.data.images import Photo, read_photo, save_png
 from hyperconv.files import refuse_existing
 from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.progress import OnEach
 
 
 def adapt(
@@ -20,7 +20,7 @@ def adapt(
     tune_steps: int = 0,
     *,
     tuning: Tuned = "weights",
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnEach = None,
 ) -> PhotoModel:
     """The generators of one unseen photo: photo -> context -> weights; amplitudes from its reconstruction.
 
@@ -42,7 +42,7 @@ def write_adaptation(
     export: str | PathLike | None = None,
     seed: int = 0,
     force: bool = False,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnEach = None,
 ) -> Path:
     """`adapt` into files: FOLDER/reconstruction.png, FOLDER/sample_01.png ... and a sheet (returned).
 

@@ -19,6 +19,7 @@ from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.photo_model import PhotoModel
+from hyperconv.progress import OnEach
 
 STRIP_FRAMES = 6
 
@@ -71,7 +72,7 @@ def animate(
     start_scale: int | None = None,
     loop: bool = False,
     seed: int = 0,
-    on_frame: Callable[[int, int], None] | None = None,
+    on_frame: OnEach = None,
 ) -> list[Tensor]:
     """`frames` images (C, H, W) in [-1, 1] of one photo, each a little different from the one before.
 

@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, written_to
+from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, write_drawn
 from hyperconv.apps.model import Model
-from hyperconv.apps.sheet import contact_sheet
-from hyperconv.data.images import read_photo, resize, save_png
+from hyperconv.data.images import read_photo, resize
 from hyperconv.data.mask import read_mask, soft_mask
 from hyperconv.errors import InputError
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.retrain import fine_tune
+from hyperconv.progress import OnEach
 
-OnStep = Callable[[int, int], None] | None  # (steps taken, all)
 STRETCH = 1.1  # of a composite's shape against its photo's, at most
 
 
@@ -53,7 +52,7 @@ def harmonize(
     start_scale: int | None = None,
     seed: int = 0,
     fine_tune_steps: int = 0,
-    on_step: OnStep = None,
+    on_step: OnEach = None,
 ) -> Blend:
     """A photo with something pasted into it (C, h, w), in the photo's own style.
 
@@ -73,7 +72,7 @@ def edit(
     start_scale: int | None = None,
     seed: int = 0,
     fine_tune_steps: int = 0,
-    on_step: OnStep = None,
+    on_step: OnEach = None,
 ) -> Blend:
     """A photo with parts moved or copied by hand (C, h, w), without the seams.
 
@@ -84,7 +83,7 @@ def edit(
 
 def _blend(
     model: Model, name: str | int | PathLike, picture: Tensor, mask: Tensor, kind: Kind, start_scale: int | None,
-    seed: int, fine_tune_steps: int, on_step: OnStep,
+    seed: int, fine_tune_steps: int, on_step: OnEach,
 ) -> Blend:
     start_scale = start_scale_for(model, start_scale, kind.depth)
     holder, index = model.find(name)
@@ -110,7 +109,7 @@ def _check_shape(picture: Tensor, size: tuple[int, int]) -> None:
 
 
 def _fine_tuned(
-    model: Model, index: int, photo_model: PhotoModel, photo: Tensor, picture: Tensor, steps: int, on_step: OnStep
+    model: Model, index: int, photo_model: PhotoModel, photo: Tensor, picture: Tensor, steps: int, on_step: OnEach
 ) -> PhotoModel:
     if photo_model.generator.carries_images:
         raise InputError(
@@ -151,15 +150,13 @@ def _write(
     function: Callable[..., Blend], model: Model, name: str | PathLike, picture_path: str | PathLike,
     mask_path: str | PathLike, folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
 ) -> Written:
-    holder, index = model.find(name)
     picture, (mask, remarks) = read_photo(picture_path), read_mask(mask_path)
-    remarks = [f"{picture_path}: {note}" for note in picture.notes] + remarks
     if mask.shape != picture.pixels.shape[1:]:
         given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, picture.pixels.shape[1:]))
         remarks.append(f"{mask_path}: {given} (height x width) resized to {wanted}, as the picture is")
-    written = written_to(folder, holder.names[index], picture_path, remarks, force)
-    blend = function(holder, index, picture.pixels, mask, **options)
-    save_png(blend.result, written.image)
-    shown = [blend.photo, blend.picture, 2 * blend.mask - 1, blend.drawn, blend.result]
-    contact_sheet([(written.image.stem, shown)], headings, written.sheet)
-    return written
+
+    def draw(holder: Model, index: int, pixels: Tensor) -> list[Tensor]:
+        blend = function(holder, index, pixels, mask, **options)
+        return [blend.photo, blend.picture, 2 * blend.mask - 1, blend.drawn, blend.result]
+
+    return write_drawn(model, name, picture, folder, headings, draw, remarks, force)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,6 +21,7 @@ from hyperconv.gan.noise import generator as seeded
 from hyperconv.metrics.distribution import DistributionScores, distribution_scores
 from hyperconv.nn.contrast import train_contrastive
 from hyperconv.nn.instance_features import InstanceFeatures
+from hyperconv.progress import OnEach
 
 SHOWN = 6  # images of each kind and domain on the sheet
 
@@ -60,7 +61,7 @@ def held_out_images(run: str | PathLike, model: DomainModel) -> dict[str, Tensor
 
 def evaluate_domains(
     model: DomainModel, held_out: dict[str, Tensor], k: int = 16, count: int | None = None, *, seed: int = 0,
-    features: InstanceFeatures | None = None, on_domain: Callable[[int, int], None] | None = None,
+    features: InstanceFeatures | None = None, on_domain: OnEach = None,
 ) -> tuple[DomainEvaluation, list[Row]]:
     """Imitate every domain of a run, and others by name, from k images each; scores, and rows for a sheet.
 
@@ -92,7 +93,7 @@ def evaluate_domains(
 
 def write_domain_scores(
     path: str | PathLike, folder: str | PathLike, k: int = 16, count: int | None = None, *, device: str = "auto", seed: int = 0,
-    features: InstanceFeatures | None = None, force: bool = False, on_domain: Callable[[int, int], None] | None = None,
+    features: InstanceFeatures | None = None, force: bool = False, on_domain: OnEach = None,
 ) -> DomainEvaluation:
     """`evaluate_domains` of a run, its own domains and RUN/held_out, into FOLDER/evaluation.json and imitations.png."""
     record, sheet = Path(folder) / "evaluation.json", Path(folder) / "imitations.png"

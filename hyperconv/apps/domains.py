@@ -11,7 +11,7 @@ from hyperconv.data.domain_files import DIGITS_HELD_OUT, load_digits, read_domai
 from hyperconv.data.domains import Domains
 from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
-from hyperconv.gan.dip.features import OnStep, open_features
+from hyperconv.gan.dip.features import open_features
 from hyperconv.gan.dip.presets import DipConfig
 from hyperconv.gan.dip.trainer import DipTrainer
 from hyperconv.gan.dip.transfer import start_from
@@ -20,13 +20,14 @@ from hyperconv.gan.ranks import Ranks
 from hyperconv.gan.reptile.presets import ReptileConfig
 from hyperconv.gan.reptile.trainer import ReptileTrainer
 from hyperconv.gan.run import Run
+from hyperconv.progress import OnEach
 
 HELD_OUT_IMAGES = 100  # written of each domain kept aside
 TRAINERS = {"reptile": ReptileTrainer, "dip": DipTrainer}
 
 
 def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, config: ReptileConfig | DipConfig, *,
-                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnStep = None) -> tuple[DomainTrainer, list[str]]:
+                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnEach = None) -> tuple[DomainTrainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each file that was left out.
 
     data: domains of config.image_size pixels, or a folder (of domains, `read_domains`, for a Reptile-GAN; of images,

@@ -19,6 +19,7 @@ from hyperconv.metrics.inception import LEAST, InceptionFront
 from hyperconv.metrics.patches import PATCH, coherence, patch_swd
 from hyperconv.metrics.pixels import diversity, psnr, reconstruction_rmse
 from hyperconv.metrics.sifid import sifid
+from hyperconv.progress import OnEach
 
 Scores = dict[str, float]
 """Score by its name; NaN where there is none."""
@@ -73,7 +74,7 @@ def evaluate(
     each_scale: bool = True,
     inception: InceptionFront | None = None,
     against: str | PathLike | None = None,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_photo: OnEach = None,
 ) -> Evaluation:
     """Score `count` samples of every photo (or of those of these names) beside the photo as the model is to know it.
 

@@ -6,6 +6,7 @@ the scales under it had made it. ConSinGAN carries features: a picture enters wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import noise_of
-from hyperconv.data.images import resize, with_channels
+from hyperconv.apps.sheet import contact_sheet
+from hyperconv.data.images import Photo, resize, save_png, with_channels
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import generator as seeded
@@ -88,11 +90,20 @@ class Written(NamedTuple):
     remarks: list[str]
 
 
-def written_to(
-    folder: str | PathLike, name: str, picture: str | PathLike, remarks: list[str], force: bool
+def write_drawn(
+    model: Model, name: str | PathLike, picture: Photo, folder: str | PathLike, headings: Sequence[str],
+    draw: Callable[[Model, int, Tensor], list[Tensor]], remarks: list[str], force: bool,
 ) -> Written:
-    """FOLDER/NAME-PICTURE.png and its sheet. InputError where one of them is there already, unless `force`."""
-    stem = f"{name}-{Path(picture).stem}"
-    files = Written(Path(folder) / f"{stem}.png", Path(folder) / f"{stem}_sheet.png", remarks)
-    refuse_existing([files.image, files.sheet], force)
-    return files
+    """FOLDER/NAME-PICTURE.png of what is drawn from a picture, and a sheet beside it.
+
+    draw: of the model that holds the photo, its place there and the picture (C, h, w), the images under the headings of
+    the sheet, the result last. InputError where one of the files is there already, unless `force`.
+    """
+    holder, index = model.find(name)
+    stem = f"{holder.names[index]}-{picture.name}"
+    image, sheet = Path(folder) / f"{stem}.png", Path(folder) / f"{stem}_sheet.png"
+    refuse_existing([image, sheet], force)
+    shown = draw(holder, index, picture.pixels)
+    save_png(shown[-1], image)
+    contact_sheet([(stem, shown)], headings, sheet)
+    return Written(image, sheet, [f"{picture.path}: {note}" for note in picture.notes] + remarks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.noise import white
 from hyperconv.gan.run import Run, fill
 from hyperconv.nn.instance_features import InstanceFeatures
+from hyperconv.progress import OnEach
 
 AT_ONCE = 256  # images drawn in a batch
 SHEET_INSTANCES, SHEET_IMAGES, SHEET_SAMPLES = 6, 6, 64  # on sheets: while training; of samples
@@ -108,7 +109,7 @@ def interpolate_instances(model: InstanceModel, a: str | PathLike, b: str | Path
 
 
 def invert(model: InstanceModel, photo: Tensor, steps: int = 300, *, seed: int = 0,
-           on_step: Callable[[int, int], None] | None = None) -> tuple[Inversion, float]:
+           on_step: OnEach = None) -> tuple[Inversion, float]:
     """The prior and the noise of a photo (C, S, S) in [-1, 1], and the mean squared error they were sought from."""
     source = seeded(model.device, seed, "invert")
     for taken, found in enumerate(inversion.invert(model.gan, photo, model.extractor, steps, source)):
@@ -155,7 +156,7 @@ def write_instance_walk(model: InstanceModel, a: str, b: str, folder: str | Path
 
 
 def write_inversion(model: InstanceModel, photo: str | PathLike, folder: str | PathLike, count: int = 6, *, steps: int = 300,
-                    seed: int = 0, force: bool = False, on_step: Callable[[int, int], None] | None = None
+                    seed: int = 0, force: bool = False, on_step: OnEach = None
                     ) -> tuple[Path, float, float]:
     """A photo found in the GAN's world, and what is around it: a sheet, and the RMSE (of values 0 to 1) before and after.
 

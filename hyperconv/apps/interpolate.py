@@ -30,7 +30,7 @@ Photo = str | PathLike  # a photo of the run by name, or a file
 CURVE = (35, 105, 180)
 
 
-class Written(NamedTuple):
+class Walk(NamedTuple):
     """The strip or grid of all frames, and the patch SWD between neighbours along every row of it."""
 
     picture: Path
@@ -159,7 +159,7 @@ def write_interpolation(
     scales: range | None = None,
     seed: int | None = None,
     force: bool = False,
-) -> Written:
+) -> Walk:
     """`interpolate` between 2 photos, `interpolate_grid` between 4, into files.
 
     FOLDER/A-B_01.png ..., all of them as A-B.png, and the distances between neighbours as A-B_smoothness.png.
@@ -185,7 +185,7 @@ def write_interpolation(
     write_images([frame for row in rows for frame in row], folder, stem)
     distances = [smoothness(row) for row in rows]
     _write_chart(distances, chart)
-    return Written(picture, distances)
+    return Walk(picture, distances)
 
 
 def _write_chart(distances: list[list[float]], path: Path) -> None:

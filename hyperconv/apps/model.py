@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -25,6 +25,7 @@ from hyperconv.gan.run import Run, load_system
 from hyperconv.gan.system import System
 from hyperconv.gan.tune import tune, tune_context
 from hyperconv.nn.layout import WeightSet
+from hyperconv.progress import OnEach
 
 Tuned = Literal["weights", "embedding"]
 
@@ -154,7 +155,7 @@ class Model:
         self,
         photo: Photo,
         tune_steps: int = 0,
-        on_step: Callable[[int, int], None] | None = None,
+        on_step: OnEach = None,
         tuning: Tuned = "weights",
     ) -> PhotoModel:
         """The generators of a photo the system never saw; see `hyperconv.apps.adapt.adapt`."""
@@ -164,7 +165,7 @@ class Model:
         self,
         photo: str | int,
         steps: int,
-        on_step: Callable[[int, int], None] | None = None,
+        on_step: OnEach = None,
         tuning: Tuned = "weights",
     ) -> PhotoModel:
         """The generators of one photo after some training on it alone.

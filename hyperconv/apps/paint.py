@@ -10,21 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.inject import Written, as_model_sees, drawn_on, injected, start_scale_for, written_to
+from hyperconv.apps.inject import Written, as_model_sees, drawn_on, injected, start_scale_for, write_drawn
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import stretched
-from hyperconv.apps.sheet import contact_sheet
-from hyperconv.data.images import read_photo, resize, save_png
+from hyperconv.data.images import read_photo, resize
 from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.retrain import repaint
+from hyperconv.progress import OnEach
 
 COLOURS = 5  # of the published quantisation
 PAINT_DEPTH, STYLE_DEPTH = 0.375, 0.5  # of the pyramid, where a picture enters
-OnStep = Callable[[int, int], None] | None
 SAME_SHAPE = 1.05  # quotient of aspect ratios, at most
 
 
@@ -37,7 +36,7 @@ def paint(
     retrain_steps: int = 0,
     start_scale: int | None = None,
     seed: int = 0,
-    on_step: OnStep = None,
+    on_step: OnEach = None,
 ) -> Tensor:
     """A painting or clip art (C, h, w) as a photo like the one named: (C, H, W) in [-1, 1], in the painting's shape.
 
@@ -68,7 +67,7 @@ def paint(
 
 
 def _repainted(
-    model: Model, index: int, photo_model: PhotoModel, scale: int, colours: Tensor, steps: int, on_step: OnStep
+    model: Model, index: int, photo_model: PhotoModel, scale: int, colours: Tensor, steps: int, on_step: OnEach
 ) -> PhotoModel:
     """The model with one scale trained on pictures in these colours; its critic starts as the finest one's."""
     def few_colours(images: Tensor) -> Tensor:
@@ -134,12 +133,8 @@ def _write(
     function: Callable[..., Tensor], model: Model, name: str | PathLike, picture_path: str | PathLike,
     folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
 ) -> Written:
-    holder, index = model.find(name)
-    picture = read_photo(picture_path)
-    remarks = [f"{picture_path}: {note}" for note in picture.notes]
-    written = written_to(folder, holder.names[index], picture_path, remarks, force)
-    result = function(holder, index, picture.pixels, **options)
-    save_png(result, written.image)
-    shown = resize(picture.pixels, tuple(result.shape[1:]))
-    contact_sheet([(written.image.stem, [holder.photo(index), shown, result])], headings, written.sheet)
-    return written
+    def draw(holder: Model, index: int, picture: Tensor) -> list[Tensor]:
+        result = function(holder, index, picture, **options)
+        return [holder.photo(index), resize(picture, tuple(result.shape[1:])), result]
+
+    return write_drawn(model, name, read_photo(picture_path), folder, headings, draw, [], force)

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -21,6 +21,7 @@ from hyperconv.apps.sample import reconstruct, sample
 from hyperconv.apps.sheet import Row, contact_sheet, photo_rows
 from hyperconv.files import refuse_existing, replacing
 from hyperconv.metrics.inception import BLOCKS, InceptionFront
+from hyperconv.progress import OnEach
 from hyperconv.version import __version__
 
 FILES = ("evaluation.json", "evaluation.csv", "charts.png", "best_and_worst.png")
@@ -50,7 +51,7 @@ def write_evaluation(
     inception: InceptionFront | None = None,
     against: str | PathLike | None = None,
     force: bool = False,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_photo: OnEach = None,
 ) -> Evaluation:
     """`evaluate` into FOLDER/evaluation.json, evaluation.csv, charts.png and best_and_worst.png.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -34,6 +34,7 @@ from hyperconv.gan.ranks import ALONE, Ranks, check_ranks
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer
 from hyperconv.gan.training_loop import Progress, TrainingLoop
+from hyperconv.progress import OnEach
 
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
 MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
@@ -88,8 +89,8 @@ def new_config(
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:
-        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out --preset, "
-                         "and choose that system")
+        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out "
+                         "--preset, and choose that system")
     return config_from(Run.open(start_from), **changes)
 
 
@@ -100,13 +101,14 @@ def start(
     *,
     device: str = "auto",
     on_disk: bool = False,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_photo: OnEach = None,
     ranks: Ranks = ALONE,
 ) -> tuple[Trainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each image with a problem.
 
     Files are read one by one. on_disk: their pyramids then stay in the run's file, as they do in any case where memory
-    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one reads the images and makes the folder, which all must see.
+    has no room for them. on_photo(taken, all) is called after each. ranks: processes that all call this; the first one
+    reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
@@ -121,7 +123,7 @@ def start(
 
 def _create(
     images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
-    on_photo: Callable[[int, int], None] | None, ranks: Ranks,
+    on_photo: OnEach, ranks: Ranks,
 ) -> tuple[Run, Collection, list[str]]:
     square = None if config.alone else config.embedding_size
     intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from os import PathLike
 from typing import Protocol
@@ -15,6 +15,7 @@ from hyperconv.data.images import Photo, read_photo, resize, unique_names, with_
 from hyperconv.data.pyramid import PyramidShape, build_pyramid
 from hyperconv.data.tensor_file import Damaged, TensorFile, TensorWriter, writing
 from hyperconv.errors import InputError
+from hyperconv.progress import OnEach
 
 FORMAT = "hyperconv-collection-1"
 NOTES = 600  # bytes of remarks on a photo, at most
@@ -100,7 +101,7 @@ class PhotoIntake:
     """
 
     def __init__(self, images: Sequence[PathLike | Photo], shape: PyramidShape, square: int | None = None,
-                 on_photo: Callable[[int, int], None] | None = None) -> None:
+                 on_photo: OnEach = None) -> None:
         self.images, self.shape, self.square, self.on_photo = list(images), shape, square, on_photo
         self.problems: list[str] = []
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,11 +11,10 @@ from hyperconv.gan.noise import generator as seeded
 from hyperconv.gan.run import Run
 from hyperconv.nn.contrast import train_contrastive
 from hyperconv.nn.instance_features import InstanceFeatures
+from hyperconv.progress import OnEach
 
-OnStep = Callable[[int, int], None] | None
 
-
-def open_features(run: Run, domains: Domains, on_step: OnStep = None) -> tuple[InstanceFeatures | None, Tensor]:
+def open_features(run: Run, domains: Domains, on_step: OnEach = None) -> tuple[InstanceFeatures | None, Tensor]:
     """The network that gives an image its features, and those of all images (M, F); made and kept where there are none.
 
     Without the prior there is no network, and one constant is every image's (M, 1). on_step(taken, all): called while a
@@ -32,7 +29,7 @@ def open_features(run: Run, domains: Domains, on_step: OnStep = None) -> tuple[I
     return InstanceFeatures.from_tensors(tensors).to(domains.device), features
 
 
-def make_extractor(config: DipConfig, domains: Domains, on_step: OnStep = None) -> InstanceFeatures:
+def make_extractor(config: DipConfig, domains: Domains, on_step: OnEach = None) -> InstanceFeatures:
     """The network of the file that the configuration names, or one trained on these images by contrast."""
     if config.backbone_weights is not None:
         return InstanceFeatures.from_file(config.backbone_weights)
