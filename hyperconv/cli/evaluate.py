@@ -18,8 +18,8 @@ from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
 from hyperconv.cli.distributions import evaluate_reptile
-from hyperconv.cli.instances import Prior, evaluate_dip, leave_out, system_of
-from hyperconv.cli.options import Device, Run, Seed, beside
+from hyperconv.cli.instances import Prior, evaluate_dip
+from hyperconv.cli.options import Device, Images, Run, Seed, beside, leave_out, system_of
 from hyperconv.cli.progress import counted
 from hyperconv.data.images import read_photos
 from hyperconv.metrics.inception import InceptionFront
@@ -30,13 +30,7 @@ DECIMALS = {"coherence": 5, "diversity": 3, "sifid_192": 3, "sifid_64": 3, "reco
 
 def evaluate(
     run: Run,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image", "-i", metavar="NAME", show_default=False,
-            help="A photo of the run, by its name or the beginning of it; may be repeated (default: all).",
-        ),
-    ] = None,
+    image: Images = None,
     count: Annotated[
         int | None,
         typer.Option(

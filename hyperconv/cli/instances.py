@@ -20,7 +20,6 @@ from hyperconv.cli.distributions import distribution_table
 from hyperconv.cli.options import Device, Force, Out, Run, Seed
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
-from hyperconv.gan.run import Run as RunFolder
 from hyperconv.nn.instance_features import InstanceFeatures
 
 Prior = Annotated[
@@ -32,24 +31,6 @@ Prior = Annotated[
         "nearest to an image.",
     ),
 ]
-
-
-def system_of(run: Path) -> str:
-    """The --system of a run, or of the file of an exported model."""
-    return "adapted" if run.is_file() else RunFolder.open(run).config.system
-
-
-def is_dip(run: Path) -> bool:
-    """Whether a run, or the file of an exported model, is of --system dip."""
-    return system_of(run) == "dip"
-
-
-def leave_out(systems: str, **options: object) -> None:
-    """InputError for options that were given and mean nothing to a run of these systems."""
-    given = [f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}" for name, value in options.items()
-             if value is not None]
-    if given:
-        raise InputError(f"a run of {systems} has no {', '.join(given)}: leave that out")
 
 
 def sample_dip(run: Path, image: list[str] | None, count: int, prior: str | None, seed: int, device: str, out: Path | None,

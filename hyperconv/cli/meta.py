@@ -9,8 +9,8 @@ from hyperconv.apps.adapt import write_adaptation
 from hyperconv.apps.imitate import DomainModel, write_imitation
 from hyperconv.apps.interpolate import write_interpolation
 from hyperconv.apps.model import Model
-from hyperconv.cli.instances import interpolate_dip, is_dip, leave_out
-from hyperconv.cli.options import Device, Force, Out, Run, Seed, beside
+from hyperconv.cli.instances import interpolate_dip
+from hyperconv.cli.options import Device, Force, Out, Run, Seed, beside, leave_out, system_of
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
 
@@ -73,7 +73,7 @@ def interpolate(
       hyperconv interpolate run lake mountain --space weights --out walk
       hyperconv interpolate dip_run cats:3 cats:8           features of two images
     """
-    if is_dip(run):
+    if system_of(run) == "dip":
         leave_out("--system dip", space=space, scales=scales)
         interpolate_dip(run, photos, steps, seed, device, out, force)
         return

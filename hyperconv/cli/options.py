@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs share, and how sizes are written."""
+"""Options and arguments that several verbs share, how sizes are written, and which runs an option means nothing to."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from hyperconv.apps.model import Model
 from hyperconv.errors import InputError
+from hyperconv.gan.run import Run as RunFolder
 
 Run = Annotated[
     Path,
@@ -67,6 +68,19 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
             f"--size {text!r} is not a size; write height x width in pixels, for example --size 128x192"
         )
     return int(height), int(width)
+
+
+def system_of(run: Path) -> str:
+    """The --system of a run, or of the file of an exported model."""
+    return "adapted" if run.is_file() else RunFolder.open(run).config.system
+
+
+def leave_out(systems: str, **options: object) -> None:
+    """InputError for options that were given and mean nothing to a run of these systems."""
+    given = [f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}" for name, value in options.items()
+             if value is not None]
+    if given:
+        raise InputError(f"a run of {systems} has no {', '.join(given)}: leave that out")
 
 
 def beside(run: Path, name: str) -> Path:

@@ -9,8 +9,20 @@ from hyperconv.apps.reconstruction import write_reconstructions
 from hyperconv.apps.retarget import write_retargeted
 from hyperconv.apps.sample import write_samples
 from hyperconv.apps.superres import write_superres
-from hyperconv.cli.instances import Prior, is_dip, leave_out, sample_dip
-from hyperconv.cli.options import Count, Device, Force, Images, Out, Run, Seed, beside, parse_size
+from hyperconv.cli.instances import Prior, sample_dip
+from hyperconv.cli.options import (
+    Count,
+    Device,
+    Force,
+    Images,
+    Out,
+    Run,
+    Seed,
+    beside,
+    leave_out,
+    parse_size,
+    system_of,
+)
 
 
 def sample(
@@ -56,7 +68,7 @@ def sample(
       hyperconv sample dip_run --count 64 --prior mixed   between images of a run of --system dip
       hyperconv sample dip_run -i cats:3 -i photo.jpg     around one of them, around a photo
     """
-    if is_dip(run):
+    if system_of(run) == "dip":
         leave_out("--system dip", size=size, start_scale=start_scale)
         sample_dip(run, image, count, prior, seed, device, out, force)
         return
