@@ -20,7 +20,7 @@ from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.data.examples import HELD_OUT, example_names, load_examples
 from hyperconv.data.images import read_photos
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.presets import PRESETS, preset
 from hyperconv.gan.run import Run
 from hyperconv.gan.trainer import Trainer

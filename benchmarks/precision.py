@@ -21,7 +21,7 @@ from benchmarks.report import table
 from hyperconv.data import canvas
 from hyperconv.data.collection import Collection
 from hyperconv.data.examples import load_examples
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.precision import PRECISIONS, arithmetic
 from hyperconv.gan.presets import PRESETS, preset
 from hyperconv.gan.run import Run

@@ -16,8 +16,7 @@ from hyperconv.apps.sheet import strip
 from hyperconv.data.movie import check_format, save_movie
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.progress import OnEach
 

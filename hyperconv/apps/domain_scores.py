@@ -17,7 +17,7 @@ from hyperconv.data.domain_files import read_shots
 from hyperconv.data.images import find_photos
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing, replacing
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.metrics.distribution import DistributionScores, distribution_scores
 from hyperconv.nn.contrast import train_contrastive
 from hyperconv.nn.instance_features import InstanceFeatures

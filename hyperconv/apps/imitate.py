@@ -15,8 +15,7 @@ from hyperconv.apps.sheet import contact_sheet, image_rows
 from hyperconv.data.domain_files import read_shots
 from hyperconv.data.domains import Domains
 from hyperconv.files import refuse_existing
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.reptile.draws import Draws
 from hyperconv.gan.reptile.system import ReptileGAN
 from hyperconv.gan.reptile.tasks import Tasks

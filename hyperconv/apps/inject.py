@@ -20,7 +20,7 @@ from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import Photo, resize, save_png, with_channels
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.photo_model import Carried, PhotoModel
 
 

@@ -24,8 +24,7 @@ from hyperconv.gan.dip.inversion import Inversion
 from hyperconv.gan.dip.prior import prior as named_prior
 from hyperconv.gan.dip.system import InstanceGAN
 from hyperconv.gan.dip.trainer import DipTrainer
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.run import Run, fill
 from hyperconv.nn.instance_features import InstanceFeatures
 from hyperconv.progress import OnEach

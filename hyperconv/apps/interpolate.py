@@ -18,8 +18,7 @@ from hyperconv.apps.sheet import contact_sheet, strip
 from hyperconv.data import canvas
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing, replacing
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.metrics.patches import patch_swd
 from hyperconv.nn.layout import WeightSet

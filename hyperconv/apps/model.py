@@ -19,7 +19,7 @@ from hyperconv.errors import InputError
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.exported import export, load_exported
 from hyperconv.gan.nets import critic_template
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.run import Run, load_system
 from hyperconv.gan.system import System

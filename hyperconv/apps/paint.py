@@ -17,7 +17,7 @@ from hyperconv.data.images import read_photo, resize
 from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.retrain import repaint
 from hyperconv.progress import OnEach

@@ -15,8 +15,7 @@ from hyperconv.data.images import save_png
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import Carried, Noise, PhotoModel
 
 AT_ONCE = 8  # samples in one batch, at most

@@ -26,8 +26,7 @@ from hyperconv.data.images import Photo, find_photos
 from hyperconv.data.pyramid_store import PhotoIntake
 from hyperconv.errors import InputError
 from hyperconv.gan.dip.transfer import config_from
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import OF_DOMAINS, AnyConfig, Config, preset
 from hyperconv.gan.ranks import ALONE, Ranks, check_ranks

@@ -16,8 +16,7 @@ from hyperconv.data.images import resize
 from hyperconv.data.variants import variants
 from hyperconv.gan.generator import Generator
 from hyperconv.gan.growing import GrowingGenerator
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import on_canvas, white
+from hyperconv.gan.noise import on_canvas, seeded, white
 from hyperconv.gan.parts import take
 from hyperconv.gan.presets import Config
 from hyperconv.gan.ranks import ALONE, Ranks

@@ -11,7 +11,7 @@ from torch import Tensor
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import resize
 from hyperconv.data.variants import variants
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 
 if TYPE_CHECKING:
     from hyperconv.gan.meta import MetaGAN

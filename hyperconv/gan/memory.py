@@ -31,7 +31,7 @@ def parameter_bytes(system: System, scale: int, processes: int = 1) -> int:
     return 4 * resting + (LEARNS + AVERAGES // processes + remembered) * training
 
 
-class Fit(NamedTuple):
+class ScalePlan(NamedTuple):
     """How a scale trains in the memory there is: photos together, and whether activations are computed again."""
 
     photos: int
@@ -58,19 +58,20 @@ def batch_bytes(config: Config, system: System, photos: int) -> int:
     return photos * (weights + 2 * EMBEDDING_BYTES.get(config.embedding, FROZEN_BYTES) * config.embedding_size**2)
 
 
-def fits_of(system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1
-            ) -> list[Fit]:
+def plan_scales(system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1
+                ) -> list[ScalePlan]:
     """How every scale is to train on `photos` photos a step in `free` bytes (None: unknown) of each process.
 
     The whole batch at a time where that fits, else a half, a quarter ..., and where not even one photo does, that one
     with its activations computed again on the way back; the gradients are the same. InputError where that is too much
     still, before anything is allocated for it.
     """
-    return [_fit(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where, processes)
+    return [_plan(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where, processes)
             for scale in range(system.config.scale_count)]
 
 
-def _fit(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int) -> Fit:
+def _plan(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int
+          ) -> ScalePlan:
     config, parameters = system.config, parameter_bytes(system, scale, processes)
     fixed = parameters + batch_bytes(config, system, photos)
     fixed += config.variants_at(scale) * photo_bytes(config, system.channels, *size)
@@ -78,9 +79,9 @@ def _fit(system: System, scale: int, size: list[int], photos: int, free: int | N
     while photos > 1 and free is not None and fixed + photos * each > SHARE * free:
         photos = -(-photos // 2)
     if free is None or fixed + photos * each <= SHARE * free:
-        return Fit(photos, False)
+        return ScalePlan(photos, False)
     if fixed + least <= SHARE * free:
-        return Fit(photos, True)
+        return ScalePlan(photos, True)
     raise InputError(f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + least)}, "
                      f"{gigabytes(parameters)} of it for parameters and optimizers; "
                      f"{where} has {gigabytes(free)} free: lower {KNOBS}")
@@ -112,8 +113,8 @@ def peak_bytes(device: torch.device) -> int | None:
     return _proc("/proc/self/status", "VmRSS:")
 
 
-def fits(collection: Collection, device: torch.device) -> bool:
-    """Whether all photos may wait on the device: their pyramids, one scale once more, and what embeddings see."""
+def can_keep(collection: Collection, device: torch.device) -> bool:
+    """Whether the device that trains can keep all photos: their pyramids, one scale once more, what embeddings see."""
     if collection.on_disk:
         return False
     areas = [int(sizes.prod(dim=1).sum()) for sizes in collection.sizes]
@@ -121,7 +122,7 @@ def fits(collection: Collection, device: torch.device) -> bool:
     return free is None or 4 * collection.channels * (sum(areas) + 2 * areas[-1]) < RESIDENT * free
 
 
-def holds(path: Path) -> bool:
+def has_room_for(path: Path) -> bool:
     """Whether main memory has room for a file of photos, and for as much again that is made of them."""
     free = free_bytes(torch.device("cpu"))
     return free is None or path.stat().st_size < RESIDENT * free

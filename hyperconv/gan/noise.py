@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def generator(device: torch.device | str, seed: int, *purpose: int | str) -> torch.Generator:
+def seeded(device: torch.device | str, seed: int, *purpose: int | str) -> torch.Generator:
     """A generator whose stream depends on the seed and the purpose (a word, a scale, a step) alone."""
     digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)

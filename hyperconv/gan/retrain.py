@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import RoundNoise, draw_noise
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.photo_model import Carried, PhotoModel
 from hyperconv.gan.player import Group, Player
 from hyperconv.gan.presets import Config

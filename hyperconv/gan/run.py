@@ -86,7 +86,7 @@ class Run:
         if self.config.system in OF_DOMAINS:
             raise self.is_of_another_system()
         path = self.path / "photos.safetensors"
-        on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.holds(path)))
+        on_disk = not self.config.alone and (on_disk or (path.is_file() and not memory.has_room_for(path)))
         return Collection.load(path, on_disk)
 
     def domains(self, system: str) -> Domains:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from hyperconv.data.collection import Collection
 from hyperconv.gan.draw import StepInputs
 from hyperconv.gan.nets import critic_template, generator_template
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import on_canvas
+from hyperconv.gan.noise import on_canvas, seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.player import Group
 from hyperconv.gan.presets import Config

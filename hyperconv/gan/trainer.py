@@ -39,9 +39,9 @@ class Trainer(TrainingLoop):
         self.photos = len(collection) if self.config.alone else min(self.config.batch_size, len(collection))
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
-        self.collection = collection.to(device) if memory.fits(collection, self.device) else collection
-        self.fits = memory.fits_of(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
-                                   str(self.device), ranks.count)
+        self.collection = collection.to(device) if memory.can_keep(collection, self.device) else collection
+        self.plans = memory.plan_scales(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
+                                        str(self.device), ranks.count)
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
@@ -102,7 +102,7 @@ class Trainer(TrainingLoop):
                 player.restore(resumed)
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
         sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
-        at_a_time, recompute = self.fits[self.scale]
+        at_a_time, recompute = self.plans[self.scale]
         photos = self.ranks.share(self.photos)
         step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute, at_a_time < photos)
         self.names, self.compute = step.names, graphed(step, self.device, self.ranks)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hyperconv.data import canvas
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.draw import draw_noise
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.gan.presets import Config
 from hyperconv.gan.round import Rules, play_together

@@ -7,11 +7,11 @@ from PIL import Image
 from hyperconv.apps.animate import animate, walk, write_animation
 from hyperconv.apps.sample import reconstruct
 from hyperconv.errors import InputError
-from hyperconv.gan.noise import generator, white
+from hyperconv.gan.noise import seeded, white
 
 
 def pushes(step):
-    return white((2, 3), generator("cpu", 0, "push", step)).double()
+    return white((2, 3), seeded("cpu", 0, "push", step)).double()
 
 
 def test_the_published_walk():

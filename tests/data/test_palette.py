@@ -1,11 +1,11 @@
 import torch
 
 from hyperconv.data.palette import palette, quantised, recoloured
-from hyperconv.gan.noise import generator
+from hyperconv.gan.noise import seeded
 
 
 def source(seed=0):
-    return generator("cpu", seed, "palette")
+    return seeded("cpu", seed, "palette")
 
 
 def test_five_colours_are_found_again():

@@ -112,7 +112,7 @@ def test_a_batch_is_taken_apart_where_memory_is_short_and_refused_where_not_one_
     each = memory.photo_bytes(outline.config, 3, 64, 64)
 
     def plan(free):
-        return memory.fits_of(outline, collection, len(collection), free, "cuda:0")
+        return memory.plan_scales(outline, collection, len(collection), free, "cuda:0")
 
     again = memory.photo_bytes(outline.config, 3, 64, 64, recompute=True)
     assert plan(None) == [(8, False), (8, False)]
@@ -132,7 +132,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypa
 def test_photos_wait_on_the_device_only_where_they_fit(monkeypatch, collection):
     for free, wanted in ((None, True), (10**9, True), (10**5, False)):
         monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
-        assert memory.fits(collection, torch.device("cpu")) is wanted
+        assert memory.can_keep(collection, torch.device("cpu")) is wanted
 
 
 def test_memory_in_use_is_known_here(tmp_path):

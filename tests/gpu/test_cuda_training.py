@@ -184,7 +184,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(tmp_path, device, config, one_sh
 
 def test_photos_may_wait_in_main_memory(tmp_path, device, config, one_shape, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("hyperconv.gan.memory.fits", lambda collection, device: False)
+        patch.setattr("hyperconv.gan.memory.can_keep", lambda collection, device: False)
         trainer = trainer_at(tmp_path / "run", 1, config, one_shape, device)
     assert trainer.collection.device.type == "cpu"
     here = losses_of(trainer, 6)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hyperconv.data.domains import Domains
 from hyperconv.gan.dip.presets import DipConfig
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.run import Run
 from hyperconv.nn.contrast import train_contrastive
 from hyperconv.nn.instance_features import InstanceFeatures

@@ -13,8 +13,7 @@ from hyperconv.gan.dip.instances import Instances
 from hyperconv.gan.dip.objective import discriminator_loss, generator_loss
 from hyperconv.gan.dip.system import InstanceGAN
 from hyperconv.gan.domain_trainer import DomainTrainer
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.player import Group, Player
 from hyperconv.gan.run import Run, fill
 

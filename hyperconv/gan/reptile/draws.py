@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.domains import Domains
-from hyperconv.gan.noise import generator as seeded
-from hyperconv.gan.noise import white
+from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.reptile.presets import ReptileConfig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.reptile.nets import MLP, Critic, Generator
 from hyperconv.gan.reptile.presets import ReptileConfig
 

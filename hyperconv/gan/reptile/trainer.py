@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hyperconv.data.domains import Domains
 from hyperconv.gan.domain_trainer import DomainTrainer
-from hyperconv.gan.noise import generator as seeded
+from hyperconv.gan.noise import seeded
 from hyperconv.gan.reptile.draws import Draws, choose_tasks
 from hyperconv.gan.reptile.system import ReptileGAN
 from hyperconv.gan.reptile.tasks import Tasks
