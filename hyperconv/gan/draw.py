@@ -117,7 +117,7 @@ class Canvases:
         self.givers = [_givers(sizes[-1][:, axis]) for axis in (0, 1)]
 
     def extents(self, indices: Tensor) -> list[tuple[int, int]]:
-        """(height, width) at every scale, coarse to fine, for the photos `indices`."""
+        """(height, width) at every scale, coarse to fine, for the photos `indices` (B,)."""
         largest = self.sizes[-1][indices].amax(dim=0).tolist()
         high, wide = (next(giver for side, giver in givers if side >= wanted)
                       for givers, wanted in zip(self.givers, largest))
@@ -151,6 +151,7 @@ class Draws:
         self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
+        """What step `step` reads: of its batch, the rows of this process."""
         config, rows = self.config, self.ranks.rows
         batch = self._batch(step)
         extents, indices = self._extents(batch), batch[rows]

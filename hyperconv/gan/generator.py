@@ -48,11 +48,11 @@ class Generator:
         return self.stack(scale).initial(source)
 
     def first(self, z: Tensor, at: Grid, weights: WeightSet) -> Tensor:
-        """The coarsest image from noise z (N, C, H, W)."""
+        """The coarsest image (N, C, H, W) from noise z of that shape."""
         return self.stack()(F.pad(at.keep(z), [self.margin] * 4), weights, at.sizes, at.trained)
 
     def next(self, below: Tensor, old: Grid, new: Grid, noise: Tensor | None, weights: WeightSet, scale: int) -> Tensor:
-        """The image of a scale from that of the scale below.
+        """The image of a scale (N, C, H, W) from that of the scale below (N, C, h, w).
 
         `noise` (N, C, H + 2 noise_margin, W + 2 noise_margin), already times its amplitude, is added to the enlarged
         image; None for a reconstruction.
@@ -65,7 +65,7 @@ class Generator:
         return self.stack(scale)(noisy, weights, new.sizes, new.trained) + enlarged
 
     def enlarge(self, below: Tensor, old: Grid, new: Grid) -> Tensor:
-        """What a scale starts from: the image below in its size, zero beyond it."""
+        """What a scale starts from: the image below (N, C, h, w) at its size (N, C, H, W), zero beyond."""
         return canvas.resample(below, old.sizes, new.sizes, new.extent, self.resampling)
 
     def image(self, carried: Tensor, at: Grid, tail: WeightSet | None) -> Tensor:

@@ -63,7 +63,7 @@ class GrowingGenerator:
         return self.body(F.pad(features, [missing] * 4), body, at.sizes, at.trained)
 
     def next(self, below: Tensor, old: Grid, new: Grid, noise: Tensor | None, weights: WeightSet, scale: int) -> Tensor:
-        """The features of a scale from those of the scale below.
+        """The features of a scale (N, hidden, H, W) from those of the scale below (N, hidden, h, w).
 
         `noise` (N, hidden, H + 2 noise_margin, W + 2 noise_margin), already times its amplitude; None for none.
         """
@@ -77,9 +77,10 @@ class GrowingGenerator:
         return self.body(noisy, weights, new.sizes, new.trained) + enlarged
 
     def enlarge(self, below: Tensor, old: Grid, new: Grid) -> Tensor:
+        """What a scale starts from: the features below (N, hidden, h, w) at its size (N, hidden, H, W), zero beyond."""
         return canvas.resample(below, old.sizes, new.sizes, new.extent, self.resampling)
 
     def image(self, carried: Tensor, at: Grid, tail: WeightSet | None) -> Tensor:
-        """Features of any scale -> images (N, C, H, W)."""
+        """Features of any scale (N, hidden, H, W) -> images (N, C, H, W)."""
         return self.tail(F.pad(at.keep(carried), [1] * 4), tail)
 

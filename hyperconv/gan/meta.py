@@ -88,13 +88,14 @@ class PhotoHyperNetwork(nn.Module):
         return F.pad(coarsest, [0, self.thumbnail_side - width, 0, self.thumbnail_side - height]).flatten(1)
 
     def normalise(self, contexts: Tensor) -> Tensor:
-        """Contexts with their embedding brought to mean square 1 where the hypernetwork is trained on such."""
+        """Contexts as `embed` gives them, with the embedding brought to mean square 1 where such were trained on."""
         if not self.unit_contexts:
             return contexts
         embedding, thumbnail = contexts[:, :self.features], contexts[:, self.features:]
         return torch.cat([F.rms_norm(embedding, embedding.shape[1:]), thumbnail], dim=1)
 
     def weights(self, contexts: Tensor, scale: int) -> WeightSet:
+        """The weight sets (B, P) of a scale that has been grown, from contexts of B photos as `embed` gives them."""
         weights = self.heads[scale].weights(contexts[:, :self.features])
         if scale > 0 or not self.thumbnail_side:
             return weights

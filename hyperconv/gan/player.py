@@ -51,6 +51,7 @@ class Player:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
+        """Those of all groups, in order."""
         return [parameter for group in self.groups for parameter in group.parameters]
 
     def update(self, rate: Tensor, times: int = 1) -> None:

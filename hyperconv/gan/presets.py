@@ -67,8 +67,8 @@ class Config(Settings):
         super().__post_init__()
         self.check_numbers("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
                            "head_rank", "train_depth", "critic_steps", "generator_steps", "draws", least=1)
-        self.check_numbers("variants", "variants_above", "learning_rate", "clip", "penalty_weight", "reconstruction_weight",
-                           least=0)
+        self.check_numbers("variants", "variants_above", "learning_rate", "clip", "penalty_weight",
+                           "reconstruction_weight", least=0)
         self.check_numbers("average", least=0, below=1)
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
@@ -100,6 +100,7 @@ class Config(Settings):
         return min(self.hidden * 2 ** (scale // self.widen_every), max(self.hidden, MOST_HIDDEN))
 
     def iterations_at(self, scale: int) -> int:
+        """Training steps of a scale."""
         return self.iterations[min(scale, len(self.iterations) - 1)]
 
     def variants_at(self, scale: int) -> int:
@@ -177,7 +178,10 @@ AnyConfig = Config | ReptileConfig | DipConfig
 
 
 def preset(name: str, system: str = "meta", **changes) -> AnyConfig:
-    """A system's preset with some settings changed; None leaves a setting as it is."""
+    """A system's preset with some settings changed; None leaves a setting as it is.
+
+    InputError for an unknown system, preset or setting, and a value that cannot be.
+    """
     if system not in PRESETS:
         raise InputError(f"no system is called {system!r}: choose one of {', '.join(PRESETS)}")
     if name not in PRESETS[system]:

@@ -35,6 +35,7 @@ def pair(first: Tensor, second: Tensor) -> Tensor:
 
 
 def unpair(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The two batches of B rows that `pair` put together."""
     return rows.unflatten(0, (-1, 2)).unbind(1)
 
 
@@ -78,7 +79,7 @@ def play_generator(critic: Discriminator, weights: WeightSet, photos: Tensor, fa
 
 
 def draw(model: PhotoModel, noise: RoundNoise, learns_from: int) -> tuple[Tensor, Tensor]:
-    """Random images and reconstructions of the newest scale, drawn together.
+    """Random images and reconstructions (B, C, H, W) of the newest scale, drawn together.
 
     Scales below `learns_from` are finished: they keep no activations.
     """
@@ -99,7 +100,7 @@ def draw(model: PhotoModel, noise: RoundNoise, learns_from: int) -> tuple[Tensor
 
 @torch.no_grad()
 def draw_fakes(model: PhotoModel, noise: RoundNoise) -> Tensor:
-    """Random images of the newest scale, as `draw` has them, for critics alone."""
+    """Random images (B, C, H, W) of the newest scale, as `draw` has them, for critics alone."""
     height, width = model.extent(0)
     carried = model.begin(noise.z[:, :, :height, :width])
     return model.images(model.climb(carried, lambda shape, scale: noise.above[scale - 1][:, :, :shape[2], :shape[3]]))

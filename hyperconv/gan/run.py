@@ -66,6 +66,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
+        """The run in a folder; InputError where there is no config.json, or one that cannot be used."""
         path = Path(path)
         file = path / "config.json"
         if not file.is_file():
@@ -118,6 +119,7 @@ class Run:
             raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
     def has(self, name: str) -> bool:
+        """Whether `save` wrote this file."""
         return (self.path / f"{name}.safetensors").is_file()
 
     def checkpoint(self) -> tuple[int, int] | None:
@@ -190,4 +192,5 @@ def fill(run: Run, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> 
 
 
 def system_tensors(system: System, amplitudes: Tensor) -> dict[str, Tensor]:
+    """What `load_system` reads back: a system and its amplitudes (photos, scales), by name."""
     return {**{f"system.{key}": value for key, value in system.state_dict().items()}, "amplitudes": amplitudes}

@@ -42,6 +42,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: dict):
+        """What `to_json` gave; InputError for an entry that is unknown or cannot be."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "

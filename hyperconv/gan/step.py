@@ -162,9 +162,11 @@ class Step:
         return [tuple(noise.z.shape[-2:]), *above]
 
     def critic_weights(self, share: Share) -> WeightSet:
+        """The critics' weights of a part, on its leaves, in the precision of the nets."""
         return self.cast(share.leaves.critic)
 
     def cast(self, weights: WeightSet) -> WeightSet:
+        """Weights in the precision of the nets."""
         return weights.to(generated_dtype(self.config.precision))
 
     def photos(self, inputs: StepInputs, part: Part) -> Tensor:

@@ -13,9 +13,10 @@ from hyperconv.nn.conv import SharedConv2d
 
 
 class Block(nn.Module):
-    """Two convolutions after a ReLU each, beside a 1x1 convolution; then half the size, where `halve`.
+    """(N, narrow, H, W) -> (N, wide, H, W), or half as high and wide, where `halve`.
 
-    The first block of a net sees an image: no ReLU comes before its first convolution.
+    Two convolutions after a ReLU each, beside a 1x1 convolution. The first block of a net sees an image: no ReLU comes
+    before its first convolution.
     """
 
     def __init__(self, narrow: int, wide: int, first: bool, halve: bool) -> None:

@@ -28,7 +28,10 @@ class Embedding(nn.Linear):
 
 
 class ResidualBlock(nn.Module):
-    """Twice the size (Miyato and Koyama 2018): norm, ReLU and convolution, twice, beside a 1x1 convolution."""
+    """(N, narrow, H, W) and contexts (N, context) -> (N, wide, 2 H, 2 W).
+
+    Miyato and Koyama (2018): norm, ReLU and convolution, twice, beside a 1x1 convolution.
+    """
 
     def __init__(self, narrow: int, wide: int, context: int) -> None:
         super().__init__()

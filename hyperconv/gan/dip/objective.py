@@ -12,4 +12,5 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
+    """Fake images as high as they will go."""
     return -fake.mean()

@@ -57,12 +57,15 @@ class DipTrainer(DomainTrainer):
         return {"discriminator": by_discriminator.detach(), "generator": by_generator.detach()}
 
     def noise(self, source: torch.Generator) -> Tensor:
+        """Of a batch (batch_size, latent)."""
         return white((self.config.batch_size, self.config.latent), source)
 
     def scores(self, images: Tensor, prior: Tensor, source: torch.Generator) -> Tensor:
+        """The discriminator's (N,) of images (N, C, S, S), altered if it is to see them so, and priors (N, F)."""
         return self.gan.discriminator(diff_augment(images, self.config.augmentations, source), prior)
 
     def move(self, player: Player, loss: Tensor) -> None:
+        """One step of a player's parameters along the gradient of its loss."""
         for parameter, gradient in zip(player.parameters, torch.autograd.grad(loss, player.parameters)):
             parameter.grad = gradient
         player.update(self.rate)

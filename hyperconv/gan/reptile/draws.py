@@ -37,6 +37,7 @@ class Draws:
         self.source = seeded(domains.device, config.seed, *purpose)
 
     def next(self) -> Draw:
+        """What the next update reads, B * batch_size samples."""
         config, tasks = self.config, len(self.tasks)
         samples = tasks * config.batch_size
         return Draw(

@@ -63,7 +63,10 @@ class Generator:
                 for layer in range(self.levels) for kind, value in (("mean", 0.0), ("var", 1.0))}
 
     def __call__(self, latent: Tensor, weights: WeightSet, statistics: Statistics, training: bool = True) -> Tensor:
-        """Each task's samples are normalised by their own statistics, which are kept; or, not training, by those kept."""
+        """What it reads (N, latent * MLPs) -> images (N, C, S, S) in [-1, 1].
+
+        Each task's samples are normalised by their own statistics, which are kept; or, not training, by those kept.
+        """
         x, sets = latent[:, :, None, None], len(statistics["norm0.mean"])
         for layer in range(self.levels + 1):
             stride, padding = (2, 1) if layer else (1, 0)
@@ -117,6 +120,7 @@ class Critic:
         return self.heads(self.features(images, weights), weights)
 
     def heads(self, features: Tensor, weights: WeightSet) -> tuple[Tensor, Tensor]:
+        """Features (N, top, 4, 4) -> scores (N,) of both heads."""
         scores = hyper_conv2d(features, weights["heads.weight"])
         return scores[:, 0].flatten(), scores[:, 1].flatten()
 

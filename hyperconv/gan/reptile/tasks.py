@@ -59,6 +59,7 @@ class Tasks:
         return self.nets["generator"](self.latent(draw.noise, codes), generator or self.weights["generator"], self.statistics)
 
     def critic(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B * n,) of both heads for images (B * n, C, S, S): adversarial, domain."""
         return self.nets["critic"](images, self.weights["critic"])
 
     @torch.no_grad()
