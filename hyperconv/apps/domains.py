@@ -27,7 +27,8 @@ TRAINERS = {"reptile": ReptileTrainer, "dip": DipTrainer}
 
 
 def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, config: ReptileConfig | DipConfig, *,
-                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnEach = None) -> tuple[DomainTrainer, list[str]]:
+                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnEach = None
+                  ) -> tuple[DomainTrainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each file that was left out.
 
     data: domains of config.image_size pixels, or a folder (of domains, `read_domains`, for a Reptile-GAN; of images,

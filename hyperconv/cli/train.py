@@ -114,15 +114,15 @@ def train(
     max_size: Annotated[
         int | None,
         setting(
-            min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}; --system consingan and singan enlarge "
-            "no smaller photo."
+            min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}; --system consingan and singan "
+            "enlarge no smaller photo."
         ),
     ] = None,
     min_size: Annotated[
         int | None,
         setting(
-            min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}; the short side with --system consingan "
-            "and singan."
+            min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}; the short side with --system "
+            "consingan and singan."
         ),
     ] = None,
     scale_count: Annotated[

@@ -41,7 +41,8 @@ class TrainingLoop(ABC):
 
     headline: str  # the loss that says most
 
-    def __init__(self, run: Run, device: torch.device | str, checkpoint_every: int | None, ranks: Ranks = ALONE) -> None:
+    def __init__(self, run: Run, device: torch.device | str, checkpoint_every: int | None,
+                 ranks: Ranks = ALONE) -> None:
         self.run, self.config, self.device, self.ranks = run, run.config, torch.device(device), ranks
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.scale = self.step = 0
@@ -136,5 +137,7 @@ class TrainingLoop(ABC):
     def diverged(self, what: str) -> TrainingDiverged:
         """The error to raise: where and how it happened, and how to go on."""
         go_on = "go on from the last good checkpoint" if self.run.has("training_state") else "start again"
-        return TrainingDiverged(f"training diverged at scale {self.scale + 1}, step {self.step} ({what}): {go_on} with "
-                                f"--resume --out {self.run.path} and a --learning-rate lower than {self.config.learning_rate:g}")
+        return TrainingDiverged(
+            f"training diverged at scale {self.scale + 1}, step {self.step} ({what}): {go_on} with "
+            f"--resume --out {self.run.path} and a --learning-rate lower than {self.config.learning_rate:g}"
+        )

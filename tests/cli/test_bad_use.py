@@ -160,6 +160,8 @@ def test_where_a_run_cannot_go(hyperconv, quick, photos, run, tmp_path):
 def test_resuming_with_other_settings(hyperconv, run):
     assert hyperconv("train", "--resume", "--out", run, "--max-size", 64).complains("max_size is 24, not 64")
     assert hyperconv("train", "--resume", "--out", run, "--preset", "paper").complains("a resumed run keeps")
+    assert hyperconv("train", "--resume", "--out", run, "--hold-out", "china").complains("--hold-out", "--resume")
+    assert hyperconv("train", "--resume", "--out", run, "--from", run).complains("--from", "--resume")
 
 
 def test_unknown_verbs(hyperconv):

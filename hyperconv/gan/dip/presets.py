@@ -42,8 +42,8 @@ class DipConfig(DomainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_numbers("feature_width", "feature_steps", "neighbours", "embedding", "latent", "hidden", "critic_hidden",
-                           "most_channels", "mapping", "batch_size", "critic_steps", least=1)
+        self.check_numbers("feature_width", "feature_steps", "neighbours", "embedding", "latent", "hidden",
+                           "critic_hidden", "most_channels", "mapping", "batch_size", "critic_steps", least=1)
         self.check_numbers("learning_rate", "critic_pace", "clip", least=0)
         self.check_numbers("average", least=0, below=1)
         self.check_choices({"generator": ("sngan", "biggan", "stylegan2"), "prior": ("instance", "none"),
