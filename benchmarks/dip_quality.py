@@ -76,9 +76,9 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, dict[str, 
     old, few, unseen = parted(digits, options.shots, options.seed)
     results, seconds, kept = {}, {}, {}
 
-    def train(name: str, data: Domains, **settings) -> InstanceModel:
+    def train(name: str, data: Domains, preset_name: str | None = options.preset, **settings) -> InstanceModel:
         began = time.process_time()
-        run = apps.train(data, folder / name, options.preset, system="dip", device="cpu", seed=options.seed, **settings)
+        run = apps.train(data, folder / name, preset_name, system="dip", device="cpu", seed=options.seed, **settings)
         seconds[name] = time.process_time() - began
         return InstanceModel.open(run.path, "cpu")
 
@@ -92,7 +92,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, dict[str, 
     for prior in ("none", "instance"):
         train(prior, old, prior=prior, iterations=(options.iterations,))
     for name, (prior, settings) in ARMS.items():
-        model = train(name, few, start_from=folder / prior, iterations=(options.steps,), **settings)
+        model = train(name, few, None, start_from=folder / prior, iterations=(options.steps,), **settings)
         score(name, apps.sample_instances(model, SAMPLES))
         if name in (PRIOR, f"{PRIOR}, DiffAugment"):
             score(f"{name}, mixes of two", apps.sample_instances(model, SAMPLES, "mixed"))

@@ -86,9 +86,12 @@ def new_config(
     if hold_out and system not in OF_DOMAINS:
         raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
                          "--system reptile or dip")
+<<<<<<< HEAD
     for name in OF_HYPERNETWORK:
         if changes.get(name) is not None and system != "meta":
             raise InputError(f"{name} is for the hypernetwork of --system meta, which {system} has not: leave it out")
+=======
+>>>>>>> wa
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:

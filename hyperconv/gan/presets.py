@@ -171,6 +171,7 @@ PRESETS = {
     "reptile": REPTILE,
     "dip": DIP,
 }
+OF_HYPERNETWORK = ("embedding", "backbone_weights", "head_rank")  # of Config: nets of single photos have none
 OF_DOMAINS = {"reptile": ReptileConfig, "dip": DipConfig}  # systems of one scale, which learn from folders of images
 
 AnyConfig = Config | ReptileConfig | DipConfig
@@ -186,7 +187,8 @@ def preset(name: str, system: str = "meta", **changes) -> AnyConfig:
     if name not in PRESETS[system]:
         raise InputError(f"no preset of {system} is called {name!r}: choose one of {', '.join(PRESETS[system])}")
     config, changes = PRESETS[system][name], {key: value for key, value in changes.items() if value is not None}
-    foreign = sorted(set(changes) - {field.name for field in fields(config)})
+    known = {field.name for field in fields(config)} - set(OF_HYPERNETWORK if system in ("consingan", "singan") else ())
+    foreign = sorted(set(changes) - known)
     if foreign:
         raise InputError(f"{system} has no setting {', '.join(foreign)}: leave that out")
     return replace(config, **changes)

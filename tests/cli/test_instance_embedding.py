@@ -44,9 +44,11 @@ def test_what_does_not_fit_together_is_told(hyperconv, photos, quick, tmp_path):
                      tmp_path / "resnet18.pth").complains("holds a resnet18")
     assert hyperconv("train", photos, "--out", out, *quick, "--embedding", "contrastive", "--backbone-weights",
                      tmp_path / "resnet18.pth").complains("has no published weights")
-    for system in ("consingan", "dip"):
-        assert hyperconv("train", photos, "--out", out, "--system", system, "--embedding", "contrastive").complains(
-            "embedding is for", system)
-    assert hyperconv("train", photos, "--out", out, "--system", "singan", "--head-rank", 3).complains(
-        "head_rank is for")
+    for system, option, value, told in (
+        ("dip", "--embedding", "contrastive", "--embedding is for"),
+        ("consingan", "--embedding", "contrastive", "consingan has no setting embedding"),
+        ("singan", "--head-rank", 3, "singan has no setting head_rank"),
+        ("singan", "--backbone-weights", tmp_path / "resnet18.pth", "singan has no setting backbone_weights"),
+    ):
+        assert hyperconv("train", photos, "--out", out, "--system", system, option, value).complains(told)
     assert not out.exists()
