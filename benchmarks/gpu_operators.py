@@ -27,7 +27,7 @@ from benchmarks.environment import describe
 from benchmarks.report import table
 from benchmarks.timing import in_a_graph, seconds
 from hyperconv import backends, kernels
-from hyperconv.kernels.tune import DTYPES, allowed
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.workers import Workers
 from hyperconv.memory_format import FORMATS
 from hyperconv.ops import native, reference
@@ -53,7 +53,7 @@ def calls(cell: Cell, device: str) -> dict[str, tuple]:
     (channels, outputs, side), arithmetic, layout = cell
 
     def normal(*shape: int) -> Tensor:
-        values = torch.randn(shape, device=device).to(DTYPES[arithmetic])
+        values = torch.randn(shape, device=device).to(ARITHMETICS[arithmetic])
         return values.contiguous(memory_format=FORMATS[layout]) if len(shape) == 4 else values
 
     images = [normal(SAMPLES, width, side, side) for width in (channels, outputs, outputs)]
@@ -69,7 +69,7 @@ def calls(cell: Cell, device: str) -> dict[str, tuple]:
 def compiled(device: str, cell: Cell) -> str | None:
     """In a process of its own: Triton's kernels of a cell, into its cache; what went wrong, if anything."""
     try:
-        with allowed(cell[1]):
+        with products_in(cell[1]):
             for operation, arguments in calls(cell, device).items():
                 getattr(kernels, operation)(*arguments)
         torch.cuda.synchronize()
@@ -93,7 +93,7 @@ def measure(cell: Cell, device: str) -> dict:
     names = [name for name in MODULES if backends()[name][device] is None]
     (*channels, side), arithmetic, layout = cell
     row = {"layer": "->".join(map(str, channels)), "side": side, "arithmetic": arithmetic, "layout": layout, "us": {}, "class": {}}
-    with allowed(arithmetic):
+    with products_in(arithmetic):
         sets = [calls(cell, device) for _ in range(2)]
         for operation, arguments in sets[0].items():
             times = {name: replayed(MODULES[name], operation, sets, device) for name in names}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hyperconv.kernels import call
 from hyperconv.kernels.accumulate import accumulate, combine, sum_pixels
+from hyperconv.kernels.arithmetic import arithmetic_of
 from hyperconv.kernels.checks import check_layer, check_tensor
 from hyperconv.kernels.configurations import classify, exchanged, tiles
 from hyperconv.kernels.launch import Launch, capability, multiprocessors
@@ -53,7 +54,7 @@ class Accumulation:
             rows, columns, fixed, moving = columns, rows, input, grad
             reach = (1, 1, *(-d for d in dilation), *padding)
         samples, taps, pixels = grad.shape[0] // sets, kernel[0] * kernel[1], fixed.shape[2] * fixed.shape[3]
-        arithmetic = call.arithmetic(grad)
+        arithmetic = arithmetic_of(grad)
         layer = classify("accumulate", arithmetic, columns, rows, taps, pixels, channels_last(input))
         few = layer.kind != "wide"
         chosen = tiles(capability(grad.device), arithmetic, layer, columns * taps if few else columns)

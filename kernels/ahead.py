@@ -25,16 +25,13 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from hyperconv.kernels import operations
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.launch import INTERPRETED, Launch, rehearse
 from hyperconv.memory_format import FORMATS
 
 SHARED = {"8.0": 163, "9.0": 227, "10.0": 227}
 """KiB of shared memory one program may have, by capability."""
 
-ARITHMETICS = {
-    "tf32": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-    "float64": torch.float64,
-}
 WEIGHT_SETS = 16
 
 
@@ -82,31 +79,21 @@ class Resources:
         return min(65536 // registers, 64 // self.warps, (SHARED[capability] + 1) * 1024 // (self.shared + 1024))
 
 
-@contextmanager
-def arithmetic(name: str) -> Iterator[torch.dtype]:
-    """torch's own switch for float32 products set to 'tf32' or not; the dtype of the operands."""
-    precision = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "tf32" if name == "tf32" else "ieee"
-    try:
-        yield ARITHMETICS[name]
-    finally:
-        torch.backends.cudnn.conv.fp32_precision = precision
-
-
 def launches(
-    capability: str, arithmetic_name: str, layer: Conv, size: int, layout: str
+    capability: str, arithmetic: str, layer: Conv, size: int, layout: str
 ) -> list[tuple[str, Launch, tuple[Tensor | None, ...]]]:
     """(operator, launch, its tensors) of a layer's forward and backward pass and double backward."""
+    dtype = ARITHMETICS[arithmetic]
 
-    def image(channels: int, side: int, dtype: torch.dtype) -> Tensor:
+    def image(channels: int, side: int) -> Tensor:
         shape = (WEIGHT_SETS, channels, side, side)
         return torch.empty(shape, dtype=dtype, device="meta", memory_format=FORMATS[layout])
 
     operations.forget_plans()
     found = []
-    with rehearse(capability) as rehearsal, arithmetic(arithmetic_name) as dtype:
-        x = image(layer.channels, size, dtype)
-        y = image(layer.outputs, (size - 1) // layer.stride + 1, dtype)
+    with rehearse(capability) as rehearsal, products_in(arithmetic):
+        x = image(layer.channels, size)
+        y = image(layer.outputs, (size - 1) // layer.stride + 1)
         per_group = layer.channels // layer.groups
         weights = layer.outputs * per_group * 9
         flat = torch.empty(WEIGHT_SETS, weights + layer.outputs, dtype=dtype, device="meta")

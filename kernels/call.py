@@ -1,4 +1,4 @@
-"""What a plan depends on: a call's key, its arithmetic, and how wide its indices must be."""
+"""What a plan depends on: a call's key, its types, and how wide its indices must be."""
 
 import torch
 import triton.language as tl
@@ -10,7 +10,6 @@ from hyperconv.memory_format import layout
 DTYPES = {
     torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
 }
-_NAMES = {dtype: str(dtype).removeprefix("torch.") for dtype in DTYPES}
 
 
 def describe(tensor: Tensor | None) -> tuple | None:
@@ -18,23 +17,6 @@ def describe(tensor: Tensor | None) -> tuple | None:
     if tensor is None:
         return None
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() % 16
-
-
-def _float32_precision() -> str:
-    """torch.backends.cudnn.conv.fp32_precision, without the checks that make reading it slow."""
-    if _precision_getter is None:
-        return torch.backends.cudnn.conv.fp32_precision
-    return _precision_getter("cuda", "conv")
-
-
-_precision_getter = getattr(torch._C, "_get_fp32_precision_getter", None)
-
-
-def arithmetic(tensor: Tensor) -> str:
-    """How products are taken: in the operands' dtype, float32 in TF32 where torch's own switch allows that."""
-    if tensor.dtype == torch.float32 and _float32_precision() == "tf32":
-        return "tf32"
-    return _NAMES.get(tensor.dtype, "unsupported")
 
 
 def matrix_operand(dtype: torch.dtype) -> tl.dtype:

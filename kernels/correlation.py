@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hyperconv.kernels import call
+from hyperconv.kernels.arithmetic import arithmetic_of
 from hyperconv.kernels.checks import check_layer, check_tensor, convolved
 from hyperconv.kernels.configurations import MANY_TAPS, classify, tiles
 from hyperconv.kernels.correlate import correlate, correlate_thin
@@ -113,7 +114,7 @@ class Correlation:
             outputs, channels = channels, outputs
         samples = source.shape[0] // weight.shape[0]
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
-        arithmetic, last = call.arithmetic(source), channels_last(source)
+        arithmetic, last = arithmetic_of(source), channels_last(source)
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, last)
         chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
         if chosen.relaid:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hyperconv.kernels.accumulation import Accumulation, BiasSum
-from hyperconv.kernels.call import arithmetic, describe
+from hyperconv.kernels.arithmetic import arithmetic_of
+from hyperconv.kernels.call import describe
 from hyperconv.kernels.correlation import Convolution, InputGradient
 from hyperconv.kernels.preparation import Preparation
 from hyperconv.memory_format import layout
@@ -39,7 +40,7 @@ def masked_conv2d(input, weight, bias, mask, stride, padding, dilation, groups, 
 def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups, activation, negative_slope)
     key = (
-        Convolution, arithmetic(input), geometry,
+        Convolution, arithmetic_of(input), geometry,
         describe(input), describe(weight), describe(bias), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Convolution, input, weight, bias, mask, *geometry)
@@ -54,7 +55,7 @@ def input_gradient(
 ) -> Tensor:
     geometry = (tuple(input_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope)
     key = (
-        InputGradient, arithmetic(grad), geometry,
+        InputGradient, arithmetic_of(grad), geometry,
         describe(grad), describe(weight), describe(mask),
     )
     plan = _plans.get(key) or _make(key, InputGradient, grad, weight, mask, *geometry)
@@ -93,7 +94,7 @@ def _parameter_gradients(
         weight_sets, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope, with_bias
     )
     key = (
-        Accumulation, arithmetic(grad), geometry,
+        Accumulation, arithmetic_of(grad), geometry,
         describe(grad), describe(input), describe(mask),
     )
     plan = _plans.get(key) or _make(key, Accumulation, grad, input, mask, *geometry)

@@ -18,15 +18,12 @@ from statistics import median
 import torch
 
 from hyperconv.kernels import measured, operations
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.capture import captured
 from hyperconv.kernels.configurations import Layer, Tiles, classify, exchanged, measured_here, power_of_two, unmeasured
 from hyperconv.kernels.launch import capability
 from hyperconv.kernels.trials import Trial, agrees, fault_of, trials
 
-DTYPES = {
-    "tf32": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-    "float64": torch.float64,
-}
 MARGIN = 1.01
 """How much quicker a candidate must be to count as quicker: less is noise."""
 ROUNDS = 7
@@ -63,7 +60,7 @@ class Case:
 
     @property
     def dtype(self) -> torch.dtype:
-        return DTYPES[self.arithmetic]
+        return ARITHMETICS[self.arithmetic]
 
     @property
     def pairs(self) -> int:
@@ -162,25 +159,13 @@ def trying(case: Case, tiles: Tiles | None) -> Iterator[None]:
         table[key] = tiles
     operations.forget_plans()
     try:
-        with allowed(case.arithmetic):
+        with products_in(case.arithmetic):
             yield
     finally:
         table.pop(key, None)
         if before is not None:
             table[key] = before
         operations.forget_plans()
-
-
-@contextmanager
-def allowed(arithmetic: str) -> Iterator[None]:
-    """torch's switch for float32 convolutions as the arithmetic wants it."""
-    switch = torch.backends.cudnn.conv
-    before = switch.fp32_precision
-    switch.fp32_precision = "tf32" if arithmetic == "tf32" else "ieee"
-    try:
-        yield
-    finally:
-        switch.fp32_precision = before
 
 
 @lru_cache(maxsize=1)

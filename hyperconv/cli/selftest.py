@@ -11,13 +11,13 @@ import typer
 
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
+from hyperconv.kernels.arithmetic import ARITHMETICS
 from hyperconv.ops.backends import backends
-from hyperconv.ops.classes import ARITHMETIC
 from hyperconv.ops.selftest import CHECKED, Check, devices, environment, here
 from hyperconv.ops.selftest import selftest as checks
 
 Backend = enum.Enum("Backend", {name: name for name in CHECKED}, type=str)
-Dtype = enum.Enum("Dtype", {name: name for name in ARITHMETIC}, type=str)
+Dtype = enum.Enum("Dtype", {name: name for name in ARITHMETICS}, type=str)
 _LINE = "{:<7} {:<7} {:<20} {:<31} {:<9} {:>8} {:>8} {:>9}  {}"
 _TITLES = ("backend", "device", "operation", "class", "dtype", "error", "PyTorch", "ms", "verdict")
 
@@ -47,7 +47,7 @@ def selftest(
       TRITON_INTERPRET=1 hyperconv selftest --backend triton --device cpu
     """
     names = [each.value for each in backend or ()]
-    arithmetic = [each.value for each in dtype or ()] or ARITHMETIC
+    arithmetic = [each.value for each in dtype or ()] or ARITHMETICS
     chosen = {each: here(each, names) for each in _devices(device)}
     chosen = {each: found for each, found in chosen.items() if found}
     if not chosen:

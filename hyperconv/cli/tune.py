@@ -66,13 +66,14 @@ def tune(
     if reason is not None:
         raise InputError(f"there is nothing to tune: the Triton kernels do not run on a GPU here ({reason})")
     from hyperconv.kernels import measured
-    from hyperconv.kernels.tune import DTYPES, cases_of, fault
+    from hyperconv.kernels.arithmetic import ARITHMETICS
+    from hyperconv.kernels.tune import cases_of, fault
     from hyperconv.kernels.tune import tune as measure
     from hyperconv.kernels.workers import Workers
 
     logging.basicConfig(format="%(message)s")
     cases = cases_of(
-        parse_layers(layers), SIDES, parse_names("--dtypes", dtypes, DTYPES),
+        parse_layers(layers), SIDES, parse_names("--dtypes", dtypes, ARITHMETICS),
         parse_names("--layouts", layouts, LAYOUTS), batch_size,
     )
     pool = Workers(fault, workers or min(8, os.cpu_count() or 1))

@@ -15,6 +15,7 @@ from types import ModuleType
 import torch
 
 from hyperconv import kernels
+from hyperconv.kernels.arithmetic import DTYPE_NAMES, arithmetic_of
 from hyperconv.kernels.configurations import MANY_TAPS, Layer
 from hyperconv.memory_format import layout
 from hyperconv.ops import cpu_rule, ledger, native, reference, results, trust
@@ -26,7 +27,6 @@ NAMES = ("native", "triton", "reference")
 DEVICES = ("cpu", "cuda")
 
 MODULES = {"native": native, "triton": kernels, "reference": reference}
-_NAMES_OF_DTYPES = {getattr(torch, name): name for name in ("float32", "float64", "bfloat16", "float16")}
 _logger = logging.getLogger(__name__)
 
 
@@ -142,15 +142,8 @@ def gpu_choice(operation: str, args: tuple) -> str:
 def _class_key(operation: str, args: tuple) -> tuple:
     first = args[0]
     products = operation != "bias_gradient"  # sums alone are never taken in TF32
-    arithmetic = _arithmetic()(first) if products else _NAMES_OF_DTYPES[first.dtype]
+    arithmetic = arithmetic_of(first) if products else DTYPE_NAMES[first.dtype]
     return operation, first.device, arithmetic, *shape_of(operation, args)
-
-
-@functools.cache
-def _arithmetic():
-    from hyperconv.kernels.call import arithmetic
-
-    return arithmetic
 
 
 @functools.cache

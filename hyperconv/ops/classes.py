@@ -3,15 +3,12 @@
 `hyperconv.kernels.configurations` defines the classes. A bias gradient, whose kernel it has no choice for, is 'sum'.
 """
 
-from torch import Tensor
-
 from hyperconv.kernels.configurations import SMALL, Layer, classify, exchanged
 from hyperconv.memory_format import channels_last
 
 Shape = tuple[str, int, int, int, int, bool]
 """(kernel, channels summed over and outputs per group, taps, pixels per image, channels_last)."""
 
-ARITHMETIC = ("float32", "tf32", "bfloat16", "float16", "float64")
 
 def shape_of(operation: str, args: tuple) -> Shape:
     """What decides the class of a call with these arguments, cheap enough for every call.

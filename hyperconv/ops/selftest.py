@@ -3,16 +3,15 @@
 A class is one of Triton's kernels (`hyperconv.ops.classes`); for the native backend it is a layer worth checking.
 """
 
-import contextlib
 import platform
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import torch
 
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.ops import ledger
 from hyperconv.ops.backends import MODULES, NAMES, backends
-from hyperconv.ops.classes import ARITHMETIC
 from hyperconv.ops.schema import OPERATIONS
 from hyperconv.ops.specimen import LAYERS, specimens
 from hyperconv.ops.trial import Outcome, Trial, attempt, variants
@@ -43,7 +42,7 @@ def here(device: torch.device, names: Collection[str] | None = None) -> list[str
 
 
 def selftest(
-    backend: str, device: torch.device, arithmetic: Collection[str] = ARITHMETIC, every: bool = False
+    backend: str, device: torch.device, arithmetic: Collection[str] = tuple(ARITHMETICS), every: bool = False
 ) -> Iterator[Check]:
     """Check a backend on a device, a result at a time.
 
@@ -80,19 +79,8 @@ def _trials(backend: str, device: torch.device, arithmetic: str, every: bool) ->
 
 
 def _outcome(trial: Trial, device: torch.device, backend: str) -> Outcome:
-    with _tf32(trial.arithmetic == "tf32"):
+    with products_in(trial.arithmetic):
         return attempt(trial, device, MODULES[backend], timed=True)
-
-
-@contextlib.contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    switch = torch.backends.cudnn.conv
-    before = switch.fp32_precision
-    switch.fp32_precision = "tf32" if allowed else "ieee"
-    try:
-        yield
-    finally:
-        switch.fp32_precision = before
 
 
 def environment() -> dict[str, str]:

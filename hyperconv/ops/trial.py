@@ -12,6 +12,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from hyperconv.kernels.arithmetic import ARITHMETICS
 from hyperconv.kernels.configurations import Layer
 from hyperconv.ops import reference
 from hyperconv.ops.specimen import Operands, draw, specimens
@@ -31,7 +32,7 @@ class Trial:
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.float32 if self.arithmetic == "tf32" else getattr(torch, self.arithmetic)
+        return ARITHMETICS[self.arithmetic]
 
 
 @dataclasses.dataclass(frozen=True)

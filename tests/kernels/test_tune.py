@@ -9,6 +9,7 @@ import torch
 
 from hyperconv.cli.main import main
 from hyperconv.kernels import configurations, measured, operations, trials, tune
+from hyperconv.kernels.arithmetic import ARITHMETICS
 from hyperconv.kernels.configurations import Tiles
 from hyperconv.kernels.workers import Workers
 from hyperconv.ops import reference
@@ -223,7 +224,7 @@ def test_cases_cover_forward_and_backward_of_a_layer_once():
             assert f"tf32 {kind}/{size}/nchw" in names and f"bfloat16 {kind}/{size}/nchw" in names
 
 
-@pytest.mark.parametrize("arithmetic", tune.DTYPES)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_candidates_are_sizes_that_kernels_take(arithmetic, layout):
     layers = [(64, 64), (3, 64), (64, 3), (64, 1), (1, 1), (17, 33), (128, 256)]

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from hyperconv.kernels import measured
+from hyperconv.kernels.arithmetic import ARITHMETICS
 from hyperconv.kernels.configurations import SHIPPED, classify
 from hyperconv.ops import results
 from hyperconv.ops.backends import NAMES
-from hyperconv.ops.classes import ARITHMETIC
 from hyperconv.ops.schema import OPERATIONS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -20,7 +20,7 @@ KERNELS = {"accumulate": ("weight_gradient", "parameter_gradients"), "correlate"
 CLASSES = {
     (arithmetic, str(classify(kernel, arithmetic, channels, outputs, 9, side**2, last)))
     for kernel, arithmetic, channels, outputs, side, last in itertools.product(
-        KERNELS, ARITHMETIC, (1, 3, 8, 16, 64), (1, 2, 3, 8, 16, 32, 64, 128), (25, 128), (False, True)
+        KERNELS, ARITHMETICS, (1, 3, 8, 16, 64), (1, 2, 3, 8, 16, 32, 64, 128), (25, 128), (False, True)
     )
 }
 

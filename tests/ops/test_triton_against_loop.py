@@ -15,6 +15,7 @@ import triton
 
 from hyperconv import kernels
 from hyperconv.kernels import accumulation, correlation, operations
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 
 LOW = (torch.bfloat16, torch.float16)
 
@@ -24,13 +25,11 @@ def interpreted(triton_backend):
     """Every test of this file runs the kernels in the interpreter."""
 
 
-@pytest.fixture(params=["tf32", "ieee", "bfloat16"])
+@pytest.fixture(params=["tf32", "float32", "bfloat16"])
 def dtype(request):
     """With torch's switch, which picks the tiles of float32; the interpreter multiplies exactly with both."""
-    before = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "tf32" if request.param == "tf32" else "ieee"
-    yield torch.bfloat16 if request.param == "bfloat16" else torch.float32
-    torch.backends.cudnn.conv.fp32_precision = before
+    with products_in(request.param):
+        yield ARITHMETICS[request.param]
 
 
 def plans(kind):

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperconv import kernels, use_backend
+from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.ops import backends, ledger, reference, results, trust
 from hyperconv.ops.backends import gpu_choice, implementation
-from hyperconv.ops.classes import ARITHMETIC, layer_of, shape_of
+from hyperconv.ops.classes import layer_of, shape_of
 from hyperconv.ops.schema import OPERATIONS
 from hyperconv.ops.specimen import specimens
 from hyperconv.ops.trial import Outcome, Trial, attempt, read_as_tf32, variants
@@ -289,7 +290,7 @@ def test_a_call_that_triton_cannot_compile_falls_back(monkeypatch, process):
 @settings(max_examples=300)
 @given(
     operation=st.sampled_from([name for name in OPERATIONS if name != "bias_gradient"]),
-    arithmetic=st.sampled_from(ARITHMETIC),
+    arithmetic=st.sampled_from(tuple(ARITHMETICS)),
     channels=st.tuples(st.integers(1, 140), st.integers(1, 140)),
     groups=st.integers(1, 3),
     size=st.tuples(st.integers(1, 99), st.integers(1, 99)),
@@ -300,7 +301,7 @@ def test_a_call_that_triton_cannot_compile_falls_back(monkeypatch, process):
 def test_every_call_has_a_class_with_a_trial_as_the_kernels_plan_it(
     operation, arithmetic, channels, groups, size, stride, kernel, channels_last
 ):
-    dtype = torch.float32 if arithmetic == "tf32" else getattr(torch, arithmetic)
+    dtype = ARITHMETICS[arithmetic]
     memory = torch.channels_last if channels_last else torch.contiguous_format
     empty = lambda *shape: torch.empty(shape, device="meta", dtype=dtype)
     image = lambda *shape: empty(*shape).contiguous(memory_format=memory)
@@ -326,12 +327,11 @@ def test_every_call_has_a_class_with_a_trial_as_the_kernels_plan_it(
 
 def planned(operation, arithmetic, args):
     """The classes that the kernels' own plans ask tiles for."""
-    from hyperconv.kernels import accumulation, call, correlation, operations
+    from hyperconv.kernels import accumulation, correlation, operations
     from hyperconv.kernels.launch import rehearse
 
     asked = []
-    with pytest.MonkeyPatch.context() as patch, rehearse("9.0"):
-        patch.setattr(call, "arithmetic", lambda tensor: arithmetic)
+    with pytest.MonkeyPatch.context() as patch, rehearse("9.0"), products_in(arithmetic):
         for plan in (correlation, accumulation):
             compute = plan.classify
             patch.setattr(plan, "classify", lambda *a, compute=compute: asked.append(compute(*a)) or asked[-1])
@@ -341,7 +341,7 @@ def planned(operation, arithmetic, args):
     return asked
 
 
-@pytest.mark.parametrize("arithmetic", ARITHMETIC)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_uneven_and_tiny_layers_reach_every_class(operation, arithmetic):
     usual = specimens(operation, arithmetic)
