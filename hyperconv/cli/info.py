@@ -48,12 +48,13 @@ def gpu_results() -> Iterator[Line]:
     ran = ", ".join(f"{capability} ({file})" for capability, file in results.RESULTS.items())
     for name in CHECKED:
         yield f"{name} cuda", f"committed results for {ran}" if ran else "no committed result for any GPU yet"
-    yield "auto on cuda", "triton where a check beside the reference on this GPU found it right, else reference"
+    checked = "a check beside the reference on this GPU found it right, else reference"
+    yield "auto on cuda", f"the fastest by committed results, else triton, else native; only where {checked}"
     for index in range(torch.cuda.device_count()):
         device = torch.device("cuda", index)
         known = ledger.outcomes(device)
         wrong = [subject for subject, outcome in known.items() if not outcome.passed]
-        found = f"{len(known)} classes of triton's kernels checked, {len(wrong)} of them wrong"
+        found = f"{len(known)} classes of kernels checked, {len(wrong)} of them wrong"
         yield f"GPU {index} checks", f"{found}; {ledger.path(device)}" if known else "none yet; `hyperconv selftest`"
         yield from ((f"GPU {index} wrong", f"{subject}: {known[subject].problem}") for subject in wrong)
     yield "kept in", str(cache_folder())

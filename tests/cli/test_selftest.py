@@ -136,5 +136,5 @@ def test_info_says_what_was_checked_on_this_gpu(hyperconv, monkeypatch, tmp_path
     ledger.note(device, "conv2d a/class", selftest.Outcome(0.1, 0.1, 0.2))
     ledger.note(device, "conv2d another", selftest.Outcome(0.9, 0.1, 0.2, "a wrong result"))
     said = hyperconv("info").out
-    assert f"2 classes of triton's kernels checked, 1 of them wrong; {ledger.path(device)}" in said
+    assert f"2 classes of kernels checked, 1 of them wrong; {ledger.path(device)}" in said
     assert "GPU 0 wrong          conv2d another: a wrong result" in said
