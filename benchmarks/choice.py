@@ -24,9 +24,9 @@ from benchmarks.environment import describe
 from benchmarks.report import publish, table
 from benchmarks.wide import quickest
 from hyperconv import backends
+from hyperconv.activations import LEAKY_RELU
 from hyperconv.memory_format import FORMATS
 from hyperconv.ops import cpu_rule, native, reference
-from hyperconv.ops.schema import LEAKY_RELU
 
 CHANNELS = (1, 3, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
 SIDES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)

@@ -27,13 +27,14 @@ from benchmarks.environment import describe
 from benchmarks.report import table
 from benchmarks.timing import in_a_graph, seconds
 from hyperconv import backends, kernels
+from hyperconv.activations import LEAKY_RELU
 from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.workers import Workers
 from hyperconv.memory_format import FORMATS
 from hyperconv.ops import native, reference
 from hyperconv.ops.classes import layer_of, shape_of
 
-SAMPLES, SLOPE, LEAKY_RELU = 16, 0.2, 2
+SAMPLES, SLOPE = 16, 0.2
 LAYERS = (
     (64, 64, 128), (3, 64, 128), (64, 3, 128), (64, 1, 128), (32, 32, 128), (64, 64, 25), (3, 64, 25), (64, 3, 25),
     (64, 64, 64), (32, 32, 25),

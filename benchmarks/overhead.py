@@ -24,10 +24,11 @@ from torch.nn import functional as F
 import hyperconv
 from benchmarks.environment import describe
 from benchmarks.report import table
+from hyperconv.activations import LEAKY_RELU
 
 SETS, CHANNELS, SIDE = 4, 4, 4
 GEOMETRY = ([1, 1], [1, 1], [1, 1], 1)
-LEAKY_RELU, SLOPE = 2, 0.02
+SLOPE = 0.02
 BATCHES = 9
 
 

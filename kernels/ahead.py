@@ -24,6 +24,7 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
+from hyperconv.activations import LEAKY_RELU
 from hyperconv.kernels import operations
 from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.launch import INTERPRETED, Launch, rehearse
@@ -100,12 +101,12 @@ def launches(
         w = flat[:, :weights].view(WEIGHT_SETS, layer.outputs, per_group, 3, 3)
         b = flat[:, weights:]
         geometry = ([layer.stride] * 2, [1, 1], [1, 1], layer.groups)
-        leaky_relu, slope = 2, 0.2
+        slope = 0.2
         calls = {
             "input": lambda: operations.input_gradient(y, w, y, [size, size], *geometry, slope),
             "parameters": lambda: operations.parameter_gradients(y, x, y, WEIGHT_SETS, [3, 3], *geometry, slope),
             "masked": lambda: operations.masked_conv2d(x, w, None, y, *geometry, slope),
-            "forward": lambda: operations.conv2d(x, w, b, *geometry, leaky_relu, slope),
+            "forward": lambda: operations.conv2d(x, w, b, *geometry, LEAKY_RELU, slope),
             "bias": lambda: operations.bias_gradient(y, y, WEIGHT_SETS, slope),
         }
         for name, call in calls.items():

@@ -7,6 +7,7 @@ off on the current stream. Plans are made once for each key and kept.
 import torch
 from torch import Tensor
 
+from hyperconv.activations import NONE, TANH
 from hyperconv.kernels.accumulation import Accumulation, BiasSum
 from hyperconv.kernels.arithmetic import arithmetic_of
 from hyperconv.kernels.call import describe
@@ -14,7 +15,6 @@ from hyperconv.kernels.correlation import Convolution, InputGradient
 from hyperconv.kernels.preparation import Preparation
 from hyperconv.memory_format import layout
 
-_TANH = 3  # the code of `hyperconv.ops.schema`
 MOST_PLANS = 4096
 """Beyond it, plans are made anew: a process that sees every size of image must not keep a plan of each."""
 _plans: dict[tuple, object] = {}
@@ -27,14 +27,14 @@ def forget_plans() -> None:
 
 def conv2d(input, weight, bias, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     # The kernels' tanh has float32's accuracy.
-    after = activation == _TANH and input.dtype == torch.float64
-    geometry = (stride, padding, dilation, groups, 0 if after else activation, negative_slope)
+    after = activation == TANH and input.dtype == torch.float64
+    geometry = (stride, padding, dilation, groups, NONE if after else activation, negative_slope)
     output = _convolve(input, weight, bias, None, *geometry)
     return output.tanh_() if after else output
 
 
 def masked_conv2d(input, weight, bias, mask, stride, padding, dilation, groups, negative_slope) -> Tensor:
-    return _convolve(input, weight, bias, mask, stride, padding, dilation, groups, 0, negative_slope)
+    return _convolve(input, weight, bias, mask, stride, padding, dilation, groups, NONE, negative_slope)
 
 
 def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:

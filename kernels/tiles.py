@@ -143,7 +143,7 @@ def tanh(x):
 
 @triton.jit
 def activate(values, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr):
-    """The codes of `hyperconv.ops.schema`; NaN stays NaN."""
+    """By the codes of `hyperconv.activations`; NaN stays NaN."""
     if ACTIVATION == 1:
         return tl.where(values < 0, 0.0, values)
     elif ACTIVATION == 2:

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn import grad as gradients
 
+from hyperconv.activations import LEAKY_RELU
 from hyperconv.kernels import operations
 from hyperconv.kernels.configurations import exchanged
 
 SLOPE = 0.2
-LEAKY_RELU = 2  # the code of `hyperconv.ops.schema`
 GEOMETRY = ([1, 1], [1, 1], [1, 1], 1)
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "tf32": 3e-3, "float16": 3e-3, "bfloat16": 2e-2}
 """Largest relative error ||out - exact|| / ||exact|| of a right result."""

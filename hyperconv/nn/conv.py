@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hyperconv.activations import ACTIVATIONS, unknown_activation
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout
-from hyperconv.ops.functional import ACTIVATIONS, hyper_conv2d
+from hyperconv.ops.functional import hyper_conv2d
 
 
 class HyperConv2d(nn.Conv2d):
@@ -48,7 +49,7 @@ class HyperConv2d(nn.Conv2d):
         negative_slope: float = 0.01,
     ):
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; choose None, 'relu', 'leaky_relu' or 'tanh'")
+            raise unknown_activation(activation)
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
             device=device if context_features is None else "meta", dtype=dtype,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hyperconv.activations import unknown_activation
 from hyperconv.errors import InputError
 from hyperconv.nn.call import per_sample_affine, samples_per_set
 from hyperconv.ops.functional import _pair, hyper_conv2d
@@ -131,7 +132,7 @@ def _check(input, weight, style, bias, up, down, padding, activation) -> tuple[i
     if up < 1 or down < 1 or (up > 1 and down > 1):
         raise InputError(f"up = {up} and down = {down} must be at least 1, and one of them 1")
     if activation not in ACTIVATIONS:
-        raise InputError(f"activation is {activation!r}; choose None, 'relu', 'leaky_relu' or 'tanh'")
+        raise unknown_activation(activation)
     if padding != "same":
         return _pair("padding", padding, 0)
     if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hyperconv.activations import LEAKY_RELU, TANH
 from hyperconv.memory_format import layout
 from hyperconv.ops import backends, reference, shortcut
-from hyperconv.ops.schema import LEAKY_RELU, TANH
 from hyperconv.ops.shortcut import direct
 
 _masked_conv2d = direct("masked_conv2d")

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconv.ops.schema import LEAKY_RELU, NONE, RELU, TANH, output_size
+from hyperconv.activations import ACTIVATIONS, NONE, unknown_activation
+from hyperconv.ops.schema import output_size
 from hyperconv.ops.shortcut import direct
 
-ACTIVATIONS = {None: NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH}
 DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
 
 _conv2d = direct("conv2d")
@@ -49,7 +49,7 @@ def hyper_conv2d(
         TypeError: a dtype the operator does not have, or tensors of different dtypes outside of autocast.
     """
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; choose None, 'relu', 'leaky_relu' or 'tanh'")
+        raise unknown_activation(activation)
     if weight.dim() == 4:
         options = {"activation": activation, "negative_slope": negative_slope}
         return _shared(input, weight, bias, stride, padding, dilation, groups, **options)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hyperconv.activations import LEAKY_RELU, RELU, TANH
 from hyperconv.memory_format import layout
-from hyperconv.ops.schema import LEAKY_RELU, RELU, TANH
 
 Pair = tuple[int, int]
 

@@ -23,9 +23,8 @@ a channels_last input of a convolution is channels_last, whatever the gradient w
 import torch
 from torch import Tensor
 
+from hyperconv.activations import NONE
 from hyperconv.memory_format import layout
-
-NONE, RELU, LEAKY_RELU, TANH = range(4)
 
 _GEOMETRY = "int[2] stride, int[2] padding, int[2] dilation, int groups"
 SCHEMAS = {

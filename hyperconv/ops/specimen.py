@@ -8,9 +8,9 @@ import math
 import torch
 from torch import Tensor
 
+from hyperconv.activations import LEAKY_RELU, TANH
 from hyperconv.kernels.configurations import Layer
 from hyperconv.ops.classes import layer_of, shape_of
-from hyperconv.ops.schema import LEAKY_RELU, TANH
 
 Pair = tuple[int, int]
 
