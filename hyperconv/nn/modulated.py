@@ -17,7 +17,8 @@ from torch import Tensor
 from hyperconv.activations import unknown_activation
 from hyperconv.errors import InputError
 from hyperconv.nn.call import per_sample_affine, samples_per_set
-from hyperconv.ops.functional import _pair, hyper_conv2d
+from hyperconv.ops.arguments import pair
+from hyperconv.ops.functional import hyper_conv2d
 from hyperconv.ops.transposed import hyper_conv_transpose2d
 
 ACTIVATIONS = {None: lambda x, slope: x, "relu": lambda x, slope: F.relu(x), "leaky_relu": F.leaky_relu,
@@ -134,7 +135,7 @@ def _check(input, weight, style, bias, up, down, padding, activation) -> tuple[i
     if activation not in ACTIVATIONS:
         raise unknown_activation(activation)
     if padding != "same":
-        return _pair("padding", padding, 0)
+        return pair("padding", padding, 0)
     if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
         raise InputError(f"padding='same' needs an odd kernel, got {tuple(weight.shape[2:])}; give a number")
     return weight.shape[2] // 2, weight.shape[3] // 2

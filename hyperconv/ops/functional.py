@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconv.activations import ACTIVATIONS, NONE, unknown_activation
+from hyperconv.ops.arguments import check_kinds, pair
 from hyperconv.ops.schema import output_size
 from hyperconv.ops.shortcut import direct
-
-DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
 
 _conv2d = direct("conv2d")
 
@@ -55,12 +54,12 @@ def hyper_conv2d(
         return _shared(input, weight, bias, stride, padding, dilation, groups, **options)
     shapes = input.shape, weight.shape
     _check_shapes(*shapes, bias, groups)
-    _check_kinds(input, weight, bias)
-    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
+    check_kinds(input, weight, bias)
+    stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
     if isinstance(padding, str):
         input, padding = _named_padding(input, weight, stride, padding, dilation)
         shapes = input.shape, weight.shape
-    padding = _pair("padding", padding, 0)
+    padding = pair("padding", padding, 0)
     _check_output(*shapes, stride, padding, dilation)
     if activation == "leaky_relu" and negative_slope < 0:  # the sign of the output does not tell the input's
         output = _conv2d(input, weight, bias, stride, padding, dilation, groups, NONE, 0.0)
@@ -72,9 +71,9 @@ def hyper_conv2d(
 def _shared(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry, **options) -> Tensor:
     """One 4-D weight for all samples, which may be a single unbatched one: one weight set."""
     if input.dim() not in (3, 4):
-        raise ValueError(f"input must be (N, C_in, H, W) or (C_in, H, W), got {_shape(input)}")
+        raise ValueError(f"input must be (N, C_in, H, W) or (C_in, H, W), got {tuple(input.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias must be ({weight.shape[0]},) for weight {_shape(weight)}, got {_shape(bias)}")
+        raise ValueError(f"bias must be ({weight.shape[0]},) for weight {tuple(weight.shape)}, got {tuple(bias.shape)}")
     batch = input if input.dim() == 4 else input.unsqueeze(0)
     bias = bias if bias is None else bias.unsqueeze(0)
     output = hyper_conv2d(batch, weight.unsqueeze(0), bias, *geometry, **options)
@@ -100,36 +99,7 @@ def _check_shapes(input: torch.Size, weight: torch.Size, bias: Tensor | None, gr
             f"weight takes {channels * groups} channels, the input has {channels_in}; only N and B may be 0"
         )
     if bias is not None and bias.shape != (sets, channels_out):
-        raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out}), got {_shape(bias)}")
-
-
-def _check_kinds(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """All on one device and of one dtype; what differs is looked at closely."""
-    device, dtype = input.device, input.dtype
-    for name, other in (("weight", weight), ("bias", bias)):
-        if other is not None and not (other.device == device and other.dtype is dtype and dtype in DTYPES):
-            _check_kind(input, name, other)
-
-
-def _check_kind(input: Tensor, name: str, other: Tensor) -> None:
-    if other.device != input.device:
-        raise ValueError(f"{name} is on {other.device} and input on {input.device}; move one of them")
-    if input.dtype not in DTYPES or other.dtype not in DTYPES:
-        raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; float32, 64, 16 and bfloat16 work")
-    if other.dtype != input.dtype and not _autocast_unites(input, other):
-        raise TypeError(f"input is {input.dtype} and {name} {other.dtype}; convert one, or use autocast")
-
-
-def _autocast_unites(input: Tensor, other: Tensor) -> bool:
-    """Autocast takes every dtype but float64 to its own."""
-    return torch.is_autocast_enabled(input.device.type) and torch.float64 not in (input.dtype, other.dtype)
-
-
-def _pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
-    if len(pair) != 2 or pair[0] < smallest or pair[1] < smallest:
-        raise ValueError(f"{name} must be one int or two, each at least {smallest}, got {value}")
-    return pair
+        raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out}), got {tuple(bias.shape)}")
 
 
 def _named_padding(input, weight, stride, padding, dilation) -> tuple[Tensor, tuple[int, int]]:
@@ -157,7 +127,3 @@ def _check_output(input: torch.Size, weight: torch.Size, stride, padding, dilati
             f"no output pixel is left: input {(height, width)} with padding {padding} is smaller than "
             f"kernel {(kernel_height, kernel_width)} with dilation {dilation}"
         )
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from hyperconv.ops.functional import _check_kind, _pair, _shape
+from hyperconv.ops.arguments import check_kinds, pair
 from hyperconv.ops.schema import operator
 
 _input_gradient = operator("input_gradient")
@@ -42,14 +42,15 @@ def hyper_conv_transpose2d(
     if weight.dim() == 4:
         weight, bias = weight.unsqueeze(0), None if bias is None else bias.unsqueeze(0)
     _check(input, weight, bias, groups)
-    stride, padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
-    extra, dilation = _pair("output_padding", output_padding, 0), _pair("dilation", dilation, 1)
+    stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
+    extra, dilation = pair("output_padding", output_padding, 0), pair("dilation", dilation, 1)
     if any(more >= step for more, step in zip(extra, stride)):
         raise ValueError(f"output_padding {extra} must be smaller than stride {stride}")
     axes = zip(input.shape[2:], weight.shape[3:], stride, padding, extra, dilation, strict=True)
     size = [(n - 1) * step - 2 * pad + gap * (taps - 1) + more + 1 for n, taps, step, pad, more, gap in axes]
     if min(size) < 1:
-        raise ValueError(f"no output pixel is left: input {_shape(input)[2:]} with padding {padding} gives {tuple(size)}")
+        pixels = tuple(input.shape[2:])
+        raise ValueError(f"no output pixel is left: input {pixels} with padding {padding} gives {tuple(size)}")
     output = _input_gradient(input, weight, None, size, stride, padding, dilation, groups, 0.0)
     if bias is None:
         return output
@@ -62,18 +63,18 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> N
     if input.dim() != 4 or weight.dim() != 5:
         raise ValueError(
             "input must be (N, C_in, H, W) and weight (B, C_in, C_out/groups, kH, kW), or 4-D and shared by all; "
-            f"got {_shape(input)} and {_shape(weight)}"
+            f"got {tuple(input.shape)} and {tuple(weight.shape)}"
         )
     samples, channels, *_ = input.shape
     sets, channels_in, channels_out, *_ = weight.shape
     if samples % sets if sets else samples:
         raise ValueError(f"input has N = {samples} samples, not a multiple of the weight's B = {sets} sets")
     if channels != channels_in or 0 in weight.shape[1:]:
-        raise ValueError(f"input {_shape(input)} has {channels} channels, weight {_shape(weight)} takes {channels_in}")
+        raise ValueError(
+            f"input {tuple(input.shape)} has {channels} channels, weight {tuple(weight.shape)} takes {channels_in}"
+        )
     if groups < 1 or channels % groups:
         raise ValueError(f"groups = {groups} does not divide C_in = {channels}")
     if bias is not None and bias.shape != (sets, channels_out * groups):
-        raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out * groups}), got {_shape(bias)}")
-    for name, other in (("weight", weight), ("bias", bias)):
-        if other is not None:
-            _check_kind(input, name, other)
+        raise ValueError(f"bias must be (B, C_out) = ({sets}, {channels_out * groups}), got {tuple(bias.shape)}")
+    check_kinds(input, weight, bias)
