@@ -62,7 +62,7 @@ struct WordReader {
 
   __device__ __forceinline__ void load(uint32_t* word, bool present, int64_t offset, int64_t mask_offset) const {
     if (Words<T>::kPack == 1 && mask == nullptr) {
-      cp_async<4>(word, first && present ? values + offset : values, first && present);
+      cp_async(word, first && present ? values + offset : values, first && present);
       return;
     }
     const T low = read(values, mask, offset, mask_offset, first && present, slope);

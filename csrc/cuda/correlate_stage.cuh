@@ -100,7 +100,7 @@ __device__ __forceinline__ void load_weights(uint32_t* target, int depth, int ch
       const T* entry = tap + out * problem.weight_out_stride;
       uint32_t* word = target + out * plan.weight_pitch + k;
       if constexpr (kPack == 1) {
-        cp_async<4>(word, inside ? entry : weights, inside);
+        cp_async(word, inside ? entry : weights, inside);
       } else {
         const bool second = inside && channel + 1 < problem.in_channels;
         *word = Words<T>::pack(inside ? *entry : T(0.0f), second ? entry[problem.weight_in_stride] : T(0.0f));
@@ -175,7 +175,7 @@ __device__ __forceinline__ void load_halo(uint32_t* target, int chunk, const Til
       const int channel = index * kPack;
       const bool present = inside && index < plan.chunk_words && first_channel + channel < problem.in_channels;
       if (kPack == 1 && mask == nullptr) {
-        cp_async<4>(word, present ? source + channel * step : source, present);
+        cp_async(word, present ? source + channel * step : source, present);
         continue;
       }
       const bool second = kPack == 2 && present && first_channel + channel + 1 < problem.in_channels;

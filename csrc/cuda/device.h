@@ -13,10 +13,6 @@ namespace hyperconv {
 using cuda_host::cp_async;
 using cuda_host::cp_async_commit;
 using cuda_host::cp_async_wait;
-using cuda_host::ldmatrix_x2;
-using cuda_host::ldmatrix_x2_trans;
-using cuda_host::ldmatrix_x4;
-using cuda_host::ldmatrix_x4_trans;
 using cuda_host::mma_m16n8k16_bf16;
 using cuda_host::mma_m16n8k16_f16;
 using cuda_host::mma_m16n8k8_tf32;
@@ -56,24 +52,13 @@ __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-// Starts copying 4, 8 or 16 bytes, both ends aligned to as many; where not `valid`, nothing is read and the
-// bytes become zero.
-template <int BYTES>
+// Starts copying an aligned word of 4 bytes; where not `valid`, nothing is read and the word becomes zero.
 __device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid) {
-  static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
-  const int source_bytes = valid ? BYTES : 0;
-  if constexpr (BYTES == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :
-                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(source_bytes)
-                 : "memory");
-  } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
-                 :
-                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "n"(BYTES),
-                   "r"(source_bytes)
-                 : "memory");
-  }
+  const int source_bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+               :
+               : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(source_bytes)
+               : "memory");
 }
 
 // Ends a group: the copies that this thread started since the last one.
@@ -83,37 +68,6 @@ __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commi
 template <int N>
 __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
-}
-
-// ldmatrix: lane 8 m + i passes the address of row i of 8 x 8 matrix m, 16 aligned bytes in shared memory, and
-// receives elements 2 (lane % 4) and 2 (lane % 4) + 1 of row lane / 4 of every matrix m in r[m]. With `_trans`
-// the matrices are transposed on the way. The addresses of lanes 16 to 31 do not matter to x2.
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared_row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(shared_row))
-               : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared_row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(shared_row))
-               : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* shared_row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(shared_row))
-               : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared_row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(shared_row))
-               : "memory");
 }
 
 // mma.sync: d += a b, the warp's 16 x 8 tile of sums. With row = lane / 4 and pair = lane % 4, a lane holds

@@ -5,7 +5,7 @@
 //   synchronisation.h  barriers, votes, shuffles, atomics
 //   shared_memory.h    one block's shared memory
 //   async_copies.h     cp.async
-//   matrix.h           ldmatrix, mma.sync
+//   matrix.h           mma.sync
 //   sanitizers.h       what AddressSanitizer and ThreadSanitizer must know
 //
 // An error (a deadlock, a misaligned copy) ends the grid and stays until cuda_host_error() takes it.
@@ -54,14 +54,13 @@ T& shared_object() {
   return *reinterpret_cast<T*>(machine.shared().find(&key, sizeof(T)));
 }
 
-template <int BYTES>
-void cp_async(void* shared, const void* global, bool valid) {
-  static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
-  if (reinterpret_cast<uintptr_t>(shared) % BYTES != 0 || reinterpret_cast<uintptr_t>(global) % BYTES != 0) {
-    machine.fail("cp.async of " + std::to_string(BYTES) + " bytes with a misaligned end");
+inline void cp_async(void* shared, const void* global, bool valid) {
+  constexpr uintptr_t kBytes = 4;
+  if (reinterpret_cast<uintptr_t>(shared) % kBytes != 0 || reinterpret_cast<uintptr_t>(global) % kBytes != 0) {
+    machine.fail("cp.async with a misaligned end");
   }
-  if (!machine.shared().contains(shared, BYTES)) machine.fail("cp.async to an address outside shared memory");
-  machine.current().copies.start(shared, global, BYTES, valid);
+  if (!machine.shared().contains(shared, kBytes)) machine.fail("cp.async to an address outside shared memory");
+  machine.current().copies.start(shared, global, kBytes, valid);
 }
 
 inline void cp_async_commit() { machine.current().copies.commit(); }

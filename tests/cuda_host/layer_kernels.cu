@@ -73,15 +73,14 @@ __global__ void warp_operations(int* results) {
   put(__syncthreads_and(lane < 32));
 }
 
-// Each thread passes chunks of 16 bytes through a ring of `Stages` buffers and its neighbour adds them up.
+// Each thread passes words through a ring of `Stages` buffers and its neighbour adds them up.
 template <int Stages, bool Waits>
-__global__ void pipeline(const float4* values, int chunks, int valid_chunks, float* sums) {
-  auto* ring = reinterpret_cast<float4*>(shared_memory());
+__global__ void pipeline(const float* values, int chunks, int valid_chunks, float* sums) {
+  auto* ring = reinterpret_cast<float*>(shared_memory());
   const int threads = blockDim.x, thread = threadIdx.x;
   const auto fetch = [&](int chunk) {
     if (chunk < chunks) {
-      cp_async<16>(ring + chunk % Stages * threads + thread, values + chunk * threads + thread,
-                   chunk < valid_chunks);
+      cp_async(ring + chunk % Stages * threads + thread, values + chunk * threads + thread, chunk < valid_chunks);
     }
     cp_async_commit();
   };
@@ -90,8 +89,7 @@ __global__ void pipeline(const float4* values, int chunks, int valid_chunks, flo
   for (int chunk = 0; chunk < chunks; ++chunk) {
     cp_async_wait<Waits ? Stages - 2 : Stages - 1>();
     __syncthreads();
-    const float4 four = ring[chunk % Stages * threads + (thread + 1) % threads];
-    sum += four.x + four.y + four.z + four.w;
+    sum += ring[chunk % Stages * threads + (thread + 1) % threads];
     fetch(chunk + Stages - 1);
   }
   sums[thread] = sum;
@@ -113,34 +111,21 @@ __global__ void stencil(float* values, int steps) {
   values[thread] = own;
 }
 
-// d (16, 8) = a (16, 32) b (32, 8), 16-bit types through ldmatrix: a by rows, b transposed on the way.
+// d (16, 8) = a (16, 32) b (8, 32)^T in a 16-bit type, two neighbours along a row in a word.
 template <bool IsHalf>
-__global__ void product_16_bits(const uint16_t* a, const uint16_t* b, float* d) {
-  auto* rows_a = reinterpret_cast<uint16_t(*)[32]>(shared_memory());
-  auto* rows_b = reinterpret_cast<uint16_t(*)[8]>(shared_memory() + 16 * 32 * 2);
-  const int lane = threadIdx.x;
-  for (int part = 0; part < 2; ++part) {
-    const int chunk = part * 32 + lane;
-    cp_async<16>(&rows_a[chunk / 4][chunk % 4 * 8], a + chunk * 8, true);
-  }
-  cp_async<16>(rows_b[lane], b + lane * 8, true);
-  cp_async_commit();
-  cp_async_wait<0>();
-  __syncwarp();
+__global__ void product_16_bits(const uint32_t* a, const uint32_t* b, float* d) {
+  const int row = threadIdx.x / 4, pair = threadIdx.x % 4;
   float sums[4] = {};
-  for (int k = 0; k < 32; k += 16) {
-    uint32_t left[4], right[2];
-    ldmatrix_x4(left, &rows_a[lane % 16][k + lane / 16 * 8]);
-    ldmatrix_x2_trans(right, rows_b[k + lane % 16]);
+  for (int k = pair; k < 16; k += 8) {
+    const uint32_t left[4] = {a[row * 16 + k], a[(row + 8) * 16 + k], a[row * 16 + k + 4], a[(row + 8) * 16 + k + 4]};
+    const uint32_t right[2] = {b[row * 16 + k], b[row * 16 + k + 4]};
     if (IsHalf) {
       mma_m16n8k16_f16(sums, left, right);
     } else {
       mma_m16n8k16_bf16(sums, left, right);
     }
   }
-  for (int value = 0; value < 4; ++value) {
-    d[(lane / 4 + value / 2 * 8) * 8 + lane % 4 * 2 + value % 2] = sums[value];
-  }
+  for (int value = 0; value < 4; ++value) d[(row + value / 2 * 8) * 8 + pair * 2 + value % 2] = sums[value];
 }
 
 // d (16, 8) = a (16, 8) b (8, 8) in tf32.
@@ -152,24 +137,6 @@ __global__ void product_tf32(const float* a, const float* b, float* d) {
   float sums[4] = {};
   mma_m16n8k8_tf32(sums, left, right);
   for (int value = 0; value < 4; ++value) d[(row + value / 2 * 8) * 8 + pair * 2 + value % 2] = sums[value];
-}
-
-// Registers of each lane after each ldmatrix of four 8 x 8 matrices with elements 0, 1, 2, ...
-__global__ void matrix_loads(uint32_t* registers) {
-  auto* elements = reinterpret_cast<uint16_t*>(shared_memory());
-  const int lane = threadIdx.x;
-  for (int index = 0; index < 8; ++index) elements[lane * 8 + index] = static_cast<uint16_t>(lane * 8 + index);
-  __syncwarp();
-  uint32_t four[4], two[2];
-  uint32_t* out = registers + lane * 12;
-  ldmatrix_x4(four, elements + lane * 8);
-  for (int index = 0; index < 4; ++index) *out++ = four[index];
-  ldmatrix_x4_trans(four, elements + lane * 8);
-  for (int index = 0; index < 4; ++index) *out++ = four[index];
-  ldmatrix_x2(two, elements + lane % 16 * 8);
-  for (int index = 0; index < 2; ++index) *out++ = two[index];
-  ldmatrix_x2_trans(two, elements + lane % 16 * 8);
-  for (int index = 0; index < 2; ++index) *out++ = two[index];
 }
 
 enum Mistake {
@@ -197,8 +164,8 @@ __global__ void mistaken(int mistake, float* values) {
     case kLaneMissing:
       if (thread % 32 != 3) result = __shfl_sync(kWarp, result, 0);
       break;
-    case kMisalignedCopy: cp_async<16>(dynamic + thread, values, true); break;
-    case kCopyBeyond: cp_async<4>(dynamic + 64 + thread, values, true); break;
+    case kMisalignedCopy: cp_async(shared_memory() + thread, values, true); break;
+    case kCopyBeyond: cp_async(dynamic + 64 + thread, values, true); break;
     case kDynamicOverflow: dynamic[thread + 1] = 1; break;
     case kObjectOverflow: reinterpret_cast<float*>(object)[thread] = 1; break;
     case kInnerOverflow: object[2][thread % 6] = 1; break;
@@ -241,26 +208,20 @@ void run_reduce(const float* values, int count, int blocks, int threads, float* 
 void run_warp_operations(int* results) { launch(warp_operations, dim3(1), dim3(32), 0, nullptr, results); }
 
 void run_pipeline(int waits, const float* values, int chunks, int valid_chunks, float* sums) {
-  const auto* vectors = reinterpret_cast<const float4*>(values);
   const auto kernel = waits ? pipeline<3, true> : pipeline<3, false>;
-  launch(kernel, dim3(1), dim3(64), 3 * 64 * 16, nullptr, vectors, chunks, valid_chunks, sums);
+  launch(kernel, dim3(1), dim3(64), 3 * 64 * sizeof(float), nullptr, values, chunks, valid_chunks, sums);
 }
 
 void run_stencil(int buffers, float* values, int steps) {
   launch(buffers == 2 ? stencil<2> : stencil<1>, dim3(1), dim3(64), 0, nullptr, values, steps);
 }
 
-void run_product_16_bits(int is_half, const uint16_t* a, const uint16_t* b, float* d) {
-  launch(is_half ? product_16_bits<true> : product_16_bits<false>, dim3(1), dim3(32), 16 * 32 * 2 + 32 * 8 * 2,
-         nullptr, a, b, d);
+void run_product_16_bits(int is_half, const uint32_t* a, const uint32_t* b, float* d) {
+  launch(is_half ? product_16_bits<true> : product_16_bits<false>, dim3(1), dim3(32), 0, nullptr, a, b, d);
 }
 
 void run_product_tf32(const float* a, const float* b, float* d) {
   launch(product_tf32, dim3(1), dim3(32), 0, nullptr, a, b, d);
-}
-
-void run_matrix_loads(uint32_t* registers) {
-  launch(matrix_loads, dim3(1), dim3(32), 4 * 8 * 16, nullptr, registers);
 }
 
 void run_mistaken(int mistake, int blocks, float* values) {

@@ -1,5 +1,5 @@
-// ldmatrix and mma.sync, by the lane layouts of the PTX ISA ("Matrix multiply-accumulate operation using mma
-// instruction" and "Warp-level matrix load instruction"). device.h says the same in words.
+// mma.sync, by the lane layouts of the PTX ISA ("Matrix multiply-accumulate operation using mma instruction").
+// device.h says the same in words.
 
 #pragma once
 
@@ -13,51 +13,6 @@ namespace cuda_host {
 
 // Element `number` of the two that a register holds.
 inline uint16_t half_of(uint32_t word, int number) { return static_cast<uint16_t>(word >> (16 * number)); }
-
-template <int Count, bool Transposed>
-void ldmatrix(const char* name, uint32_t (&result)[Count], const void* row, Place place) {
-  struct Load {
-    uint16_t row[8];
-    uint32_t result[Count];
-  } load{};
-  if (machine.current().number % warpSize < 8 * Count) {
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) machine.fail("ldmatrix of a row not aligned to 16 bytes");
-    if (!machine.shared().contains(row, 16)) machine.fail("ldmatrix of a row outside shared memory");
-    std::memcpy(load.row, row, 16);
-  }
-  machine.in_warp(name, place, 0xffffffffu, &load, [](void** loads) {
-    for (int lane = 0; lane < 32; ++lane) {
-      if (!loads[lane]) machine.fail("a matrix instruction needs all lanes of a warp");
-      for (int matrix = 0; matrix < Count; ++matrix) {
-        const auto element = [&](int i, int j) -> uint32_t {
-          return static_cast<Load*>(loads[8 * matrix + (Transposed ? j : i)])->row[Transposed ? i : j];
-        };
-        const int i = lane / 4, j = lane % 4 * 2;
-        static_cast<Load*>(loads[lane])->result[matrix] = element(i, j) | element(i, j + 1) << 16;
-      }
-    }
-  });
-  std::memcpy(result, load.result, sizeof(result));
-}
-
-inline void ldmatrix_x1(uint32_t (&r)[1], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<1, false>("ldmatrix.x1", r, shared_row, place);
-}
-inline void ldmatrix_x1_trans(uint32_t (&r)[1], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<1, true>("ldmatrix.x1.trans", r, shared_row, place);
-}
-inline void ldmatrix_x2(uint32_t (&r)[2], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<2, false>("ldmatrix.x2", r, shared_row, place);
-}
-inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<2, true>("ldmatrix.x2.trans", r, shared_row, place);
-}
-inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<4, false>("ldmatrix.x4", r, shared_row, place);
-}
-inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared_row, Place place = Place::here()) {
-  ldmatrix<4, true>("ldmatrix.x4.trans", r, shared_row, place);
-}
 
 // Depth 16 in pairs of 16 bits, or depth 8 in words of 32. Products and sums are exact but for one rounding.
 template <int Depth, typename Convert>

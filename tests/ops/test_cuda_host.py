@@ -64,9 +64,9 @@ def test_warp_operations(layer):
 
 
 def run_pipeline(layer, waits):
-    values, sums = uniform(10, 64, 4), np.empty(64, np.float32)
+    values, sums = uniform(10, 64), np.empty(64, np.float32)
     layer.run_pipeline(waits, pointer(values), 10, 7, pointer(sums))
-    return sums, np.roll(values[:7].sum(axis=(0, 2)), -1)
+    return sums, np.roll(values[:7].sum(axis=0), -1)
 
 
 def test_asynchronous_copies(layer):
@@ -108,10 +108,10 @@ def sixteen_bits(values, is_half):
 @pytest.mark.parametrize("is_half", [False, True], ids=["bfloat16", "float16"])
 def test_matrix_instructions_of_16_bits(layer, is_half):
     a, exact_a = sixteen_bits(uniform(16, 32), is_half)
-    b, exact_b = sixteen_bits(uniform(32, 8), is_half)
+    b, exact_b = sixteen_bits(uniform(8, 32), is_half)
     d = np.empty((16, 8), np.float32)
     layer.run_product_16_bits(is_half, pointer(a), pointer(b), pointer(d))
-    np.testing.assert_allclose(d, exact_a @ exact_b, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(d, exact_a @ exact_b.T, rtol=0, atol=1e-5)
 
 
 def test_matrix_instruction_of_tf32(layer):
@@ -120,17 +120,6 @@ def test_matrix_instruction_of_tf32(layer):
     exact = [((values.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32) for values in (a, b)]
     np.testing.assert_allclose(d, exact[0] @ exact[1], rtol=0, atol=1e-6)
     assert np.abs(d - a @ b).max() > 1e-5
-
-
-def test_matrix_loads_follow_the_tables_of_the_ptx_isa(layer):
-    """Lane l receives row l / 4, elements 2 (l % 4) and the next; transposed, column l / 4."""
-    registers = np.empty((32, 12), np.uint32)
-    layer.run_matrix_loads(pointer(registers))
-    elements = registers.view(np.uint16).reshape(32, 12, 2)
-    matrices = np.arange(256).reshape(4, 8, 8)
-    columns = [*matrices, *matrices.transpose(0, 2, 1), *matrices[:2], *matrices[:2].transpose(0, 2, 1)]
-    for number, matrix in enumerate(columns):
-        np.testing.assert_array_equal(elements[:, number].reshape(8, 8), matrix)
 
 
 def test_conversions_round_as_cuda_does(layer):
@@ -163,7 +152,7 @@ def run_mistaken(layer, mistake, blocks=1):
         ("kSomeReturn", r"24 threads from 40 on returned, in block \(0, 0, 0\)"),
         ("kTwoBarriers", r"different barriers: 32 threads from 0 on wait .*; 1 thread from 32 on wait"),
         ("kLaneMissing", r"deadlock: 62 threads from 0 on wait in __shfl_sync .*; 2 threads from 3 on"),
-        ("kMisalignedCopy", r"cp.async of 16 bytes with a misaligned end, in thread \(1, 0, 0\)"),
+        ("kMisalignedCopy", r"cp.async with a misaligned end, in thread \(1, 0, 0\)"),
         ("kCopyBeyond", r"cp.async to an address outside shared memory"),
     ],
 )
