@@ -163,7 +163,7 @@ def _decide(key: tuple, tensor: torch.Tensor) -> str:
         name, reason, settled = measured, f"the fastest measured ({results.RESULTS.get(capability)})", True
     else:
         first = next(one for one in (measured, "triton", "native") if one and not _why_not(one, operation, "cuda"))
-        trusted, reason, settled = trust.verdict(first, operation, layer, arithmetic, tensor)
+        trusted, reason, settled = trust.verdict(trust.Kernel(first, operation, layer, arithmetic, device), tensor)
         name = first if trusted else "reference"
     if settled:
         _decided[key] = name
@@ -185,7 +185,7 @@ def _given_up(operation: str, args: tuple, error: Exception) -> bool:
         return False
     _decided[key] = "reference"
     _, device, arithmetic, *shape = key
-    trust.distrust("triton", operation, layer_of(arithmetic, shape), arithmetic, device, error)
+    trust.distrust(trust.Kernel("triton", operation, layer_of(arithmetic, shape), arithmetic, device), error)
     return True
 
 

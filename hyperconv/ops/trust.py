@@ -1,4 +1,4 @@
-"""Trust in kernels for GPUs, Triton's or those of csrc/, earned on the user's own device: each class is checked before `auto` first uses it.
+"""Trust in kernels for GPUs, earned on the user's own device: each class is checked before `auto` first uses it.
 
 A check is a small call beside the reference (`hyperconv.ops.trial`), in a thread of its own: no mode, autocast, stream
 or random state of the caller reaches it, and it reaches none of theirs. It never runs where it could break something:
@@ -20,6 +20,22 @@ from hyperconv.ops.trial import Outcome, Trial, attempt, describe, variants
 SELFTEST = "run `hyperconv selftest` and report its table"
 
 
+class Kernel(NamedTuple):
+    """A backend's kernel of one class in one arithmetic, on one device."""
+
+    backend: str
+    operation: str
+    layer: Layer
+    arithmetic: str
+    device: torch.device
+
+    @property
+    def subject(self) -> str:
+        """Its name in the ledger."""
+        trial = str(Trial(self.operation, self.layer, self.arithmetic))
+        return trial if self.backend == "triton" else f"{self.backend} {trial}"
+
+
 class Verdict(NamedTuple):
     """Whether a class may compute; `settled` is False where the question could not be asked at this moment."""
 
@@ -29,40 +45,34 @@ class Verdict(NamedTuple):
 
 
 _lock = threading.Lock()
-_verdicts: dict[tuple[torch.device, str], Verdict] = {}
-_KERNELS = {"triton": "Triton's kernel", "native": "the CUDA kernel"}
+_verdicts: dict[Kernel, Verdict] = {}
+_WORDS = {"triton": "Triton's kernel", "native": "the CUDA kernel"}
 _warned: set[str] = set()
 
 
-def verdict(backend: str, operation: str, layer: Layer, arithmetic: str, tensor: torch.Tensor) -> Verdict:
-    """Whether a backend's kernel of this class may compute on the tensor's device, checking it if nobody knows."""
-    device, subject = tensor.device, _subject(backend, operation, layer, arithmetic)
+def verdict(kernel: Kernel, tensor: torch.Tensor) -> Verdict:
+    """Whether a kernel may compute on this tensor, checking it if nobody knows."""
     with _lock:
-        known = _verdicts.get((device, subject))
+        known = _verdicts.get(kernel)
         if known is None:
-            outcome, when = ledger.recall(device, subject), "earlier"
+            outcome, when = ledger.recall(kernel.device, kernel.subject), "earlier"
             if outcome is None and (reason := _not_now(tensor)):
                 known = Verdict(False, f"not checked on this device yet, and {reason}", settled=False)
             else:
                 if outcome is None:
-                    outcome, when = _check(backend, operation, layer, arithmetic, device), "just now"
-                known = _verdicts[device, subject] = _judge(outcome, when)
+                    outcome, when = _check(kernel), "just now"
+                known = _verdicts[kernel] = _judge(outcome, when)
     if not known.trusted:
-        _warn_once(backend, operation, layer, arithmetic, device, known)
+        _warn_once(kernel, known)
     return known
 
 
-def distrust(backend: str, operation: str, layer: Layer, arithmetic: str, device: torch.device, error: Exception) -> None:
-    """A call of a class failed after all: the class computes no more in this process."""
+def distrust(kernel: Kernel, error: Exception) -> None:
+    """A call failed after all: the kernel computes no more in this process."""
     refused = Verdict(False, f"it raised {describe(error)}")
     with _lock:
-        _verdicts[device, _subject(backend, operation, layer, arithmetic)] = refused
-    _warn_once(backend, operation, layer, arithmetic, device, refused)
-
-
-def _subject(backend: str, operation: str, layer: Layer, arithmetic: str) -> str:
-    trial = str(Trial(operation, layer, arithmetic))
-    return trial if backend == "triton" else f"{backend} {trial}"
+        _verdicts[kernel] = refused
+    _warn_once(kernel, refused)
 
 
 def _not_now(tensor: torch.Tensor) -> str | None:
@@ -76,21 +86,21 @@ def _not_now(tensor: torch.Tensor) -> str | None:
     return None
 
 
-def _check(backend: str, operation: str, layer: Layer, arithmetic: str, device: torch.device) -> Outcome:
+def _check(kernel: Kernel) -> Outcome:
     """The worst outcome of the class's trials."""
+    backend, *of_class, device = kernel
     outcomes: list[Outcome] = []
     module = kernels if backend == "triton" else native
 
     def work() -> None:
-        for variant in variants(operation, layer, arithmetic):
-            outcomes.append(attempt(Trial(operation, layer, arithmetic, variant), device, module))
+        outcomes.extend(attempt(Trial(*of_class, variant), device, module) for variant in variants(*of_class))
 
     worker = threading.Thread(target=work, name="hyperconv check")
     worker.start()
     worker.join()
     nothing = Outcome(problem="no layer to try it with is known", conclusive=False)
     worst = max(outcomes, key=Outcome.badness, default=nothing)
-    ledger.note(device, _subject(backend, operation, layer, arithmetic), worst)
+    ledger.note(device, kernel.subject, worst)
     return worst
 
 
@@ -99,10 +109,10 @@ def _judge(outcome: Outcome, when: str) -> Verdict:
     return Verdict(True, checked) if outcome.passed else Verdict(False, f"{outcome.problem}, {checked}")
 
 
-def _warn_once(backend: str, operation: str, layer: Layer, arithmetic: str, device: torch.device, refused: Verdict
-               ) -> None:
-    what = f"{operation} of class {layer} in {arithmetic} on {ledger.setting(device)['device']}"
-    text = f"hyperconv computes {what} by the reference, slowly; {_KERNELS[backend]}: {refused.reason}"
+def _warn_once(kernel: Kernel, refused: Verdict) -> None:
+    where = ledger.setting(kernel.device)["device"]
+    what = f"{kernel.operation} of class {kernel.layer} in {kernel.arithmetic} on {where}"
+    text = f"hyperconv computes {what} by the reference, slowly; {_WORDS[kernel.backend]}: {refused.reason}"
     if refused.settled:
         text += f"; {SELFTEST}"
     with _lock:
