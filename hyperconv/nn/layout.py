@@ -79,20 +79,12 @@ class WeightLayout:
             name: sqrt(2 / prod(shape[1:])) if len(shape) > 1 else 0.0 for name, shape in self.shapes.items()
         }
 
-    def to_config(self) -> list[list]:
-        """The layout for JSON: [[name, [size, ...]], ...], a list because its order matters."""
-        return [[name, list(shape)] for name, shape in self.shapes.items()]
-
-    @classmethod
-    def from_config(cls, config: Sequence[Sequence]) -> WeightLayout:
-        return cls({name: shape for name, shape in config})
-
     def _check(self, flat: Tensor) -> None:
         if flat.dim() != 2 or flat.shape[1] != self.size:
             raise ValueError(f"flat has shape {tuple(flat.shape)}, the layout needs (B, {self.size})")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, WeightLayout) and self.to_config() == other.to_config()
+        return isinstance(other, WeightLayout) and list(self.shapes.items()) == list(other.shapes.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self.shapes.items()))

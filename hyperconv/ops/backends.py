@@ -24,7 +24,6 @@ from hyperconv.ops.schema import AT_ONCE, OPERATIONS, public
 from hyperconv.ops.triton_status import triton_status
 
 NAMES = ("native", "triton", "reference")
-DEVICES = ("cpu", "cuda")
 
 MODULES = {"native": native, "triton": kernels, "reference": reference}
 _logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Backends(dict[str, dict[str, str | None]]):
 
 def backends() -> Backends:
     """What runs here, and for each that does not, why: print it, or look at `backends()['native']['cpu']`."""
-    return Backends({name: {device: _status(name, device) for device in DEVICES} for name in NAMES})
+    return Backends({name: {device: _status(name, device) for device in native.DEVICES} for name in NAMES})
 
 
 def _status(name: str, device_type: str) -> str | None:
@@ -201,8 +200,6 @@ def _why_not(name: str, operation: str, device_type: str) -> str | None:
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     if name == "native" and not has_kernel(f"hyperconv_native::{operation}", device_type.upper()):
         return f"there is no native kernel of it for {device_type}; use 'reference' or 'auto'"
-    if name == "triton" and operation not in kernels.OPERATIONS:
-        return "there is no Triton kernel of it; use 'reference' or 'auto'"
     return None
 
 

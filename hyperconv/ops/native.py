@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from hyperconv.ops import schema
+from hyperconv.ops import schema  # noqa: F401  (defines the operators)
 from hyperconv.version import __version__
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "_native"
-OPERATIONS = {"cpu": schema.OPERATIONS, "cuda": schema.OPERATIONS}
+DEVICES = ("cpu", "cuda")
 REBUILD = "install hyperconv again to rebuild it"
 
 
@@ -69,7 +69,7 @@ def status(device_type: str) -> str | None:
     The first call loads the library: it may be absent (not built, and why), mismatched (built for another
     version, a later torch or other GPUs) or broken (it does not load).
     """
-    if device_type not in OPERATIONS:
+    if device_type not in DEVICES:
         return f"there are no native kernels for {device_type} devices"
     record = build_record()
     library = library_path(device_type)

@@ -14,6 +14,7 @@ from hyperconv.kernels import launch, operations
 from hyperconv.kernels.accumulation import splits
 from hyperconv.kernels.call import index_type
 from hyperconv.kernels.correlation import gradient_axes, packed
+from hyperconv.ops.schema import OPERATIONS
 
 UNIT = ((1, 1), (0, 0), (1, 1), 1)
 CHANNELS_LAST = torch.channels_last
@@ -304,6 +305,6 @@ def test_packed_weights(transposed):
 
 
 def test_operators_of_the_package():
-    assert all(callable(getattr(kernels, name)) for name in kernels.OPERATIONS)
+    assert kernels.OPERATIONS == OPERATIONS and all(callable(getattr(kernels, name)) for name in OPERATIONS)
     with pytest.raises(AttributeError, match="no attribute 'transposed_conv2d'"):
         kernels.transposed_conv2d  # noqa: B018
