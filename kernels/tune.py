@@ -20,9 +20,9 @@ import torch
 from hyperconv.kernels import measured, operations
 from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.capture import captured
+from hyperconv.kernels.checked_calls import CheckedCall, calls_of, fault_in, fault_of
 from hyperconv.kernels.configurations import Layer, Tiles, classify, exchanged, measured_here, power_of_two, unmeasured
 from hyperconv.kernels.launch import capability
-from hyperconv.kernels.trials import Trial, agrees, fault_of, trials
 
 MARGIN = 1.01
 """How much quicker a candidate must be to count as quicker: less is noise."""
@@ -169,16 +169,16 @@ def trying(case: Case, tiles: Tiles | None) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def problems(case: Case, sets: int) -> list[list[Trial]]:
+def problems(case: Case, sets: int) -> list[list[CheckedCall]]:
     """So many sets of the case's calls, each on tensors of its own."""
-    return [trials(case, seed) for seed in range(sets)]
+    return [calls_of(case, seed) for seed in range(sets)]
 
 
 def fault(case: Case, tiles: Tiles) -> str | None:
     """What is wrong with these tiles: an error, or a result off the float64 one; None where they are right."""
     try:
         with trying(case, tiles):
-            return next((wrong for trial in problems(case, 1)[0] if (wrong := agrees(case, trial))), None)
+            return next((wrong for call in problems(case, 1)[0] if (wrong := fault_in(case, call))), None)
     except Exception as error:  # noqa: BLE001 - whatever a compiler raises concerns this candidate only
         return fault_of(error)
 
@@ -203,9 +203,9 @@ def graph_clock(case: Case, tiles: Tiles) -> Callable[[], float]:
 
     def one_round() -> None:
         for each in sets:
-            for trial in each:
-                if trial.timed:
-                    trial.run()
+            for call in each:
+                if call.timed:
+                    call.run()
 
     with trying(case, tiles):
         graph, _ = captured(one_round)

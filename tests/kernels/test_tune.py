@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hyperconv.cli.main import main
-from hyperconv.kernels import configurations, measured, operations, trials, tune
+from hyperconv.kernels import configurations, measured, operations, tune
 from hyperconv.kernels.arithmetic import ARITHMETICS
+from hyperconv.kernels.checked_calls import calls_of
 from hyperconv.kernels.configurations import Tiles
 from hyperconv.kernels.workers import Workers
 from hyperconv.ops import reference
@@ -196,7 +197,7 @@ def test_exceptions_of_a_candidate_are_its_faults(monkeypatch):
     def explode(*_):
         raise ValueError("first line\nsecond line")
 
-    monkeypatch.setattr(tune, "agrees", explode)
+    monkeypatch.setattr(tune, "fault_in", explode)
     assert tune.fault(CASE, CASE.default()) == "ValueError: first line"
 
 
@@ -206,12 +207,12 @@ def test_tiles_are_tried_inside_only():
     switch = torch.backends.cudnn.conv.fp32_precision
     with tune.trying(replace(CASE, arithmetic="tf32"), odd), tune.trying(CASE, odd):
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
-        assert configurations.tiles(trials_capability(), *key[:1], CASE.layer, 2) == odd
+        assert configurations.tiles(stand_in(), *key[:1], CASE.layer, 2) == odd
     assert torch.backends.cudnn.conv.fp32_precision == switch
-    assert configurations.tiles(trials_capability(), *key[:1], CASE.layer, 4) == CASE.default()
+    assert configurations.tiles(stand_in(), *key[:1], CASE.layer, 4) == CASE.default()
 
 
-def trials_capability():
+def stand_in():
     return tune.capability(torch.device("cpu"))
 
 
@@ -337,12 +338,12 @@ def test_bad_options_are_one_line(command, capsys, option, value):
 
 def test_float64_by_plain_pytorch_is_the_loop_over_samples():
     """What candidates are compared with, compared with the gradients of a loop."""
-    sample = trials.trials(tune.Case("correlate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
-    sums = trials.trials(tune.Case("accumulate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
-    assert [trial.name for trial in (*sample, *sums)] == [
+    sample = calls_of(tune.Case("correlate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
+    sums = calls_of(tune.Case("accumulate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
+    assert [call.name for call in (*sample, *sums)] == [
         "conv2d", "input_gradient", "masked_conv2d", "parameter_gradients", "parameter_gradients",
     ]
-    for trial in (*sample, *sums):
-        results = getattr(reference, trial.name)(*trial.run.args)
-        for result, exact in zip(results if isinstance(results, tuple) else (results,), trial.expected, strict=True):
+    for call in (*sample, *sums):
+        results = getattr(reference, call.name)(*call.run.args)
+        for result, exact in zip(results if isinstance(results, tuple) else (results,), call.expected, strict=True):
             torch.testing.assert_close(result, exact)

@@ -22,7 +22,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "tf32": 3e-3, "float16": 3e-3, "
 
 
 @dataclass
-class Trial:
+class CheckedCall:
     """One call of an operator; `exact` computes the same in float64 with plain PyTorch."""
 
     name: str
@@ -35,7 +35,7 @@ class Trial:
         return self.exact()
 
 
-def trials(case, seed: int) -> list[Trial]:
+def calls_of(case, seed: int) -> list[CheckedCall]:
     """The operators of a `tune.Case`, on standard normal tensors of their own."""
     generator = torch.Generator(case.device).manual_seed(seed)
 
@@ -50,12 +50,12 @@ def trials(case, seed: int) -> list[Trial]:
         across, mask = normal(n, case.channels, case.outputs, 3, 3), normal(n, case.channels, *side)
         back = (read, across, mask, list(side), *GEOMETRY, SLOPE)
         return [
-            Trial("conv2d", partial(operations.conv2d, read, weight, bias, *GEOMETRY, LEAKY_RELU, SLOPE),
-                  partial(exact_conv2d, read, weight, bias)),
-            Trial("input_gradient", partial(operations.input_gradient, *back),
-                  partial(exact_input_gradient, read, across, mask)),
-            Trial("masked_conv2d", partial(operations.masked_conv2d, read, weight, None, made, *GEOMETRY, SLOPE),
-                  partial(exact_masked, read, weight, made), timed=False),
+            CheckedCall("conv2d", partial(operations.conv2d, read, weight, bias, *GEOMETRY, LEAKY_RELU, SLOPE),
+                        partial(exact_conv2d, read, weight, bias)),
+            CheckedCall("input_gradient", partial(operations.input_gradient, *back),
+                        partial(exact_input_gradient, read, across, mask)),
+            CheckedCall("masked_conv2d", partial(operations.masked_conv2d, read, weight, None, made, *GEOMETRY, SLOPE),
+                        partial(exact_masked, read, weight, made), timed=False),
         ]
     found = [parameter_gradients(made, read, normal(*made.shape))]
     if exchanged(case.outputs, case.channels):  # the same sum, the other way round
@@ -63,10 +63,10 @@ def trials(case, seed: int) -> list[Trial]:
     return found
 
 
-def parameter_gradients(grad: Tensor, input: Tensor, mask: Tensor) -> Trial:
+def parameter_gradients(grad: Tensor, input: Tensor, mask: Tensor) -> CheckedCall:
     call = (grad, input, mask, len(grad), [3, 3], *GEOMETRY, SLOPE)
-    return Trial("parameter_gradients", partial(operations.parameter_gradients, *call),
-                 partial(exact_parameter_gradients, grad, input, mask))
+    return CheckedCall("parameter_gradients", partial(operations.parameter_gradients, *call),
+                       partial(exact_parameter_gradients, grad, input, mask))
 
 
 def as_groups(tensor: Tensor) -> Tensor:
@@ -106,13 +106,13 @@ def exact_parameter_gradients(grad: Tensor, input: Tensor, mask: Tensor) -> tupl
     return weight.view(n, outputs, *shape[1:]), grad.sum((2, 3))
 
 
-def agrees(case, trial: Trial) -> str | None:
-    """What is wrong with a trial's result; None where it is the float64 one but for rounding."""
-    results = trial.run()
-    for result, expected in zip(results if isinstance(results, tuple) else (results,), trial.expected, strict=True):
+def fault_in(case, call: CheckedCall) -> str | None:
+    """What is wrong with a call's result; None where it is the float64 one but for rounding."""
+    results = call.run()
+    for result, expected in zip(results if isinstance(results, tuple) else (results,), call.expected, strict=True):
         error = ((result.double() - expected).norm() / expected.norm()).item()
         if not error <= TOLERANCE[case.arithmetic]:
-            return f"wrong result of {trial.name}: relative error {error:.1e}"
+            return f"wrong result of {call.name}: relative error {error:.1e}"
     return None
 
 
