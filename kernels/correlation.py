@@ -191,9 +191,9 @@ class InputGradient:
         self.correlations = []
         if result.numel():
             vertical, horizontal = map(gradient_axes, input_size, weight.shape[3:], stride, padding, dilation)
-            mask_at = NO_MASK if mask is None else MASK_SOURCE
+            settings = (groups, True, NO_MASK if mask is None else MASK_SOURCE, NONE, negative_slope)
             self.correlations = [
-                Correlation(rows, columns, grad, weight, None, mask, result, groups, True, mask_at, NONE, negative_slope)
+                Correlation(rows, columns, grad, weight, None, mask, result, *settings)
                 for rows in vertical
                 for columns in horizontal
             ]

@@ -3,8 +3,6 @@
 `hyperconv.kernels.configurations` defines the classes. A bias gradient, whose kernel it has no choice for, is 'sum'.
 """
 
-from torch import Tensor
-
 from hyperconv.kernels.configurations import SMALL, Layer, classify, exchanged
 from hyperconv.memory_format import channels_last
 
