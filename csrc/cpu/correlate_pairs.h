@@ -27,8 +27,8 @@ struct SoonNeeded {
   int64_t stride;
 };
 
-// Where a tile of results goes, the first `count` of every row, and the mask that multiplies it (nullptr: none): channel 0
-// of the upper row.
+// Where a tile of results goes, the first `count` of every row, and the mask that multiplies it (nullptr: none): channel
+// 0 of the upper row.
 template <typename T>
 struct PairTarget {
   int64_t count;
@@ -63,8 +63,8 @@ HYPERCONV_INLINE void for_each_sum(const Visit& visit) {
     for (int v = 0; v < V; ++v) visit(m, v);
 }
 
-// Activation (but tanh, which the caller applies to what is stored) or mask, and the store of one row of a tile, all of it
-// or the columns that there are.
+// Activation (but tanh, which the caller applies to what is stored) or mask, and the store of one row of a tile: of all
+// of it, or of the columns that there are.
 template <bool Whole, typename T, int M, int V>
 HYPERCONV_INLINE void store_sums_of_row(Vector<T> (&sum)[M][V], const PairTarget<T>& target, int row,
                                         Activation activation, T negative_slope) {
@@ -201,8 +201,8 @@ void correlate_pair_part(const Correlation& problem, const PairFactors<Sum<S>>& 
     for (int64_t i = 0; i < part.rows; ++i)
       target.load_mask(mask + i * row_values, length, channel, width, part.row + i, part.column, part.count);
   }
-  run(factors, pixels, panel, {length, values, length, row_values, target.masked() ? mask : nullptr, length, row_values},
-      problem.activation, slope);
+  const T* sign = target.masked() ? mask : nullptr;
+  run(factors, pixels, panel, {length, values, length, row_values, sign, length, row_values}, problem.activation, slope);
   if (problem.activation == Activation::tanh) activate(values, 2 * row_values, Activation::tanh, slope);
   for (int64_t i = 0; i < part.rows; ++i)
     target.store(values + i * row_values, length, channel, width, part.row + i, part.column, part.count);
@@ -231,17 +231,18 @@ void correlate_pair_block(const Correlation& problem, const PairFactors<Sum<S>>&
         const PairPart part{row, smaller(2, rows - row), column, smaller(length, columns)};
         if constexpr (sizeof(S) == sizeof(T)) {
           if (direct && part.rows == 2) {
-            const bool whole = part.count == length;
-            const auto run = whole ? pair_tile_function<true, T>(width, vectors) : pair_tile_function<false, T>(width, vectors);
+            const PairTileFunction<T> run = part.count == length ? pair_tile_function<true, T>(width, vectors)
+                                                                 : pair_tile_function<false, T>(width, vectors);
             const T* sign = target.masked() ? target.mask_at(channel, row) + column : nullptr;
             run(factors, line + column, panel,
-                {part.count, target.output_at(channel, row) + column, output.stride[1], output.stride[2], sign, mask.stride[1],
-                 mask.stride[2]},
+                {part.count, target.output_at(channel, row) + column, output.stride[1], output.stride[2], sign,
+                 mask.stride[1], mask.stride[2]},
                 problem.activation, T(problem.negative_slope));
             continue;
           }
         }
-        correlate_pair_part<S>(problem, factors, target, pair_tile_function<true, T>(width, vectors), line + column, panel, channel, width, length, part);
+        correlate_pair_part<S>(problem, factors, target, pair_tile_function<true, T>(width, vectors), line + column,
+                               panel, channel, width, length, part);
       }
     }
   }

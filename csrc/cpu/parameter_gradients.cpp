@@ -94,7 +94,7 @@ void run_accumulation(Accumulation& work, bool tiles, const AxisTaps& rows, cons
   const int64_t limit = std::min(std::max<int64_t>(rows.outputs, 1), wanted);
   work.block_rows = std::min(limit, choose_block_rows(rows, columns, channels, bytes, 2 * cache_bytes()));
   work.block_rows = balanced(rows.outputs, work.block_rows);
-  // Where `shifted` is thin it is packed once for every column of the kernel, so that whole rows of `fixed` are one copy.
+  // A thin `shifted` is packed once for every column of the kernel, so that all rows of `fixed` are one copy.
   const bool thin = !tiles && work.shifted_channels * int64_t(columns.index.size()) <= work.fixed_channels;
   const Layout layout(rows, columns, work.block_rows, row_stride, column_stride, thin);
   work.window = layout.window;
