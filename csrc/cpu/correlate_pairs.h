@@ -27,8 +27,8 @@ struct SoonNeeded {
   int64_t stride;
 };
 
-// Where a tile of results goes, the first `count` of every row, and the mask that multiplies it (nullptr: none): channel
-// 0 of the upper row.
+// Where the first `count` results of a tile's rows go, and the mask that multiplies them (nullptr: none), for channel 0
+// of the upper row.
 template <typename T>
 struct PairTarget {
   int64_t count;
@@ -202,7 +202,8 @@ void correlate_pair_part(const Correlation& problem, const PairFactors<Sum<S>>& 
       target.load_mask(mask + i * row_values, length, channel, width, part.row + i, part.column, part.count);
   }
   const T* sign = target.masked() ? mask : nullptr;
-  run(factors, pixels, panel, {length, values, length, row_values, sign, length, row_values}, problem.activation, slope);
+  const PairTarget<T> rows{length, values, length, row_values, sign, length, row_values};
+  run(factors, pixels, panel, rows, problem.activation, slope);
   if (problem.activation == Activation::tanh) activate(values, 2 * row_values, Activation::tanh, slope);
   for (int64_t i = 0; i < part.rows; ++i)
     target.store(values + i * row_values, length, channel, width, part.row + i, part.column, part.count);
