@@ -21,10 +21,9 @@ from benchmarks.machine import readable
 from benchmarks.overhead import overhead_table
 from benchmarks.report import operator_sections, summary, table
 from benchmarks.singles import report as singles_table
-from benchmarks.step import step_table
 from benchmarks.train_step import part_table
 
-PARTS = ("machine", "selftest", "launches", "step", "train_step", "singles", "headline", "overhead", "graphs", "gpu_operators")
+PARTS = ("machine", "selftest", "launches", "train_step", "singles", "headline", "overhead", "graphs", "gpu_operators")
 TUNED = "operator-tuned-"
 
 
@@ -87,8 +86,6 @@ def short(results: dict) -> list[str]:
         lines += penalty_table(results["launches"]["penalty"], device)
         if results["launches"]["steps"]:
             lines += share_table(results["launches"]["steps"], device)
-    if results.get("step", {}).get("steps"):
-        lines += step_table(results["step"]["steps"])
     if results.get("train_step", {}).get("rows"):
         lines += part_table(results["train_step"]["rows"])
     if results.get("singles", {}).get("stages"):

@@ -16,13 +16,12 @@
 #   tuned      the operator part again, with what tune found
 #   train_step a training step at scales 0, 3 and 6, part by part, beside the published one
 #   singles    ConSinGAN's iterations, 1, 4 and 16 photos side by side, beside the published one
-#   step       a whole training step at every scale (not without being named)
 #   suite      all of tests/ (not without being named)
 #   headline   a whole training at the published settings, going on where the last call stopped (not without being named)
 #   published  ConSinGANs of the photos in PHOTOS at the published settings, as long as there is time, and their scores beside
 #              those of the published samples (not without being named)
 #
-# Without names: all but the last four, the most telling first. Every part has a time limit of its own, so that one that
+# Without names: all but the last three, the most telling first. Every part has a time limit of its own, so that one that
 # hangs or fails costs no other; time that a part leaves over goes to those after it. The summary comes last, and the
 # exit code is 1 where any part failed. Written to benchmarks/results/<gpu>-<date>.json, .md and .log; a second call on
 # the same day adds its parts to the first one's. For more than ten minutes in all, call it for a few parts at a time.
@@ -45,7 +44,7 @@ PARTS=("$@")
 
 declare -A WEIGHT=([tests]=220 [selftest]=60 [machine]=15 [operator]=130 [gpu_operators]=40 [sanitizer]=80 [graph]=25 [overhead]=10
     [launches]=30 [tune]=140 [tuned]=60 [train_step]=40 [singles]=40
-    [step]=80 [suite]=150 [headline]=500 [published]=450)
+    [suite]=150 [headline]=500 [published]=450)
 PYTEST=("$PYTHON" -m pytest -p no:cacheprovider --tb=short)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -188,7 +187,6 @@ for part in "${PARTS[@]}"; do
             --device "$DEVICE" --precision "$([ "$DEVICE" = cuda ] && echo bf16 || echo fp32)" \
             --minutes "$(awk -v s="$seconds" 'BEGIN { print (s - 80) / 60 }')" --runs "${RUN:-build/published}" --out "${OUT:-$WORK}"
         ;;
-    step) script "$seconds" step --seconds 2 ${SMALL:+--batch 2 --scales 0} ;;
     tune)
         # Spawning, the class in hand and the table need time of their own.
         run "$seconds" tune "$PYTHON" -m hyperconv.cli.main tune --print-shipped \

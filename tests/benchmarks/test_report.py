@@ -8,6 +8,7 @@ import pytest
 from benchmarks import timing
 from benchmarks.collect import collect, short
 from benchmarks.plot import picture
+from benchmarks.step import PLAIN
 from benchmarks.report import best_peer, by_layer, report, speed_up, summary
 from benchmarks.timing import rotating
 
@@ -84,13 +85,14 @@ def test_collects_what_the_parts_left(tmp_path):
     written(tmp_path, [record(), record(phase="penalty")]).rename(tmp_path / "operator-fp32.json")
     (tmp_path / "tests-gpu.log").write_text("...\n==== 71 passed, 2 skipped in 33.10s ====\n")
     (tmp_path / "machine.json").write_text(json.dumps({"figures": {"copy": 4.3e12, "launch": 2e-6}}))
-    row = {"scale": 0, "size": [19, 26], "batch": 4, "seconds": {"plain": 2.0, "hyperconv": 0.5}}
-    (tmp_path / "step.json").write_text(json.dumps({"steps": [row]}))
+    row = {"scale": 0, "size": [19, 26], "batch": 4, "precision": "fp32", "parts": {}}
+    steps = [{**row, "rival": PLAIN, "seconds": 2.0}, {**row, "rival": "hyperconv", "seconds": 0.5}]
+    (tmp_path / "train_step.json").write_text(json.dumps({"rows": steps}))
     results = collect(tmp_path, "cpu")
     text = "\n".join(short(results))
     assert results["tests"] == ["71 passed, 2 skipped in 33.10s"] and "71 passed" in text
     assert len(results["operator"]) == 2 and "4.3e+03 GB/s" in text and "2.00 us" in text
-    assert "| 0 | 19x26 | 4 | 2 | 0.5 | 4.00 |" in text
+    assert "| 0 | 19x26 | 4 | hyperconv | fp32 | 500 | 4.00 |" in text
     assert "launches" not in results
 
 
