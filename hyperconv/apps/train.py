@@ -36,7 +36,6 @@ from hyperconv.gan.training_loop import Progress, TrainingLoop
 from hyperconv.progress import OnEach
 
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
-OF_HYPERNETWORK = ("embedding", "head_rank")
 MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
 
 
@@ -86,12 +85,6 @@ def new_config(
     if hold_out and system not in OF_DOMAINS:
         raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
                          "--system reptile or dip")
-<<<<<<< HEAD
-    for name in OF_HYPERNETWORK:
-        if changes.get(name) is not None and system != "meta":
-            raise InputError(f"{name} is for the hypernetwork of --system meta, which {system} has not: leave it out")
-=======
->>>>>>> wa
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:

@@ -258,11 +258,8 @@ def train(
     changes = {name: value for name, value in changes.items() if value is not None}
     if resume and (hold_out or start_from is not None):
         raise InputError("--hold-out and --from are for new runs: leave them out, or --resume")
-<<<<<<< HEAD
-=======
     if embedding is not None and system == "dip":  # whose setting of that name is a number
         raise InputError("--embedding is for the hypernetwork of --system meta, which dip has not: leave it out")
->>>>>>> wa
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
