@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def refuse_existing(paths: Iterable[str | Path], force: bool = False) -> None:
-    """InputError where one of the files about to be written is there already; with `force` none is refused."""
-    existing = [] if force else [path for path in map(Path, paths) if path.exists()]
+    """InputError where one of the files about to be written is there already, unless `force`, or is named twice."""
+    paths = [Path(path) for path in paths]
+    twice = [path for path, times in Counter(paths).items() if times > 1]
+    if twice:
+        raise InputError(f"{twice[0]} would be written twice; name each photo once, and rename one of two alike")
+    existing = [] if force else [path for path in paths if path.exists()]
     if existing:
         what = "is there already" if len(existing) == 1 else f"and {len(existing) - 1} more files are there already"
         raise InputError(f"{existing[0]} {what}; write elsewhere with --out, or over it with --force")

@@ -15,3 +15,9 @@ def test_files_that_are_there_are_refused_by_name_unless_forced(tmp_path):
         refuse_existing(map(str, paths))
     refuse_existing(paths, force=True)
     assert paths[1].read_text() == "precious"
+
+
+def test_files_that_would_be_written_twice_are_refused(tmp_path):
+    for force in (False, True):
+        with pytest.raises(InputError, match=r"a\.png would be written twice"):
+            refuse_existing([tmp_path / "a.png", tmp_path / "b.png", str(tmp_path / "a.png")], force)

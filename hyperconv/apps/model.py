@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
-from hyperconv.data.images import Photo, read_photo
+from hyperconv.data.images import Photo, read_photo, unique_names
 from hyperconv.errors import InputError
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.exported import export, load_exported
@@ -151,6 +151,12 @@ class Model:
             return self.with_photos([read_photo(reference)]), 0
         return self, self.index(str(reference))
 
+    def find_all(self, references: Iterable[str | PathLike]) -> list[Found]:
+        """`find` for each, under the names that their files get."""
+        found = [self.find(reference) for reference in references]
+        names = unique_names([holder.names[index] for holder, index in found])
+        return [Found(holder, index, name) for (holder, index), name in zip(found, names)]
+
     def adapt(
         self,
         photo: Photo,
@@ -203,6 +209,14 @@ class Model:
 
     def _indices(self, photos: Iterable[str | int]) -> list[int]:
         return [photo if isinstance(photo, int) else self.index(photo) for photo in photos]
+
+
+class Found(NamedTuple):
+    """A photo that was asked for: the model that holds it, its place there, a name that no other one found has."""
+
+    model: Model
+    index: int
+    name: str
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

@@ -99,15 +99,16 @@ def write_superres(
 ) -> Path:
     """`superres` for each name: FOLDER/NAME_xFACTOR.png, and a sheet xFACTOR_sheet.png (returned).
 
-    The sheet shows each photo, plainly enlarged, and the result. InputError where one of these files is there already, unless `force`.
+    The sheet shows each photo, plainly enlarged, and the result. InputError where one of these files is there already,
+    unless `force`.
     """
-    folder, found = Path(folder), [model.find(name) for name in names]
-    paths = [folder / f"{holder.names[index]}_x{factor:g}.png" for holder, index in found]
+    folder, found = Path(folder), model.find_all(names)
+    paths = [folder / f"{name}_x{factor:g}.png" for _, _, name in found]
     refuse_existing([*paths, folder / f"x{factor:g}_sheet.png"], force)
     rows = []
-    for (holder, index), path in zip(found, paths):
+    for (holder, index, name), path in zip(found, paths):
         result, photo = superres(holder, index, factor, seed=seed), holder.photo(index)
         save_png(result, path)
-        rows.append((holder.names[index], [photo, resize(photo, tuple(result.shape[1:])), result]))
+        rows.append((name, [photo, resize(photo, tuple(result.shape[1:])), result]))
     contact_sheet(rows, ("photo", "enlarged (bicubic)", "super-resolution"), folder / f"x{factor:g}_sheet.png")
     return folder / f"x{factor:g}_sheet.png"

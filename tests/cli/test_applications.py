@@ -144,6 +144,21 @@ def test_several_composites(hyperconv, runs, pasted, tmp_path):
     assert hyperconv(*start, "-m", mask, "-m", mask, "-m", mask).complains("2 pictures and 3 masks")
 
 
+@pytest.mark.parametrize("verb", ["harmonize", "paint"])
+def test_pictures_of_one_name(hyperconv, runs, pasted, tmp_path, verb):
+    picture, mask = pasted
+    other = tmp_path / "more" / picture.name
+    other.parent.mkdir()
+    other.write_bytes(picture.read_bytes())
+    masks = ("-m", mask) if verb == "harmonize" else ()
+    start = (verb, runs["singan"], picture, other, "-i", "china", *masks, "--out", tmp_path / "out")
+    results = ["china-block-2.png", "china-block-2_sheet.png", "china-block.png", "china-block_sheet.png"]
+    assert hyperconv(*start).code == 0 and files(tmp_path / "out") == results
+    (tmp_path / "out" / "china-block.png").unlink()
+    assert hyperconv(*start).complains("there already")
+    assert files(tmp_path / "out") == [name for name in results if name != "china-block.png"]
+
+
 def test_masks_with_a_problem(hyperconv, runs, pasted, tmp_path):
     picture, mask = pasted
     marked = Image.open(mask)
