@@ -55,13 +55,13 @@ def write_adaptation(
     refuse_existing([*own, *image_paths(folder, "sample", count)], force)
     seen = model.with_photos([photo])
     photo_model = seen.tuned(0, tune_steps, on_step, tuning)
-    if export is not None:
-        Path(export).parent.mkdir(parents=True, exist_ok=True)
-        seen.export(0, photo_model, export)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)
     save_png(reconstruction, folder / "reconstruction.png")
     write_images(samples, folder, "sample")
     contact_sheet(
         photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png"
     )
+    if export is not None:
+        Path(export).parent.mkdir(parents=True, exist_ok=True)
+        seen.export(0, photo_model, export)
     return folder / "sheet.png"

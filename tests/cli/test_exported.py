@@ -59,6 +59,8 @@ def test_what_it_cannot_do(hyperconv, exported, run, photos):
     assert hyperconv("interpolate", exported, "flower", coffee).complains("only a run of --system meta")
     again = ("adapt", run, photos.parent / "flower.png", "--export", exported, "--out", exported.parent / "other")
     assert hyperconv(*again).complains("flower.safetensors is there already", "--force")
+    folder = ("--export", exported.parent, "--out", exported.parent / "other", "--tune-steps", 10**9, "--force")
+    assert hyperconv("adapt", run, photos.parent / "flower.png", *folder).complains(f"{exported.parent} is a folder")
 
 
 def test_damaged_and_foreign_files_are_refused_in_one_line(hyperconv, exported, run, photos, tmp_path):
