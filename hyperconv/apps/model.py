@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -86,18 +87,21 @@ class Model:
         return self.collection.names
 
     def index(self, name: str) -> int:
-        """Place of a photo by its name, its file name, or a beginning that fits no other, else InputError."""
-        wanted = name.casefold(), Path(name).stem.casefold()
+        """Place of a photo by its name, its file name without folders, or a beginning that fits no other, else InputError.
+        """
+        whole, stem = name.casefold(), Path(name).stem.casefold()
         folded = [own.casefold() for own in self.names]
-        for form in wanted:
+        for form in (whole,) if os.path.dirname(name) else (whole, stem):
             if form in folded:
                 return folded.index(form)
-        beginnings = [i for i, own in enumerate(folded) if own.startswith(wanted[0])] if name else []
+        beginnings = [i for i, own in enumerate(folded) if own.startswith(whole)] if name else []
         if len(beginnings) == 1:
             return beginnings[0]
-        close = [self.names[i] for i in beginnings] or difflib.get_close_matches(name, self.names, 4, 0.4)
+        close = [self.names[i] for i in beginnings] or difflib.get_close_matches(Path(name).stem, self.names, 4, 0.4)
         problem = "could be any of" if beginnings else "names no photo of this run; it has"
-        raise InputError(f"{name!r} {problem} {_some(close or self.names)}")
+        unseen = not self.config.alone and Path(name).is_file()
+        hint = "; for a photo it never saw there is hyperconv adapt" if unseen else ""
+        raise InputError(f"{name!r} {problem} {_some(close or self.names)}{hint}")
 
     def photo_model(self, *photos: str | int) -> PhotoModel:
         """The generators of some photos, named or numbered, as one batch."""

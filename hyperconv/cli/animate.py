@@ -6,13 +6,13 @@ import typer
 
 from hyperconv.apps.animate import write_animations
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Device, Force, Images, Out, Run, Seed, beside
+from hyperconv.cli.options import AnyImages, Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 
 
 def animate(
     run: Run,
-    image: Images = None,
+    image: AnyImages = None,
     frames: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many.")] = 100,
     fps: Annotated[float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="Frames per second.")] = 10,
     loop: Annotated[bool, typer.Option("--loop", help="Let the last frame go over into the first.")] = False,

@@ -24,7 +24,19 @@ Images = Annotated[
         "-i",
         metavar="NAME",
         show_default=False,
-        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all).",
+        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all). Of a photo it never "
+        "saw, `hyperconv adapt` makes a model.",
+    ),
+]
+AnyImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="NAME",
+        show_default=False,
+        help="A photo of the run, by its name or the beginning of it; with a meta-GAN also the file of one it never saw; "
+        "may be repeated (default: all of the run).",
     ),
 ]
 Image = Annotated[
