@@ -140,8 +140,8 @@ def adapt(
         Path | None,
         typer.Option(
             metavar="FILE", show_default=False,
-            help="Also write the model of this photo alone: a small file, name it .safetensors, that every verb takes "
-            "in place of a run.",
+            help="Also write the model of this photo alone: a small file, name it .safetensors, that sample, retarget, "
+            "superres, animate, harmonize, edit, paint, style, reconstruct and evaluate take in place of a run.",
         ),
     ] = None,
     count: Annotated[

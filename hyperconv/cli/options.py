@@ -97,7 +97,9 @@ def leave_out(systems: str, **options: object) -> None:
 
 def beside(run: Path, name: str) -> Path:
     """The folder for the results of a verb: in the run, or in one named as the file of an exported model."""
-    return (run.with_suffix("") if run.is_file() else run) / name
+    if run.is_file():
+        run = run.with_suffix("") if run.suffix else run.with_name(f"{run.name}_results")
+    return run / name
 
 
 def the_photo(model: Model, name: str | None) -> str:
