@@ -196,4 +196,4 @@ def _print_spreads(evaluation: Evaluation) -> None:
 
 
 def _cell(value: float, decimals: int) -> str:
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
+    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
