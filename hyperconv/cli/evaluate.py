@@ -10,14 +10,13 @@ from typing import Annotated, Literal
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hyperconv.apps.evaluate import Evaluation, Scores
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
-from hyperconv.cli.distributions import evaluate_reptile
+from hyperconv.cli.distributions import evaluate_reptile, print_table
 from hyperconv.cli.instances import Prior, evaluate_dip
 from hyperconv.cli.options import Device, Images, Run, Seed, beside, leave_out, system_of
 from hyperconv.cli.progress import counted
@@ -156,7 +155,7 @@ def evaluate(
             force=force, on_photo=on_photo,
         )
     _warn(evaluation.notes)
-    Console().print(_table(evaluation))
+    print_table(score_table(evaluation))
     _print_spreads(evaluation)
     print(f"scores: {out / 'evaluation.json'}\ncharts: {out / 'charts.png'}\nsheet: {out / 'best_and_worst.png'}")
 
@@ -166,17 +165,17 @@ def _warn(lines: list[str]) -> None:
         print(line, file=sys.stderr)
 
 
-def _table(evaluation: Evaluation) -> Table:
+def score_table(evaluation: Evaluation) -> Table:
     """A line for each photo, one under it for the images made elsewhere, and the means and medians."""
     table, scores = Table(box=box.SIMPLE, header_style="bold", pad_edge=False), shown_scores(evaluation)
-    table.add_column("photo", no_wrap=True)
+    table.add_column("photo")
     for name in scores:
-        table.add_column(HEADINGS[name], justify="right")
+        table.add_column(HEADINGS[name], justify="right", no_wrap=True)
 
     def add(label: str, row: Scores | None, style: str = "") -> None:
         if row:
             cells = ["" if name not in row else _cell(row[name], DECIMALS.get(name, 4)) for name in scores]
-            table.add_row(Text(label), *cells, style=style)
+            table.add_row(Text(label, no_wrap=True, overflow="ellipsis"), *cells, style=style)
 
     for photo in evaluation.photos:
         add(photo.name, photo.samples)

@@ -4,7 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
+from hyperconv.apps.evaluate import Evaluation, PhotoScores
 from hyperconv.apps.scorecard import FILES
+from hyperconv.cli.distributions import print_table
+from hyperconv.cli.evaluate import score_table
 
 
 def files(folder):
@@ -83,3 +86,22 @@ def test_bad_input(hyperconv, run, photos, inception_file, tmp_path):
         answer = hyperconv("evaluate", *arguments, "--out", tmp_path / "out")
         assert answer.complains(*told), (arguments, answer)
         assert not (tmp_path / "out").exists()
+
+
+def scored(name):
+    numbers = {"patch_swd": 0.12345, "coherence": 0.012345, "diversity": 0.5, "sifid_192": 1.25}
+    rest = {"reconstruction_rmse": 0.0625, "reconstruction_psnr": 24.5}
+    return Evaluation([PhotoScores(name, (20, 30), numbers | rest, [0.5])])
+
+
+@pytest.mark.parametrize("name", ["n" * 200, "a long name " * 20])
+def test_a_long_name_takes_no_numbers_from_the_table(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(score_table(scored(name)))
+    assert name.strip() in capsys.readouterr().out, "where nobody looks, there is room for everything"
+    for variable, value in {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    print_table(score_table(scored(name)))
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if name[:6] in line]
+    for number in ("0.1235", "0.01235", "0.500", "1.250", "0.0625", "24.50"):
+        assert number in row
