@@ -93,7 +93,7 @@ def evaluate(
         real = model.photo(name)
         samples = score(sample(model, name, count, seed=seed), real, inception)
         spreads = _spreads(model, name, real, count, seed) if each_scale and count > 1 else []
-        others, problems = read_images(files.get(name, [])[:count], real.shape[0], least)
+        others, problems = read_images(files.get(name, []), count, real.shape[0], least)
         photos.append(
             PhotoScores(
                 name,

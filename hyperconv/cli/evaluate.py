@@ -50,7 +50,7 @@ def evaluate(
         typer.Option(
             metavar="DIR", show_default=False,
             help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, "
-            "DIR/lake.png, DIR/lake_*.png and DIR/lake/*.png; the first NUMBER of them, at their own size.",
+            "those in DIR/lake, or else DIR/lake.png, DIR/lake_1.png, ...; the first NUMBER of them, at their own size.",
         ),
     ] = None,
     sifid: Annotated[
