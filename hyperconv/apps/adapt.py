@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hyperconv.apps.inject import as_picture
 from hyperconv.apps.model import Model, Tuned
-from hyperconv.apps.sample import draw, image_paths, reconstruct, write_images
+from hyperconv.apps.sample import draw, image_paths, reconstruct, remove_images, write_images
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
 from hyperconv.data.images import Photo, save_png
 from hyperconv.files import refuse_existing
@@ -57,6 +57,8 @@ def write_adaptation(
     photo_model = seen.tuned(0, tune_steps, on_step, tuning)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)
     save_png(reconstruction, folder / "reconstruction.png")
+    if force:
+        remove_images(folder, "sample")
     write_images(samples, folder, "sample")
     contact_sheet(
         photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png"

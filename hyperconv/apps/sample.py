@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -127,7 +129,7 @@ def write_samples(
 ) -> Path:
     """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned).
 
-    InputError where one of these files is there already, unless `force`.
+    InputError where one of these files is there already, unless `force`: then an earlier draw is removed.
     """
     folder, drawn = Path(folder), []
     names = [model.names[model.index(name)] for name in names]
@@ -135,6 +137,8 @@ def write_samples(
     refuse_existing([*files, folder / "sheet.png"], force)
     for name in names:
         images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
+        if force:
+            remove_images(folder, name)
         write_images(images, folder, name)
         if len(drawn) < SHEET_PHOTOS:
             drawn.append((name, images[:SHEET_SAMPLES]))
@@ -151,6 +155,13 @@ def write_images(images: Sequence[Tensor], folder: str | PathLike, stem: str) ->
     """FOLDER/STEM_01.png, FOLDER/STEM_02.png, ..."""
     for path, image in zip(image_paths(folder, stem, len(images)), images):
         save_png(image, path)
+
+
+def remove_images(folder: str | PathLike, stem: str) -> None:
+    """Remove what `write_images` wrote before: it may have been more."""
+    for path in Path(folder).glob(f"{glob.escape(stem)}_*.png"):
+        if re.fullmatch(r"_\d\d+", path.stem.removeprefix(stem)):
+            path.unlink()
 
 
 def image_paths(folder: str | PathLike, stem: str, count: int) -> list[Path]:
