@@ -1,5 +1,6 @@
 """What meta-learning gives: interpolate between photos, adapt to a photo or a domain never seen."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -196,4 +197,4 @@ def adapt(
         )
     print(f"reconstruction and {count} samples in {out}\nsheet: {sheet}")
     if export is not None:
-        print(f"model: {export}\nnext: hyperconv sample {export}")
+        print(f"model: {export}\nnext: hyperconv sample {shlex.quote(str(export))}")

@@ -45,7 +45,8 @@ def sample(
             metavar="K",
             show_default=False,
             help="Keep the photo as the model knows it below scale K, draw only the finer scales: "
-            "0 (default) invents the layout too, 1 and up vary ever smaller things.",
+            "0 invents the layout too, 1 and up vary ever smaller things (default: 0; 1 for a harmonisation or editing "
+            "run, whose coarsest scale knows no noise).",
         ),
     ] = None,
     prior: Prior = None,

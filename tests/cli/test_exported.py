@@ -88,6 +88,12 @@ def test_a_file_without_suffix_is_used_as_any(hyperconv, exported, tmp_path):
     assert (tmp_path / "flower_results" / "samples" / "flower_01.png").is_file()
 
 
+def test_the_next_command_can_be_pasted(hyperconv, run, photos, tmp_path):
+    file = tmp_path / "a flower.safetensors"
+    adapt = ("adapt", run, photos.parent / "flower.png", "--export", file, "-n", 1, "--out", tmp_path / "out")
+    assert f"next: hyperconv sample '{file}'\n" in hyperconv(*adapt).out
+
+
 def test_help_names_the_verbs_that_take_it(hyperconv):
     text = " ".join(hyperconv("adapt", "--help").out.replace("│", " ").split())
     assert "that every verb takes" not in text and "retarget, superres, animate" in text
