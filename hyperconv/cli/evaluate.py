@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hyperconv.apps.evaluate import Evaluation, Scores
+from hyperconv.apps.evaluate import Evaluation, Scores, with_scorable
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
 from hyperconv.cli.distributions import evaluate_reptile, print_table
@@ -144,11 +144,11 @@ def evaluate(
         return
     leave_out("pyramids", prior=prior, features=features, k=shots)
     model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
+    inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
     if photos is not None:
         given, problems = read_photos(photos)
-        model = model.with_photos(given)
-        _warn(problems)
-    inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
+        model, small = with_scorable(model, given, inception)
+        _warn(problems + small)
     with counted("evaluating") as on_photo:
         evaluation = write_evaluation(
             model, out, image, count or 10, seed=seed, each_scale=each_scale is not False, inception=inception, against=against,

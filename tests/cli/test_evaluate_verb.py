@@ -46,10 +46,23 @@ def test_photos_the_run_never_saw(hyperconv, run, photos, tmp_path):
     folder.mkdir()
     Image.open(photos.parent / "flower.png").save(folder / "flower.png")
     (folder / "broken.png").write_text("no image")
+    Image.new("RGB", (9, 9)).save(folder / "dot.png")
     answer = hyperconv("evaluate", run, "--photos", folder, "-n", 2)
     assert files(run / "evaluation" / "unseen") == sorted(FILES)
     assert answer.code == 0 and "flower" in answer.out and "china" not in answer.out
-    assert "broken.png" in answer.error and answer.error.count("\n") == 1
+    broken, dot = answer.error.splitlines()
+    assert "broken.png" in broken and dot.startswith("left out: ") and "dot.png" in dot and "9x9" in dot
+    assert hyperconv("evaluate", run, "--photos", folder / "dot.png", "--force").complains("dot.png", "9x9")
+
+
+def test_photos_too_small_for_sifid_are_left_out(hyperconv, run, photos, inception_file, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    Image.open(photos.parent / "flower.png").resize((60, 60)).save(folder / "square.png")
+    Image.open(photos.parent / "flower.png").resize((60, 30)).save(folder / "wide.png")
+    answer = hyperconv("evaluate", run, "--photos", folder, "-n", 2, "--sifid", inception_file)
+    assert answer.code == 0 and "square" in answer.out and "wide" not in answer.out
+    assert answer.error.startswith("left out: wide is 12x24") and answer.error.count("\n") == 1
 
 
 def test_on_a_terminal_there_is_a_bar(hyperconv, run, tmp_path, monkeypatch):
