@@ -36,10 +36,13 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
+    if device.type == "meta":
+        raise InputError("device 'meta' has shapes and no numbers, so no images; try --device cpu")
+    return device
 
 
 class Model:

@@ -17,6 +17,7 @@ from hyperconv.data.images import save_png
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
+from hyperconv.gan.memory import free_bytes, gigabytes
 from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import Carried, Noise, PhotoModel
 
@@ -67,10 +68,21 @@ def stretched(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
         raise InputError(
             f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}"
         )
+    check_memory(photo_model, size)
     finest = photo_model.sizes[-1]
     target = finest.new_tensor([size])
     stretched = [(sizes * target / finest).round().long().clamp(min=1) for sizes in photo_model.sizes]
     return photo_model.resized(stretched)
+
+
+def check_memory(photo_model: PhotoModel, size: Sequence[float]) -> None:
+    """InputError where not even what goes into and out of one layer for an image of `size` fits into free memory."""
+    layout, free = photo_model.weights[-1].layout, free_bytes(photo_model.device)
+    channels = max(shape[0] for shape in layout.shapes.values())
+    needed = 2 * 4 * channels * size[0] * size[1]
+    if free is not None and needed > free:
+        raise InputError(f"an image of {size[0]:.0f}x{size[1]:.0f} pixels needs {gigabytes(needed)} and more, and "
+                         f"{gigabytes(free)} of memory are free: ask for a smaller one")
 
 
 @torch.no_grad()

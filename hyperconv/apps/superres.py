@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperconv.apps.inject import injected, start_scale_for
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import noise_of, stretched
+from hyperconv.apps.sample import check_memory, noise_of, stretched
 from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import resize, save_png
 from hyperconv.errors import InputError
@@ -40,6 +40,7 @@ def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: i
         raise InputError(f"factor is {factor:g}: super-resolution needs one above 1, for example 4")
     holder, index = model.find(name)
     photo, photo_model = holder.photo(index), holder.photo_model(index)
+    check_memory(photo_model, [side * factor for side in photo.shape[1:]])
     if not photo_model.generator.carries_images:
         size = tuple(round(side * factor) for side in photo.shape[1:])
         return faithful(injected(stretched(photo_model, size), photo, start_scale_for(model, None, 0), seed), photo)

@@ -136,6 +136,6 @@ def test_damaged_runs_are_refused_in_one_line(trained, tmp_path):
 def test_devices():
     assert resolve_device("auto").type in ("cpu", "cuda")
     assert resolve_device("cpu").type == "cpu"
-    for name in ("abacus", "cuda:99"):
+    for name in ("abacus", "cuda:99", "meta"):
         with pytest.raises(InputError, match=name):
             resolve_device(name)

@@ -45,6 +45,12 @@ def test_impossible_factors(model, factor):
         superres(model, "china", factor)
 
 
+@pytest.mark.parametrize("factor", [1e6, 1e300])
+def test_factors_that_no_memory_has_room_for(any_model, factor):
+    with pytest.raises(InputError, match="GB.*smaller"):
+        superres(any_model, "china", factor)
+
+
 def test_a_photo_the_meta_gan_never_saw(model, tmp_path, flower):
     save_png(flower.pixels[:, ::8, ::8], tmp_path / "flower.png")
     sheet = write_superres(model, [tmp_path / "flower.png"], tmp_path / "out", 2)

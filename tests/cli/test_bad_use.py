@@ -85,6 +85,8 @@ def test_grey_photos_train_with_one_channel(hyperconv, quick, photos, tmp_path):
         (["--size", "64"], ["'64'"]),
         (["--size", "-5x20"], ["'-5x20'"]),
         (["--size", "4x20"], ["4x20", "11"]),
+        (["--size", "11x999999999"], ["11x999999999 pixels", "GB", "smaller"]),
+        (["--size", "100000000000000000000x99"], ["100000000000000000000x99 pixels", "GB", "smaller"]),
         (["--start-scale", "2"], ["2", "0 to 1"]),
         (["--count", "0"], ["--count"]),
         (["--seed", "red"], ["--seed"]),
