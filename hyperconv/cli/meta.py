@@ -117,8 +117,12 @@ def adapt(
         ),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, metavar="NUMBER", help="How many of the SHOTS it may see: the first ones, by name.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            "-k", min=1, metavar="NUMBER", show_default=False,
+            help="How many of the SHOTS it may see: the first ones, by name (default: 16).",
+        ),
+    ] = None,
     tune_steps: Annotated[
         int | None,
         typer.Option(
@@ -176,11 +180,16 @@ def adapt(
     if shots is not None:
         if export is not None or tune_what != "weights":
             raise InputError("--export and --tune are for a PHOTO: leave them out with --shots")
-        model, out, count = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name, count or 16
+        model, out = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name
+        k, count = k or 16, count or 16
         sheet = write_imitation(model, shots, k, out, count, steps=tune_steps, seed=seed, force=force)
         print(f"{count} samples in {out}, from {k} images\nsheet: {sheet}")
         return
+    if k is not None:
+        raise InputError(f"-k {k} is for --shots: leave it out with a PHOTO")
     tune_steps, count = tune_steps or 0, count or 6
+    if tune_what == "embedding" and tune_steps == 0:
+        raise InputError("--tune embedding says what is tuned, and no steps are: add --tune-steps, for example 100")
     model, out = Model.open(run, device), out or beside(run, "adapted") / photo.stem
     with counted("tuning") as on_step:
         sheet = write_adaptation(

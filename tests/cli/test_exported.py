@@ -97,3 +97,10 @@ def test_the_next_command_can_be_pasted(hyperconv, run, photos, tmp_path):
 def test_help_names_the_verbs_that_take_it(hyperconv):
     text = " ".join(hyperconv("adapt", "--help").out.replace("│", " ").split())
     assert "that every verb takes" not in text and "retarget, superres, animate" in text
+
+
+def test_options_that_mean_nothing_to_a_photo(hyperconv, run, photos):
+    adapt = ("adapt", run, photos.parent / "flower.png")
+    assert hyperconv(*adapt, "-k", 3).complains("-k", "--shots")
+    assert hyperconv(*adapt, "--tune", "embedding").complains("--tune embedding", "--tune-steps")
+    assert hyperconv(*adapt, "--tune", "embedding", "--tune-steps", 0).complains("--tune-steps")
