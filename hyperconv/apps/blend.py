@@ -85,6 +85,8 @@ def _blend(
     model: Model, name: str | int | PathLike, picture: Tensor, mask: Tensor, kind: Kind, start_scale: int | None,
     seed: int, fine_tune_steps: int, on_step: OnEach,
 ) -> Blend:
+    if fine_tune_steps < 0:
+        raise InputError(f"fine_tune_steps is {fine_tune_steps}: it must be 0 or more")
     start_scale = start_scale_for(model, start_scale, kind.depth)
     holder, index = model.find(name)
     photo, picture = holder.photo(index), as_model_sees(model, picture)

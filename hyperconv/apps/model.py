@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -187,6 +187,10 @@ class Model:
         together on what the hypernetwork generates them from. on_step(taken, all) is called after every step. 0 steps:
         what the hypernetwork gives.
         """
+        if tuning not in get_args(Tuned):
+            raise InputError(f"tuning is {tuning!r}: choose 'weights' or 'embedding'")
+        if steps < 0:
+            raise InputError(f"steps is {steps}: tuning takes 0 or more")
         photo_model, pyramid = self.photo_model(photo), self.pyramid([photo])
         if steps == 0:
             return photo_model

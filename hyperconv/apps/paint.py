@@ -46,6 +46,8 @@ def paint(
     start_scale: the first scale that draws; a coarser one keeps less of the painting. The result has as many pixels as
     the photo. InputError where the run cannot do it.
     """
+    if retrain_steps < 0:
+        raise InputError(f"retrain_steps is {retrain_steps}: it must be 0 or more")
     start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
     holder, index = model.find(name)
     painting, photo_model = as_model_sees(model, painting), holder.photo_model(index)
