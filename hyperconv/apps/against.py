@@ -16,8 +16,9 @@ from hyperconv.errors import InputError
 def find_images(folder: str | PathLike, names: Sequence[str]) -> dict[str, list[Path]]:
     """The image files in `folder` of each photo of these names: all in NAME/, or else NAME.png and NAME_1.png, ...
 
-    Any image format and case; in natural order. lake_01.png is of the photo lake_01, unless there is lake_01_01.png, too:
-    then it is one of lake's. InputError where there is no such folder or nothing in it is of any of the photos.
+    Any image format and case; in natural order; sheet.png is passed over. lake_01.png is of the photo lake_01, unless
+    there is lake_01_01.png, too: then it is one of lake's. InputError where there is no such folder or nothing in it is
+    of any of the photos.
     """
     folder, found = Path(folder), {name: [] for name in names}
     if not folder.is_dir():

@@ -90,8 +90,7 @@ class Model:
         return self.collection.names
 
     def index(self, name: str) -> int:
-        """Place of a photo by its name, its file name without folders, or a beginning that fits no other, else InputError.
-        """
+        """Place of a photo by its name, its file's without folders, or a beginning no other has, else InputError."""
         whole, stem = name.casefold(), Path(name).stem.casefold()
         folded = [own.casefold() for own in self.names]
         for form in (whole,) if os.path.dirname(name) else (whole, stem):

@@ -49,8 +49,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR", show_default=False,
-            help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, "
-            "those in DIR/lake, or else DIR/lake.png, DIR/lake_1.png, ...; the first NUMBER of them, at their own size.",
+            help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, those in "
+            "DIR/lake, or else DIR/lake.png, DIR/lake_1.png, ...; the first NUMBER of them, at their own size.",
         ),
     ] = None,
     sifid: Annotated[

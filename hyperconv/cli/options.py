@@ -24,8 +24,8 @@ Images = Annotated[
         "-i",
         metavar="NAME",
         show_default=False,
-        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all). Of a photo it never "
-        "saw, `hyperconv adapt` makes a model.",
+        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all). Of a photo it "
+        "never saw, `hyperconv adapt` makes a model.",
     ),
 ]
 AnyImages = Annotated[
@@ -35,8 +35,8 @@ AnyImages = Annotated[
         "-i",
         metavar="NAME",
         show_default=False,
-        help="A photo of the run, by its name or the beginning of it; with a meta-GAN also the file of one it never saw; "
-        "may be repeated (default: all of the run).",
+        help="A photo of the run, by its name or the beginning of it; with a meta-GAN also the file of one it never "
+        "saw; may be repeated (default: all of the run).",
     ),
 ]
 Image = Annotated[
