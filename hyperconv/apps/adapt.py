@@ -5,10 +5,11 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from hyperconv.apps.inject import as_picture
 from hyperconv.apps.model import Model, Tuned
-from hyperconv.apps.sample import draw, image_paths, reconstruct, write_images
+from hyperconv.apps.sample import draw, image_paths, reconstruct, remove_images, write_images
 from hyperconv.apps.sheet import PHOTO_HEADINGS, contact_sheet, photo_rows
-from hyperconv.data.images import Photo, read_photo, save_png
+from hyperconv.data.images import Photo, save_png
 from hyperconv.files import refuse_existing
 from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.progress import OnEach
@@ -28,7 +29,7 @@ def adapt(
     sets, or with tuning='embedding' of all scales on what those are generated from. on_step(taken, all) is called after
     each of them. InputError for a file that is no photo or is too small.
     """
-    return model.adapt(_read(photo), tune_steps, on_step, tuning)
+    return model.adapt(as_picture(photo), tune_steps, on_step, tuning)
 
 
 def write_adaptation(
@@ -49,22 +50,20 @@ def write_adaptation(
     export: also write the model, as a file that `Model.open` opens. InputError where one of these files is there
     already, unless `force`.
     """
-    photo, folder = _read(photo), Path(folder)
+    photo, folder = as_picture(photo), Path(folder)
     own = [folder / "reconstruction.png", folder / "sheet.png", *([export] if export else [])]
     refuse_existing([*own, *image_paths(folder, "sample", count)], force)
     seen = model.with_photos([photo])
     photo_model = seen.tuned(0, tune_steps, on_step, tuning)
-    if export is not None:
-        Path(export).parent.mkdir(parents=True, exist_ok=True)
-        seen.export(0, photo_model, export)
     samples, reconstruction = draw(photo_model, count, seed=seed), reconstruct(photo_model)
     save_png(reconstruction, folder / "reconstruction.png")
+    if force:
+        remove_images(folder, "sample")
     write_images(samples, folder, "sample")
     contact_sheet(
         photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png"
     )
+    if export is not None:
+        Path(export).parent.mkdir(parents=True, exist_ok=True)
+        seen.export(0, photo_model, export)
     return folder / "sheet.png"
-
-
-def _read(photo: Photo | str | PathLike) -> Photo:
-    return photo if isinstance(photo, Photo) else read_photo(photo)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import count, islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count, islice
 from os import PathLike
 from pathlib import Path
 
@@ -129,30 +129,37 @@ def _pushes(photo_model: PhotoModel, scale: int, seed: int) -> Callable[[int], T
     return lambda step: white(shape, seeded(photo_model.device, seed, "animate", scale, step))
 
 
-def write_animation(
+def write_animations(
     model: Model,
-    name: str | PathLike,
+    names: Sequence[str | PathLike],
     folder: str | PathLike,
     frames: int = 100,
     *,
     kind: str = "gif",
     fps: float = 10,
     force: bool = False,
+    on_frame: OnEach = None,
     **options,
-) -> tuple[Path, Path]:
-    """`animate` into files: FOLDER/NAME.gif (.mp4, .webp) and a strip of some frames NAME_frames.png (both returned).
+) -> Iterator[tuple[Path, Path]]:
+    """`animate` for each name: FOLDER/NAME.gif (.mp4, .webp) and some frames NAME_frames.png; yields both when written.
 
-    options: those of `animate`. InputError for a format that cannot be written here, or files that are there already
-    without `force`.
+    options: those of `animate`. on_frame(drawn, all) counts the frames of all photos. InputError for a format that
+    cannot be written here, or files that are there already without `force`.
     """
     check_format(kind)
-    holder, index = model.find(name)
-    stem = holder.names[index]
-    movie, sheet = Path(folder) / f"{stem}.{kind}", Path(folder) / f"{stem}_frames.png"
-    refuse_existing([movie, sheet], force)
-    images = animate(holder, index, frames, **options)
-    save_movie(images, movie, fps)
-    shown = sorted({round(i * (frames - 1) / (STRIP_FRAMES - 1)) for i in range(STRIP_FRAMES)})
-    captions = ["photo", *(f"{number / fps:.1f} s" for number in shown)]
-    strip([holder.photo(index), *(images[number] for number in shown)], captions, sheet)
-    return movie, sheet
+    found = model.find_all(names)
+    files = [(Path(folder) / f"{name}.{kind}", Path(folder) / f"{name}_frames.png") for _, _, name in found]
+    refuse_existing(chain.from_iterable(files), force)
+    drawn = count(1)
+
+    def count_frame(*_: int) -> None:
+        if on_frame is not None:
+            on_frame(next(drawn), frames * len(found))
+
+    for (holder, index, _), (movie, sheet) in zip(found, files):
+        images = animate(holder, index, frames, on_frame=count_frame, **options)
+        save_movie(images, movie, fps)
+        shown = sorted({round(i * (frames - 1) / (STRIP_FRAMES - 1)) for i in range(STRIP_FRAMES)})
+        captions = ["photo", *(f"{number / fps:.1f} s" for number in shown)]
+        strip([holder.photo(index), *(images[number] for number in shown)], captions, sheet)
+        yield movie, sheet

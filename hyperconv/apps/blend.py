@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from hyperconv.apps.inject import Written, as_model_sees, injected, start_scale_for, write_drawn
+from hyperconv.apps.inject import Written, as_model_sees, as_picture, injected, start_scale_for, write_drawn
 from hyperconv.apps.model import Model
-from hyperconv.data.images import read_photo, resize
+from hyperconv.data.images import Photo, resize
 from hyperconv.data.mask import read_mask, soft_mask
 from hyperconv.errors import InputError
 from hyperconv.gan.photo_model import PhotoModel
@@ -85,6 +85,8 @@ def _blend(
     model: Model, name: str | int | PathLike, picture: Tensor, mask: Tensor, kind: Kind, start_scale: int | None,
     seed: int, fine_tune_steps: int, on_step: OnEach,
 ) -> Blend:
+    if fine_tune_steps < 0:
+        raise InputError(f"fine_tune_steps is {fine_tune_steps}: it must be 0 or more")
     start_scale = start_scale_for(model, start_scale, kind.depth)
     holder, index = model.find(name)
     photo, picture = holder.photo(index), as_model_sees(model, picture)
@@ -126,8 +128,8 @@ def _fine_tuned(
 
 
 def write_harmonized(
-    model: Model, name: str | PathLike, composite: str | PathLike, mask: str | PathLike, folder: str | PathLike,
-    *, force: bool = False, **options,
+    model: Model, name: str | PathLike | int, composite: Photo | str | PathLike, mask: str | PathLike,
+    folder: str | PathLike, *, force: bool = False, **options,
 ) -> Written:
     """`harmonize` of files: FOLDER/PHOTO-COMPOSITE.png, and a sheet of every step beside it.
 
@@ -138,8 +140,8 @@ def write_harmonized(
 
 
 def write_edited(
-    model: Model, name: str | PathLike, edited: str | PathLike, mask: str | PathLike, folder: str | PathLike,
-    *, force: bool = False, **options,
+    model: Model, name: str | PathLike | int, edited: Photo | str | PathLike, mask: str | PathLike,
+    folder: str | PathLike, *, force: bool = False, **options,
 ) -> Written:
     """`edit` of files: FOLDER/PHOTO-EDITED.png, and a sheet of every step beside it; as `write_harmonized`."""
     headings = ("photo", "edited by hand", "mask", "drawn", "without seams")
@@ -147,10 +149,10 @@ def write_edited(
 
 
 def _write(
-    function: Callable[..., Blend], model: Model, name: str | PathLike, picture_path: str | PathLike,
+    function: Callable[..., Blend], model: Model, name: str | PathLike | int, given: Photo | str | PathLike,
     mask_path: str | PathLike, folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
 ) -> Written:
-    picture, (mask, remarks) = read_photo(picture_path), read_mask(mask_path)
+    picture, (mask, remarks) = as_picture(given), read_mask(mask_path)
     if mask.shape != picture.pixels.shape[1:]:
         given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, picture.pixels.shape[1:]))
         remarks.append(f"{mask_path}: {given} (height x width) resized to {wanted}, as the picture is")

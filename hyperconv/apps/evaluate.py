@@ -14,6 +14,7 @@ from torch import Tensor
 from hyperconv.apps.against import find_images, read_images
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import reconstruct, sample
+from hyperconv.data.images import Photo
 from hyperconv.errors import InputError
 from hyperconv.metrics.inception import LEAST, InceptionFront
 from hyperconv.metrics.patches import PATCH, coherence, patch_swd
@@ -85,15 +86,15 @@ def evaluate(
     without images of the photos, or a photo too small to be scored.
     """
     chosen = list(dict.fromkeys(model.names[model.index(name)] for name in names or model.names))
-    least = max(PATCH, LEAST[inception.block] if inception else 0)
-    _check_sizes(model, chosen, least)
+    for name in chosen:
+        _check_size(name, model.photo(name).shape[1:], inception)
     files = {} if against is None else find_images(against, model.names)
     photos, notes = [], []
     for done, name in enumerate(chosen, start=1):
         real = model.photo(name)
         samples = score(sample(model, name, count, seed=seed), real, inception)
         spreads = _spreads(model, name, real, count, seed) if each_scale and count > 1 else []
-        others, problems = read_images(files.get(name, [])[:count], real.shape[0], least)
+        others, problems = read_images(files.get(name, []), count, real.shape[0], _least(inception))
         photos.append(
             PhotoScores(
                 name,
@@ -108,6 +109,25 @@ def evaluate(
         if on_photo is not None:
             on_photo(done, len(chosen))
     return Evaluation(photos, notes + _notes(photos, against))
+
+
+def with_scorable(model: Model, photos: Sequence[Photo], inception: InceptionFront | None = None
+                  ) -> tuple[Model, list[str]]:
+    """The model of those photos that are large enough for it and for the scores, and a line for each other.
+
+    InputError where there is none.
+    """
+    large, problems = [], []
+    for photo in photos:
+        try:
+            sizes = model.config.pyramid().sizes(*photo.pixels.shape[1:], name=str(photo.path or photo.name))
+            _check_size(photo.name, sizes[model.scales - 1], inception)
+            large.append(photo)
+        except InputError as error:
+            problems.append(f"left out: {error}")
+    if not large:
+        raise InputError(problems[0].removeprefix("left out: "))
+    return model.with_photos(large), problems
 
 
 def score(samples: Sequence[Tensor], real: Tensor, inception: InceptionFront | None = None) -> Scores:
@@ -153,12 +173,16 @@ def _overall(scores: list[dict], of: Callable[[Iterable[float]], float]) -> dict
     return {name: of(values) if values else math.nan for name, values in known.items()}
 
 
-def _check_sizes(model: Model, names: list[str], least: int) -> None:
-    for name in names:
-        height, width = model.photo(name).shape[1:]
-        if min(height, width) < least:
-            features = " with these Inception features" if least > PATCH else ""
-            raise InputError(f"{name} is {height}x{width} pixels in this run: scores{features} need {least} a side")
+def _least(inception: InceptionFront | None) -> int:
+    """Pixels a side that the scores need."""
+    return max(PATCH, LEAST[inception.block] if inception else 0)
+
+
+def _check_size(name: str, size: Sequence[int], inception: InceptionFront | None) -> None:
+    (height, width), least = size, _least(inception)
+    if min(height, width) < least:
+        features = " with these Inception features" if least > PATCH else ""
+        raise InputError(f"{name} is {height}x{width} pixels in this run: scores{features} need {least} a side")
 
 
 def _notes(photos: list[PhotoScores], folder: str | PathLike | None) -> list[str]:

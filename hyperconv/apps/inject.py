@@ -6,7 +6,8 @@ the scales under it had made it. ConSinGAN carries features: a picture enters wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from torch import Tensor
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import noise_of
 from hyperconv.apps.sheet import contact_sheet
-from hyperconv.data.images import Photo, resize, save_png, with_channels
+from hyperconv.data.images import Photo, find_photos, read_photo, resize, save_png, unique_names, with_channels
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
 from hyperconv.gan.noise import seeded
@@ -90,8 +91,26 @@ class Written(NamedTuple):
     remarks: list[str]
 
 
+def read_pictures(paths: Iterable[str | PathLike]) -> list[Photo]:
+    """The pictures among files and folders, under names that differ. InputError where one cannot be read."""
+    pictures = [read_photo(path) for path in find_photos(paths)]
+    names = unique_names([picture.name for picture in pictures])
+    return [replace(picture, name=name) for picture, name in zip(pictures, names)]
+
+
+def as_picture(given: Photo | str | PathLike) -> Photo:
+    """A picture, read where it is named by its file."""
+    return given if isinstance(given, Photo) else read_photo(given)
+
+
+def drawn_files(name: str, picture: Photo, folder: str | PathLike) -> tuple[Path, Path]:
+    """Where `write_drawn` puts what a photo of this name makes of a picture: the image, and the sheet beside it."""
+    stem = f"{name}-{picture.name}"
+    return Path(folder) / f"{stem}.png", Path(folder) / f"{stem}_sheet.png"
+
+
 def write_drawn(
-    model: Model, name: str | PathLike, picture: Photo, folder: str | PathLike, headings: Sequence[str],
+    model: Model, name: str | PathLike | int, picture: Photo, folder: str | PathLike, headings: Sequence[str],
     draw: Callable[[Model, int, Tensor], list[Tensor]], remarks: list[str], force: bool,
 ) -> Written:
     """FOLDER/NAME-PICTURE.png of what is drawn from a picture, and a sheet beside it.
@@ -100,10 +119,9 @@ def write_drawn(
     the sheet, the result last. InputError where one of the files is there already, unless `force`.
     """
     holder, index = model.find(name)
-    stem = f"{holder.names[index]}-{picture.name}"
-    image, sheet = Path(folder) / f"{stem}.png", Path(folder) / f"{stem}_sheet.png"
+    image, sheet = drawn_files(holder.names[index], picture, folder)
     refuse_existing([image, sheet], force)
     shown = draw(holder, index, picture.pixels)
     save_png(shown[-1], image)
-    contact_sheet([(stem, shown)], headings, sheet)
+    contact_sheet([(image.stem, shown)], headings, sheet)
     return Written(image, sheet, [f"{picture.path}: {note}" for note in picture.notes] + remarks)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from hyperconv.data.collection import Collection
-from hyperconv.data.images import Photo, read_photo
+from hyperconv.data.images import Photo, read_photo, unique_names
 from hyperconv.errors import InputError
 from hyperconv.gan.discriminator import Discriminator
 from hyperconv.gan.exported import export, load_exported
@@ -35,10 +36,13 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
+    if device.type == "meta":
+        raise InputError("device 'meta' has shapes and no numbers, so no images; try --device cpu")
+    return device
 
 
 class Model:
@@ -86,18 +90,20 @@ class Model:
         return self.collection.names
 
     def index(self, name: str) -> int:
-        """Place of a photo by its name, its file name, or a beginning that fits no other, else InputError."""
-        wanted = name.casefold(), Path(name).stem.casefold()
+        """Place of a photo by its name, its file's without folders, or a beginning no other has, else InputError."""
+        whole, stem = name.casefold(), Path(name).stem.casefold()
         folded = [own.casefold() for own in self.names]
-        for form in wanted:
+        for form in (whole,) if os.path.dirname(name) else (whole, stem):
             if form in folded:
                 return folded.index(form)
-        beginnings = [i for i, own in enumerate(folded) if own.startswith(wanted[0])] if name else []
+        beginnings = [i for i, own in enumerate(folded) if own.startswith(whole)] if name else []
         if len(beginnings) == 1:
             return beginnings[0]
-        close = [self.names[i] for i in beginnings] or difflib.get_close_matches(name, self.names, 4, 0.4)
+        close = [self.names[i] for i in beginnings] or difflib.get_close_matches(Path(name).stem, self.names, 4, 0.4)
         problem = "could be any of" if beginnings else "names no photo of this run; it has"
-        raise InputError(f"{name!r} {problem} {_some(close or self.names)}")
+        unseen = not self.config.alone and Path(name).is_file()
+        hint = "; for a photo it never saw there is hyperconv adapt" if unseen else ""
+        raise InputError(f"{name!r} {problem} {_some(close or self.names)}{hint}")
 
     def photo_model(self, *photos: str | int) -> PhotoModel:
         """The generators of some photos, named or numbered, as one batch."""
@@ -151,6 +157,12 @@ class Model:
             return self.with_photos([read_photo(reference)]), 0
         return self, self.index(str(reference))
 
+    def find_all(self, references: Iterable[str | PathLike]) -> list[Found]:
+        """`find` for each, under the names that their files get."""
+        found = [self.find(reference) for reference in references]
+        names = unique_names([holder.names[index] for holder, index in found])
+        return [Found(holder, index, name) for (holder, index), name in zip(found, names)]
+
     def adapt(
         self,
         photo: Photo,
@@ -174,6 +186,10 @@ class Model:
         together on what the hypernetwork generates them from. on_step(taken, all) is called after every step. 0 steps:
         what the hypernetwork gives.
         """
+        if tuning not in get_args(Tuned):
+            raise InputError(f"tuning is {tuning!r}: choose 'weights' or 'embedding'")
+        if steps < 0:
+            raise InputError(f"steps is {steps}: tuning takes 0 or more")
         photo_model, pyramid = self.photo_model(photo), self.pyramid([photo])
         if steps == 0:
             return photo_model
@@ -203,6 +219,14 @@ class Model:
 
     def _indices(self, photos: Iterable[str | int]) -> list[int]:
         return [photo if isinstance(photo, int) else self.index(photo) for photo in photos]
+
+
+class Found(NamedTuple):
+    """A photo that was asked for: the model that holds it, its place there, a name that no other one found has."""
+
+    model: Model
+    index: int
+    name: str
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

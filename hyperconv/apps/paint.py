@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperconv.apps.inject import Written, as_model_sees, drawn_on, injected, start_scale_for, write_drawn
+from hyperconv.apps.inject import Written, as_model_sees, as_picture, drawn_on, injected, start_scale_for, write_drawn
 from hyperconv.apps.model import Model
 from hyperconv.apps.sample import stretched
-from hyperconv.data.images import read_photo, resize
+from hyperconv.data.images import Photo, resize
 from hyperconv.data.palette import palette, quantised, recoloured
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
@@ -46,6 +46,8 @@ def paint(
     start_scale: the first scale that draws; a coarser one keeps less of the painting. The result has as many pixels as
     the photo. InputError where the run cannot do it.
     """
+    if retrain_steps < 0:
+        raise InputError(f"retrain_steps is {retrain_steps}: it must be 0 or more")
     start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
     holder, index = model.find(name)
     painting, photo_model = as_model_sees(model, painting), holder.photo_model(index)
@@ -111,7 +113,7 @@ def _shaped_like(picture: Tensor, photo_model: PhotoModel) -> PhotoModel:
 
 
 def write_painted(
-    model: Model, name: str | PathLike, painting: str | PathLike, folder: str | PathLike,
+    model: Model, name: str | PathLike | int, painting: Photo | str | PathLike, folder: str | PathLike,
     *, force: bool = False, **options,
 ) -> Written:
     """`paint` of a file: FOLDER/PHOTO-PAINTING.png, and a sheet beside it. options: those of `paint`.
@@ -122,7 +124,7 @@ def write_painted(
 
 
 def write_styled(
-    model: Model, name: str | PathLike, structure: str | PathLike, folder: str | PathLike,
+    model: Model, name: str | PathLike | int, structure: Photo | str | PathLike, folder: str | PathLike,
     *, force: bool = False, **options,
 ) -> Written:
     """`style` of a file: FOLDER/PHOTO-STRUCTURE.png, and a sheet beside it; as `write_painted`."""
@@ -130,11 +132,11 @@ def write_styled(
 
 
 def _write(
-    function: Callable[..., Tensor], model: Model, name: str | PathLike, picture_path: str | PathLike,
+    function: Callable[..., Tensor], model: Model, name: str | PathLike | int, given: Photo | str | PathLike,
     folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
 ) -> Written:
     def draw(holder: Model, index: int, picture: Tensor) -> list[Tensor]:
         result = function(holder, index, picture, **options)
         return [holder.photo(index), resize(picture, tuple(result.shape[1:])), result]
 
-    return write_drawn(model, name, read_photo(picture_path), folder, headings, draw, [], force)
+    return write_drawn(model, name, as_picture(given), folder, headings, draw, [], force)

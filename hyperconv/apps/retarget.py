@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import image_paths, sample, write_images
+from hyperconv.apps.sample import image_paths, remove_images, sample, write_images
 from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import resize
 from hyperconv.files import refuse_existing
@@ -57,6 +57,8 @@ def write_retargeted(
     rows = []
     for name in names:
         images = retarget(model, name, size, count, seed=seed, new_layout=new_layout)
+        if force:
+            remove_images(folder, f"{name}_{shape}")
         write_images(images, folder, f"{name}_{shape}")
         photo = model.photo(name)
         rows.append((name, [photo, resize(photo, size), *images[:4]]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,6 +17,7 @@ from hyperconv.data.images import save_png
 from hyperconv.data.pyramid import MIN_SIDE
 from hyperconv.errors import InputError
 from hyperconv.files import refuse_existing
+from hyperconv.gan.memory import free_bytes, gigabytes
 from hyperconv.gan.noise import seeded, white
 from hyperconv.gan.photo_model import Carried, Noise, PhotoModel
 
@@ -65,10 +68,21 @@ def stretched(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
         raise InputError(
             f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}"
         )
+    check_memory(photo_model, size)
     finest = photo_model.sizes[-1]
     target = finest.new_tensor([size])
     stretched = [(sizes * target / finest).round().long().clamp(min=1) for sizes in photo_model.sizes]
     return photo_model.resized(stretched)
+
+
+def check_memory(photo_model: PhotoModel, size: Sequence[float]) -> None:
+    """InputError where not even what goes into and out of one layer for an image of `size` fits into free memory."""
+    layout, free = photo_model.weights[-1].layout, free_bytes(photo_model.device)
+    channels = max(shape[0] for shape in layout.shapes.values())
+    needed = 2 * 4 * channels * size[0] * size[1]
+    if free is not None and needed > free:
+        raise InputError(f"an image of {size[0]:.0f}x{size[1]:.0f} pixels needs {gigabytes(needed)} and more, and "
+                         f"{gigabytes(free)} of memory are free: ask for a smaller one")
 
 
 @torch.no_grad()
@@ -127,7 +141,7 @@ def write_samples(
 ) -> Path:
     """`sample` for each name: FOLDER/NAME_01.png ... and a sheet of the first ones (returned).
 
-    InputError where one of these files is there already, unless `force`.
+    InputError where one of these files is there already, unless `force`: then an earlier draw is removed.
     """
     folder, drawn = Path(folder), []
     names = [model.names[model.index(name)] for name in names]
@@ -135,6 +149,8 @@ def write_samples(
     refuse_existing([*files, folder / "sheet.png"], force)
     for name in names:
         images = sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
+        if force:
+            remove_images(folder, name)
         write_images(images, folder, name)
         if len(drawn) < SHEET_PHOTOS:
             drawn.append((name, images[:SHEET_SAMPLES]))
@@ -151,6 +167,13 @@ def write_images(images: Sequence[Tensor], folder: str | PathLike, stem: str) ->
     """FOLDER/STEM_01.png, FOLDER/STEM_02.png, ..."""
     for path, image in zip(image_paths(folder, stem, len(images)), images):
         save_png(image, path)
+
+
+def remove_images(folder: str | PathLike, stem: str) -> None:
+    """Remove what `write_images` wrote before: it may have been more."""
+    for path in Path(folder).glob(f"{glob.escape(stem)}_*.png"):
+        if re.fullmatch(r"_\d\d+", path.stem.removeprefix(stem)):
+            path.unlink()
 
 
 def image_paths(folder: str | PathLike, stem: str, count: int) -> list[Path]:

@@ -185,7 +185,7 @@ def _write_sheet(
         real, samples = model.photo(photo.name), sample(model, photo.name, SHEET_SAMPLES, seed=seed)
         caption = f"{photo.name}  {photo.samples['patch_swd']:.4f}"
         rows += photo_rows(caption, real, reconstruct(model.photo_model(photo.name)), samples)
-        others, _ = read_images(files.get(photo.name, [])[:SHEET_SAMPLES], real.shape[0], 1)
+        others, _ = read_images(files.get(photo.name, []), SHEET_SAMPLES, real.shape[0], 1)
         if others:
             rows.append((f"against  {photo.against['patch_swd']:.4f}", [None, None, *others]))
     contact_sheet(rows, ("photo, patch SWD", "reconstruction", "samples"), path)

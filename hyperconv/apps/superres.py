@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hyperconv.apps.inject import injected, start_scale_for
 from hyperconv.apps.model import Model
-from hyperconv.apps.sample import noise_of, stretched
+from hyperconv.apps.sample import check_memory, noise_of, stretched
 from hyperconv.apps.sheet import contact_sheet
 from hyperconv.data.images import resize, save_png
 from hyperconv.errors import InputError
@@ -40,6 +40,7 @@ def superres(model: Model, name: str | PathLike | int, factor: float, *, seed: i
         raise InputError(f"factor is {factor:g}: super-resolution needs one above 1, for example 4")
     holder, index = model.find(name)
     photo, photo_model = holder.photo(index), holder.photo_model(index)
+    check_memory(photo_model, [side * factor for side in photo.shape[1:]])
     if not photo_model.generator.carries_images:
         size = tuple(round(side * factor) for side in photo.shape[1:])
         return faithful(injected(stretched(photo_model, size), photo, start_scale_for(model, None, 0), seed), photo)
@@ -99,15 +100,16 @@ def write_superres(
 ) -> Path:
     """`superres` for each name: FOLDER/NAME_xFACTOR.png, and a sheet xFACTOR_sheet.png (returned).
 
-    The sheet shows each photo, plainly enlarged, and the result. InputError where one of these files is there already, unless `force`.
+    The sheet shows each photo, plainly enlarged, and the result. InputError where one of these files is there already,
+    unless `force`.
     """
-    folder, found = Path(folder), [model.find(name) for name in names]
-    paths = [folder / f"{holder.names[index]}_x{factor:g}.png" for holder, index in found]
+    folder, found = Path(folder), model.find_all(names)
+    paths = [folder / f"{name}_x{factor:g}.png" for _, _, name in found]
     refuse_existing([*paths, folder / f"x{factor:g}_sheet.png"], force)
     rows = []
-    for (holder, index), path in zip(found, paths):
+    for (holder, index, name), path in zip(found, paths):
         result, photo = superres(holder, index, factor, seed=seed), holder.photo(index)
         save_png(result, path)
-        rows.append((holder.names[index], [photo, resize(photo, tuple(result.shape[1:])), result]))
+        rows.append((name, [photo, resize(photo, tuple(result.shape[1:])), result]))
     contact_sheet(rows, ("photo", "enlarged (bicubic)", "super-resolution"), folder / f"x{factor:g}_sheet.png")
     return folder / f"x{factor:g}_sheet.png"

@@ -4,15 +4,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperconv.apps.animate import write_animation
+from hyperconv.apps.animate import write_animations
 from hyperconv.apps.model import Model
-from hyperconv.cli.options import Device, Force, Images, Out, Run, Seed, beside
+from hyperconv.cli.options import AnyImages, Device, Force, Out, Run, Seed, beside
 from hyperconv.cli.progress import counted
 
 
 def animate(
     run: Run,
-    image: Images = None,
+    image: AnyImages = None,
     frames: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many.")] = 100,
     fps: Annotated[float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="Frames per second.")] = 10,
     loop: Annotated[bool, typer.Option("--loop", help="Let the last frame go over into the first.")] = False,
@@ -55,21 +55,20 @@ def animate(
       hyperconv animate run -i fire --start-scale 1 --beta 0.8     only smaller things, livelier
     """
     model, out = Model.open(run, device), out or beside(run, "animations")
-    for name in image or model.names:
-        with counted(f"frames of {name}") as on_frame:
-            movie, sheet = write_animation(
-                model,
-                name,
-                out,
-                frames,
-                kind=kind,
-                fps=fps,
-                alpha=alpha,
-                beta=beta,
-                start_scale=start_scale,
-                loop=loop,
-                seed=seed,
-                force=force,
-                on_frame=on_frame,
-            )
-        print(f"movie: {movie}\nsome frames: {sheet}")
+    with counted("frames") as on_frame:
+        for movie, sheet in write_animations(
+            model,
+            image or model.names,
+            out,
+            frames,
+            kind=kind,
+            fps=fps,
+            alpha=alpha,
+            beta=beta,
+            start_scale=start_scale,
+            loop=loop,
+            seed=seed,
+            force=force,
+            on_frame=on_frame,
+        ):
+            print(f"movie: {movie}\nsome frames: {sheet}")

@@ -12,6 +12,8 @@ from hyperconv.cli.progress import counted
 from hyperconv.metrics.distribution import DistributionScores
 from hyperconv.nn.instance_features import InstanceFeatures
 
+UNBOUNDED = 10_000  # columns
+
 
 def distribution_table(rows: Iterable[tuple[str, DistributionScores]]) -> Table:
     """A line for each name."""
@@ -23,6 +25,14 @@ def distribution_table(rows: Iterable[tuple[str, DistributionScores]]) -> Table:
     return table
 
 
+def print_table(table: Table) -> None:
+    """As wide as the terminal, or, where there is none, as it likes."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNBOUNDED
+    console.print(table)
+
+
 def evaluate_reptile(run: Path, k: int, count: int | None, features: Path | None, seed: int, device: str, out: Path,
                      force: bool) -> None:
     """All domains imitated from k images each: scores, and a sheet of the shots beside the imitations."""
@@ -32,6 +42,6 @@ def evaluate_reptile(run: Path, k: int, count: int | None, features: Path | None
                                          on_domain=on_domain)
     rows = [(domain.name + ("" if domain.seen else ", never seen"), domain.scores) for domain in evaluation.domains]
     means = [("mean", evaluation.mean(True)), ("mean, never seen", evaluation.mean(False))]
-    Console().print(distribution_table(rows + [(name, scores) for name, scores in means if scores is not None]))
+    print_table(distribution_table(rows + [(name, scores) for name, scores in means if scores is not None]))
     print(f"features: {evaluation.features}; {k} shots of each domain\n"
           f"scores: {out / 'evaluation.json'}\nsheet: {out / 'imitations.png'}")

@@ -10,14 +10,13 @@ from typing import Annotated, Literal
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hyperconv.apps.evaluate import Evaluation, Scores
+from hyperconv.apps.evaluate import Evaluation, Scores, with_scorable
 from hyperconv.apps.model import Model
 from hyperconv.apps.scorecard import TITLES, shown_scores, write_evaluation
-from hyperconv.cli.distributions import evaluate_reptile
+from hyperconv.cli.distributions import evaluate_reptile, print_table
 from hyperconv.cli.instances import Prior, evaluate_dip
 from hyperconv.cli.options import Device, Images, Run, Seed, beside, leave_out, system_of
 from hyperconv.cli.progress import counted
@@ -50,8 +49,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR", show_default=False,
-            help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, "
-            "DIR/lake.png, DIR/lake_*.png and DIR/lake/*.png; the first NUMBER of them, at their own size.",
+            help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, those in "
+            "DIR/lake, or else DIR/lake.png, DIR/lake_1.png, ...; the first NUMBER of them, at their own size.",
         ),
     ] = None,
     sifid: Annotated[
@@ -145,18 +144,18 @@ def evaluate(
         return
     leave_out("pyramids", prior=prior, features=features, k=shots)
     model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
+    inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
     if photos is not None:
         given, problems = read_photos(photos)
-        model = model.with_photos(given)
-        _warn(problems)
-    inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
+        model, small = with_scorable(model, given, inception)
+        _warn(problems + small)
     with counted("evaluating") as on_photo:
         evaluation = write_evaluation(
             model, out, image, count or 10, seed=seed, each_scale=each_scale is not False, inception=inception, against=against,
             force=force, on_photo=on_photo,
         )
     _warn(evaluation.notes)
-    Console().print(_table(evaluation))
+    print_table(score_table(evaluation))
     _print_spreads(evaluation)
     print(f"scores: {out / 'evaluation.json'}\ncharts: {out / 'charts.png'}\nsheet: {out / 'best_and_worst.png'}")
 
@@ -166,17 +165,17 @@ def _warn(lines: list[str]) -> None:
         print(line, file=sys.stderr)
 
 
-def _table(evaluation: Evaluation) -> Table:
+def score_table(evaluation: Evaluation) -> Table:
     """A line for each photo, one under it for the images made elsewhere, and the means and medians."""
     table, scores = Table(box=box.SIMPLE, header_style="bold", pad_edge=False), shown_scores(evaluation)
-    table.add_column("photo", no_wrap=True)
+    table.add_column("photo")
     for name in scores:
-        table.add_column(HEADINGS[name], justify="right")
+        table.add_column(HEADINGS[name], justify="right", no_wrap=True)
 
     def add(label: str, row: Scores | None, style: str = "") -> None:
         if row:
             cells = ["" if name not in row else _cell(row[name], DECIMALS.get(name, 4)) for name in scores]
-            table.add_row(Text(label), *cells, style=style)
+            table.add_row(Text(label, no_wrap=True, overflow="ellipsis"), *cells, style=style)
 
     for photo in evaluation.photos:
         add(photo.name, photo.samples)
@@ -196,4 +195,4 @@ def _print_spreads(evaluation: Evaluation) -> None:
 
 
 def _cell(value: float, decimals: int) -> str:
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
+    return "-" if math.isnan(value) else f"{value:.{decimals}f}"

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from hyperconv.apps.blend import write_edited, write_harmonized
-from hyperconv.apps.inject import Written
+from hyperconv.apps.inject import Written, drawn_files, read_pictures
 from hyperconv.apps.model import Model
 from hyperconv.apps.paint import write_painted, write_styled
 from hyperconv.cli.options import Device, Force, Image, Out, Run, Seed, beside, the_photo
 from hyperconv.cli.progress import counted
-from hyperconv.data.images import find_photos
+from hyperconv.data.images import Photo
+from hyperconv.data.mask import read_mask
 from hyperconv.errors import InputError
+from hyperconv.files import refuse_existing
 
 Masks = Annotated[
     list[Path],
@@ -180,15 +182,16 @@ def _blend(
     write: Callable[..., Written], run: Path, given: Sequence[Path], masks: list[Path], image: str | None, out: Path,
     device: str, steps: int, start_scale: int | None, seed: int, force: bool,
 ) -> None:
-    paths = find_photos(given)
-    if len(masks) not in (1, len(paths)):
-        raise InputError(f"{len(paths)} pictures and {len(masks)} masks: give one --mask for all, or one for each")
-    model = Model.open(run, device)
-    name = the_photo(model, image)
-    for path, mask in zip(paths, masks * len(paths) if len(masks) == 1 else masks):
-        with counted(f"fine-tuning on {path.name}") as on_step:
+    pictures = read_pictures(given)
+    if len(masks) not in (1, len(pictures)):
+        raise InputError(f"{len(pictures)} pictures and {len(masks)} masks: give one --mask for all, or one for each")
+    for mask in masks:
+        read_mask(mask)
+    holder, index = _holder(run, image, device, pictures, out, force)
+    for picture, mask in zip(pictures, masks * len(pictures) if len(masks) == 1 else masks):
+        with counted(f"fine-tuning on {picture.name}") as on_step:
             written = write(
-                model, name, path, mask, out, start_scale=start_scale, seed=seed, fine_tune_steps=steps,
+                holder, index, picture, mask, out, start_scale=start_scale, seed=seed, fine_tune_steps=steps,
                 on_step=on_step if steps else None, force=force,
             )
         _tell(written)
@@ -198,10 +201,21 @@ def _each(
     write: Callable[..., Written], run: Path, given: Sequence[Path], image: str | None, out: Path, device: str,
     force: bool,
 ) -> None:
-    paths, model = find_photos(given), Model.open(run, device)
-    name = the_photo(model, image)
-    for path in paths:
-        _tell(write(model, name, path, out, force=force))
+    pictures = read_pictures(given)
+    holder, index = _holder(run, image, device, pictures, out, force)
+    for picture in pictures:
+        _tell(write(holder, index, picture, out, force=force))
+
+
+def _holder(
+    run: Path, image: str | None, device: str, pictures: Sequence[Photo], out: Path, force: bool
+) -> tuple[Model, int]:
+    """The model that holds the photo named, and its place there; InputError, before any picture is drawn, for files
+    that may not be written."""
+    model = Model.open(run, device)
+    holder, index = model.find(the_photo(model, image))
+    refuse_existing((file for picture in pictures for file in drawn_files(holder.names[index], picture, out)), force)
+    return holder, index
 
 
 def _tell(written: Written) -> None:

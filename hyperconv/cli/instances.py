@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from hyperconv.apps.instance_scores import write_instance_scores
 from hyperconv.apps.instances import (
@@ -16,7 +15,7 @@ from hyperconv.apps.instances import (
     write_instance_walk,
     write_inversion,
 )
-from hyperconv.cli.distributions import distribution_table
+from hyperconv.cli.distributions import distribution_table, print_table
 from hyperconv.cli.options import Device, Force, Out, Run, Seed
 from hyperconv.cli.progress import counted
 from hyperconv.errors import InputError
@@ -57,7 +56,7 @@ def evaluate_dip(run: Path, count: int | None, prior: str | None, features: Path
     rows = [(f"samples ({scores.prior})", scores.scores)]
     if scores.halves is not None:
         rows.append(("real, half beside half", scores.halves))
-    Console().print(distribution_table(rows))
+    print_table(distribution_table(rows))
     print(f"features: {scores.features}; {scores.samples} samples, {scores.real} images\n"
           f"scores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}")
 

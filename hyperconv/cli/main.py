@@ -1,6 +1,7 @@
 """The `hyperconv` command: gathers the verbs, and turns every error into one line and an exit code."""
 
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -86,6 +87,7 @@ for verb in (train, *USES, evaluate, demo, info, selftest, tune):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with 0 done, 2 bad input, 130 interrupted or 1 anything else."""
+    _print_any_letters()
     try:
         code = app(args=arguments, prog_name="hyperconv", standalone_mode=False)
         if code == INTERRUPTED:
@@ -135,7 +137,7 @@ def _explain(error: Exception) -> tuple[str, int]:
             FAILED,
         )
     return (
-        f"{type(error).__name__}: {_one_line(error)} (unexpected; the full log is in {_write_log()})",
+        f"{type(error).__name__}: {_one_line(error)} (unexpected; {_write_log()})",
         FAILED,
     )
 
@@ -145,9 +147,21 @@ def _one_line(text: object) -> str:
 
 
 def _write_log() -> str:
-    with tempfile.NamedTemporaryFile("w", prefix="hyperconv-", suffix=".log", delete=False) as log:
-        log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
-    return log.name
+    """The traceback into a file of its own: says where, or why not."""
+    options = {"prefix": "hyperconv-", "suffix": ".log", "encoding": "utf-8", "errors": "backslashreplace"}
+    try:
+        with tempfile.NamedTemporaryFile("w", delete=False, **options) as log:
+            log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
+    except OSError as error:
+        return f"no log could be written: {error.strerror}; HYPERCONV_TRACEBACK=1 shows it"
+    return f"the full log is in {log.name}"
+
+
+def _print_any_letters() -> None:
+    """Letters that the encoding of the output lacks become question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

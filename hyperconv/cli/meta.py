@@ -1,5 +1,6 @@
 """What meta-learning gives: interpolate between photos, adapt to a photo or a domain never seen."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -116,8 +117,12 @@ def adapt(
         ),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, metavar="NUMBER", help="How many of the SHOTS it may see: the first ones, by name.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            "-k", min=1, metavar="NUMBER", show_default=False,
+            help="How many of the SHOTS it may see: the first ones, by name (default: 16).",
+        ),
+    ] = None,
     tune_steps: Annotated[
         int | None,
         typer.Option(
@@ -140,8 +145,8 @@ def adapt(
         Path | None,
         typer.Option(
             metavar="FILE", show_default=False,
-            help="Also write the model of this photo alone: a small file, name it .safetensors, that every verb takes "
-            "in place of a run.",
+            help="Also write the model of this photo alone: a small file, name it .safetensors, that sample, retarget, "
+            "superres, animate, harmonize, edit, paint, style, reconstruct and evaluate take in place of a run.",
         ),
     ] = None,
     count: Annotated[
@@ -175,11 +180,16 @@ def adapt(
     if shots is not None:
         if export is not None or tune_what != "weights":
             raise InputError("--export and --tune are for a PHOTO: leave them out with --shots")
-        model, out, count = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name, count or 16
+        model, out = DomainModel.open(run, device), out or run / "adapted" / shots.resolve().name
+        k, count = k or 16, count or 16
         sheet = write_imitation(model, shots, k, out, count, steps=tune_steps, seed=seed, force=force)
         print(f"{count} samples in {out}, from {k} images\nsheet: {sheet}")
         return
+    if k is not None:
+        raise InputError(f"-k {k} is for --shots: leave it out with a PHOTO")
     tune_steps, count = tune_steps or 0, count or 6
+    if tune_what == "embedding" and tune_steps == 0:
+        raise InputError("--tune embedding says what is tuned, and no steps are: add --tune-steps, for example 100")
     model, out = Model.open(run, device), out or beside(run, "adapted") / photo.stem
     with counted("tuning") as on_step:
         sheet = write_adaptation(
@@ -196,4 +206,4 @@ def adapt(
         )
     print(f"reconstruction and {count} samples in {out}\nsheet: {sheet}")
     if export is not None:
-        print(f"model: {export}\nnext: hyperconv sample {export}")
+        print(f"model: {export}\nnext: hyperconv sample {shlex.quote(str(export))}")

@@ -24,7 +24,19 @@ Images = Annotated[
         "-i",
         metavar="NAME",
         show_default=False,
-        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all).",
+        help="A photo of the run, by its name or the beginning of it; may be repeated (default: all). Of a photo it "
+        "never saw, `hyperconv adapt` makes a model.",
+    ),
+]
+AnyImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="NAME",
+        show_default=False,
+        help="A photo of the run, by its name or the beginning of it; with a meta-GAN also the file of one it never "
+        "saw; may be repeated (default: all of the run).",
     ),
 ]
 Image = Annotated[
@@ -85,7 +97,9 @@ def leave_out(systems: str, **options: object) -> None:
 
 def beside(run: Path, name: str) -> Path:
     """The folder for the results of a verb: in the run, or in one named as the file of an exported model."""
-    return (run.with_suffix("") if run.is_file() else run) / name
+    if run.is_file():
+        run = run.with_suffix("") if run.suffix else run.with_name(f"{run.name}_results")
+    return run / name
 
 
 def the_photo(model: Model, name: str | None) -> str:

@@ -11,6 +11,7 @@ from hyperconv.apps.sample import write_samples
 from hyperconv.apps.superres import write_superres
 from hyperconv.cli.instances import Prior, sample_dip
 from hyperconv.cli.options import (
+    AnyImages,
     Count,
     Device,
     Force,
@@ -44,7 +45,8 @@ def sample(
             metavar="K",
             show_default=False,
             help="Keep the photo as the model knows it below scale K, draw only the finer scales: "
-            "0 (default) invents the layout too, 1 and up vary ever smaller things.",
+            "0 invents the layout too, 1 and up vary ever smaller things (default: 0; 1 for a harmonisation or editing "
+            "run, whose coarsest scale knows no noise).",
         ),
     ] = None,
     prior: Prior = None,
@@ -122,7 +124,7 @@ def retarget(
 
 def superres(
     run: Run,
-    image: Images = None,
+    image: AnyImages = None,
     factor: Annotated[
         float, typer.Option(metavar="NUMBER", help="Height and width of the result over the photo's as trained.")
     ] = 4.0,
@@ -151,7 +153,7 @@ def superres(
 
 
 def reconstruct(
-    run: Run, image: Images = None, device: Device = "auto", out: Out = None, force: Force = False
+    run: Run, image: AnyImages = None, device: Device = "auto", out: Out = None, force: Force = False
 ) -> None:
     """Show the photos of a run as their models know them, and how far off that is.
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hyperconv.data.weights import check_state, read_state_dict
+from hyperconv.errors import InputError
 
 Block = Literal[192, 64]
 BLOCKS: dict[int, str] = {192: "before the second max pooling", 64: "before the first max pooling"}
@@ -87,7 +88,17 @@ class InceptionFront(InceptionStem):
     def _load(self, path: Path) -> None:
         # batch counters are not in every published file, and are of no use here
         expected = {key: value for key, value in self.state_dict().items() if not key.endswith("num_batches_tracked")}
-        state = {key: value for key, value in read_state_dict(path).items() if key in expected}
+        state = {key: value for key, value in _read(path).items() if key in expected}
         check_state(path, "Inception v3", state, expected)
         self.load_state_dict(state, strict=False)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_state_dict(path)
+    except InputError as error:
+        if error.__cause__ is None:
+            raise
+        raise InputError(f"{path}: not a file of network weights, or a damaged one; take pytorch-fid's "
+                         "pt_inception-2015-12-05-*.pth or torchvision's inception_v3_google-*.pth") from error

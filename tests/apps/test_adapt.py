@@ -61,3 +61,11 @@ def test_writing(model, flower, tmp_path):
         "sample_02.png",
         "sheet.png",
     ]
+
+
+@pytest.mark.parametrize(
+    "options, told", [({"tuning": "foo"}, "tuning is 'foo'.*'embedding'"), ({"tune_steps": -1}, "steps is -1")]
+)
+def test_impossible_tuning(model, flower, options, told):
+    with pytest.raises(InputError, match=told):
+        adapt(model, flower, **options)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from hyperconv.apps.animate import animate, walk, write_animation
+from hyperconv.apps.animate import animate, walk, write_animations
 from hyperconv.apps.sample import reconstruct
+from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
 from hyperconv.gan.noise import seeded, white
 
@@ -76,11 +77,25 @@ def test_impossible_walks(model, options, told):
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])
 def test_writing(singles, tmp_path, kind):
-    movie, _ = write_animation(singles("singan"), "china", tmp_path / "a", 5, kind=kind, fps=20)
+    ((movie, _),) = write_animations(singles("singan"), ["china"], tmp_path / "a", 5, kind=kind, fps=20)
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == sorted([f"china.{kind}", "china_frames.png"])
     with Image.open(movie) as image:
         assert image.n_frames == 5 and image.size == singles("singan").photo("china").shape[:0:-1]
-    again, _ = write_animation(singles("singan"), "china", tmp_path / "b", 5, kind=kind, fps=20)
+    ((again, _),) = write_animations(singles("singan"), ["china"], tmp_path / "b", 5, kind=kind, fps=20)
     assert movie.read_bytes() == again.read_bytes()
     with pytest.raises(InputError, match="already"):
-        write_animation(singles("singan"), "china", tmp_path / "a", 5, kind=kind)
+        next(write_animations(singles("singan"), ["china"], tmp_path / "a", 5, kind=kind))
+
+
+def test_files_of_several_photos(model, tmp_path, flower):
+    save_png(flower.pixels[:, ::8, ::8], tmp_path / "china.png")
+    names, taken = ["china", tmp_path / "china.png"], []
+    written = list(write_animations(model, names, tmp_path / "a", 2, on_frame=lambda *each: taken.append(each)))
+    assert [movie.name for movie, _ in written] == ["china.gif", "china-2.gif"]
+    assert [sheet.name for _, sheet in written] == ["china_frames.png", "china-2_frames.png"]
+    assert taken == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for name in ("china.gif", "china_frames.png", "china-2_frames.png"):
+        (tmp_path / "a" / name).unlink()
+    with pytest.raises(InputError, match="china-2.gif is there already"):
+        next(write_animations(model, names, tmp_path / "a", 2))
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["china-2.gif"]

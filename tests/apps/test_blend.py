@@ -100,3 +100,9 @@ def test_writing(singles, tmp_path):
     assert "20x20" in remark and "resized" in remark
     with pytest.raises(InputError, match="already"):
         write_edited(harmonizer, "china", tmp_path / "pasted.png", tmp_path / "mask.png", tmp_path / "out")
+
+
+def test_negative_steps(singles):
+    harmonizer = singles("consingan", "tiny-harmonize")
+    with pytest.raises(InputError, match="fine_tune_steps is -1"):
+        harmonize(harmonizer, "china", *composite(harmonizer), fine_tune_steps=-1)

@@ -18,7 +18,7 @@ def test_a_run_opens_with_its_photos(model):
     assert not any(parameter.requires_grad for parameter in model.system.parameters())
 
 
-@pytest.mark.parametrize("name", ["coffee", "coffee.png", "some/where/coffee.jpg", "COFFEE", "co"])
+@pytest.mark.parametrize("name", ["coffee", "coffee.png", "COFFEE", "co"])
 def test_photos_are_found_by_name_file_name_and_beginning(model, name):
     assert model.index(name) == 1
 
@@ -36,6 +36,18 @@ def test_unknown_and_ambiguous_names_list_what_is_there(model, name, hint):
     with pytest.raises(InputError, match=hint) as caught:
         model.index(name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_path_means_that_file_and_no_photo_of_its_name(model, singles, flower, tmp_path):
+    save_png(flower.pixels, tmp_path / "coffee.png")
+    with pytest.raises(InputError, match="some/where/coffee.jpg' names no photo of this run; it has coffee$"):
+        model.index("some/where/coffee.jpg")
+    with pytest.raises(InputError, match="coffee.png' names no photo.*it has coffee; .* hyperconv adapt"):
+        model.index(str(tmp_path / "coffee.png"))
+    with pytest.raises(InputError, match=r"it has china, astronaut$"):
+        singles("singan").index(str(tmp_path / "coffee.png"))
+    holder, _ = model.find(tmp_path / "coffee.png")
+    assert holder is not model
 
 
 def test_a_batch_of_models_is_the_models_one_by_one(model):
@@ -124,6 +136,6 @@ def test_damaged_runs_are_refused_in_one_line(trained, tmp_path):
 def test_devices():
     assert resolve_device("auto").type in ("cpu", "cuda")
     assert resolve_device("cpu").type == "cpu"
-    for name in ("abacus", "cuda:99"):
+    for name in ("abacus", "cuda:99", "meta"):
         with pytest.raises(InputError, match=name):
             resolve_device(name)

@@ -101,3 +101,9 @@ def test_only_a_scale_that_few_colours_enter_is_retrained(model, singles):
         paint(model, "china", drawing(), quantise=False, retrain_steps=2)
     with pytest.raises(InputError, match="--system consingan"):
         paint(singles("consingan"), "china", drawing(), retrain_steps=2)
+
+
+@pytest.mark.parametrize("quantise", [True, False])
+def test_negative_steps(model, quantise):
+    with pytest.raises(InputError, match="retrain_steps is -1"):
+        paint(model, "china", drawing(), quantise=quantise, retrain_steps=-1)

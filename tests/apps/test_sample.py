@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hyperconv.apps.sample import reconstruct, sample, stretched, write_images, write_samples
-from hyperconv.data.images import read_photo
+from hyperconv.data.images import read_photo, save_png
 from hyperconv.errors import InputError
 
 
@@ -114,3 +114,13 @@ def test_a_run_trained_on_altered_photos_keeps_its_coarsest_scale(singles):
     model = singles("consingan", "tiny-harmonize")
     assert torch.equal(sample(model, 0, 1)[0], sample(model, 0, 1, start_scale=1)[0])
     assert not torch.equal(sample(model, 0, 1)[0], sample(model, 0, 1, start_scale=0)[0])
+
+
+def test_drawing_again_leaves_nothing_of_an_earlier_draw(model, tmp_path):
+    write_samples(model, ["china", "coffee"], tmp_path, 4)
+    for name in ("china_large.png", "china_01_01.png", "china_2.png"):
+        save_png(torch.zeros(3, 12, 12), tmp_path / name)
+    write_samples(model, ["china"], tmp_path, 2, force=True)
+    names = {file.name for file in tmp_path.glob("china*")}
+    assert names == {"china_01.png", "china_02.png", "china_large.png", "china_01_01.png", "china_2.png"}
+    assert len(list(tmp_path.glob("coffee_*.png"))) == 4

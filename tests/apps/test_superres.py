@@ -45,6 +45,12 @@ def test_impossible_factors(model, factor):
         superres(model, "china", factor)
 
 
+@pytest.mark.parametrize("factor", [1e6, 1e300])
+def test_factors_that_no_memory_has_room_for(any_model, factor):
+    with pytest.raises(InputError, match="GB.*smaller"):
+        superres(any_model, "china", factor)
+
+
 def test_a_photo_the_meta_gan_never_saw(model, tmp_path, flower):
     save_png(flower.pixels[:, ::8, ::8], tmp_path / "flower.png")
     sheet = write_superres(model, [tmp_path / "flower.png"], tmp_path / "out", 2)
@@ -59,3 +65,11 @@ def test_unfinished_runs(singles, monkeypatch):
     with pytest.raises(InputError, match="3 of 4 scales"):
         superres(singan, "china", 2)
     assert superres(consingan, "china", 2).shape == (3, 54, 80)
+
+
+def test_photos_of_one_name_get_files_of_their_own(model, tmp_path, flower):
+    save_png(flower.pixels[:, ::8, ::8], tmp_path / "china.png")
+    write_superres(model, ["china", tmp_path / "china.png"], tmp_path / "out", 2)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"china_x2.png", "china-2_x2.png", "x2_sheet.png"}
+    own, other = (read_photo(tmp_path / "out" / f"{name}_x2.png").pixels for name in ("china", "china-2"))
+    assert not torch.equal(own, other)

@@ -144,6 +144,36 @@ def test_several_composites(hyperconv, runs, pasted, tmp_path):
     assert hyperconv(*start, "-m", mask, "-m", mask, "-m", mask).complains("2 pictures and 3 masks")
 
 
+@pytest.mark.parametrize("verb", ["harmonize", "paint"])
+def test_pictures_of_one_name(hyperconv, runs, pasted, tmp_path, verb):
+    picture, mask = pasted
+    other = tmp_path / "more" / picture.name
+    other.parent.mkdir()
+    other.write_bytes(picture.read_bytes())
+    masks = ("-m", mask) if verb == "harmonize" else ()
+    start = (verb, runs["singan"], picture, other, "-i", "china", *masks, "--out", tmp_path / "out")
+    results = ["china-block-2.png", "china-block-2_sheet.png", "china-block.png", "china-block_sheet.png"]
+    assert hyperconv(*start).code == 0 and files(tmp_path / "out") == results
+    (tmp_path / "out" / "china-block.png").unlink()
+    assert hyperconv(*start).complains("there already")
+    assert files(tmp_path / "out") == [name for name in results if name != "china-block.png"]
+
+
+def test_what_cannot_be_read_or_written_is_said_before_anything_is_drawn(hyperconv, runs, pasted, photos, tmp_path):
+    picture, mask = pasted
+    (tmp_path / "text.png").write_text("no image")
+    out = ("-i", "china", "--out", tmp_path / "out")
+    pictures = (picture, photos / "china.png")
+    blend = ("harmonize", runs["consingan"], *pictures, "-m", mask)
+    assert hyperconv("paint", runs["singan"], picture, tmp_path / "text.png", *out).complains("text.png")
+    assert hyperconv(*blend, "-m", tmp_path / "text.png", *out).complains("text.png")
+    assert not (tmp_path / "out").exists()
+    out = ("-i", "china", "--out", mask)
+    assert hyperconv(*blend, *out, "--fine-tune", 10**9).complains("mask.png is no folder")
+    assert hyperconv("animate", runs["singan"], *out, "--frames", 10**9).complains("mask.png is no folder")
+    assert hyperconv("evaluate", runs["singan"], *out, "-n", 10**9).complains("mask.png is no folder")
+
+
 def test_masks_with_a_problem(hyperconv, runs, pasted, tmp_path):
     picture, mask = pasted
     marked = Image.open(mask)

@@ -1,7 +1,10 @@
 """Whatever is wrong, one line says it, and the exit code is 2."""
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -82,6 +85,8 @@ def test_grey_photos_train_with_one_channel(hyperconv, quick, photos, tmp_path):
         (["--size", "64"], ["'64'"]),
         (["--size", "-5x20"], ["'-5x20'"]),
         (["--size", "4x20"], ["4x20", "11"]),
+        (["--size", "11x999999999"], ["11x999999999 pixels", "GB", "smaller"]),
+        (["--size", "100000000000000000000x99"], ["100000000000000000000x99 pixels", "GB", "smaller"]),
         (["--start-scale", "2"], ["2", "0 to 1"]),
         (["--count", "0"], ["--count"]),
         (["--seed", "red"], ["--seed"]),
@@ -223,3 +228,28 @@ def test_a_traceback_on_request(run, monkeypatch):
     monkeypatch.setenv("HYPERCONV_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError, match="wanted"):
         main(["sample", str(run)])
+
+
+def test_the_log_takes_any_letters_and_does_without_a_place(hyperconv, run, monkeypatch, tmp_path):
+    def fail(*arguments, **options):
+        raise ZeroDivisionError("d\udcfcnn \u2013")
+
+    monkeypatch.setattr("hyperconv.cli.sample.write_samples", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answer = hyperconv("sample", run)
+    (log,) = tmp_path.glob("hyperconv-*.log")
+    assert answer.code == 1 and answer.error.count("\n") == 1 and "d\\udcfcnn \u2013" in log.read_text("utf-8")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    answer = hyperconv("sample", run)
+    assert answer.code == 1 and answer.error.count("\n") == 1
+    assert "no log could be written: No such file" in answer.error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_in_an_encoding_without_the_letters(run, tmp_path, encoding):
+    out = tmp_path / "d\u00fc\u2013nn"
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "hyperconv", "evaluate", str(run), "-n", "1", "--device", "cpu", "--out", str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert done.returncode == 0 and done.stderr == b"", done.stderr
+    assert (out / "evaluation.json").is_file() and b"mean" in done.stdout

@@ -1,4 +1,4 @@
-"""A photo's model in a file of its own: every verb takes it in place of a run."""
+"""A photo's model in a file of its own: most verbs take it in place of a run."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def test_it_draws_what_the_hypernetworks_model_draws(exported, run, photos):
     assert sample(model, 0, size=(20, 50))[0].shape == (3, 20, 50)
 
 
-def test_every_verb_takes_it(hyperconv, exported, photos, tmp_path):
+def test_these_verbs_take_it(hyperconv, exported, photos, tmp_path):
     mask = photos / "china.png"
     verbs = [
         ("sample",),
@@ -59,6 +59,8 @@ def test_what_it_cannot_do(hyperconv, exported, run, photos):
     assert hyperconv("interpolate", exported, "flower", coffee).complains("only a run of --system meta")
     again = ("adapt", run, photos.parent / "flower.png", "--export", exported, "--out", exported.parent / "other")
     assert hyperconv(*again).complains("flower.safetensors is there already", "--force")
+    folder = ("--export", exported.parent, "--out", exported.parent / "other", "--tune-steps", 10**9, "--force")
+    assert hyperconv("adapt", run, photos.parent / "flower.png", *folder).complains(f"{exported.parent} is a folder")
 
 
 def test_damaged_and_foreign_files_are_refused_in_one_line(hyperconv, exported, run, photos, tmp_path):
@@ -78,3 +80,27 @@ def test_tuning_the_embedding(hyperconv, run, photos, tmp_path):
     flower = photos.parent / "flower.png"
     answer = hyperconv("adapt", run, flower, "--tune", "embedding", "--tune-steps", 3, "-n", 1, "--out", tmp_path / "a")
     assert answer.code == 0, answer.error
+
+
+def test_a_file_without_suffix_is_used_as_any(hyperconv, exported, tmp_path):
+    shutil.copy(exported, tmp_path / "flower")
+    assert hyperconv("sample", tmp_path / "flower", "-n", 1).code == 0
+    assert (tmp_path / "flower_results" / "samples" / "flower_01.png").is_file()
+
+
+def test_the_next_command_can_be_pasted(hyperconv, run, photos, tmp_path):
+    file = tmp_path / "a flower.safetensors"
+    adapt = ("adapt", run, photos.parent / "flower.png", "--export", file, "-n", 1, "--out", tmp_path / "out")
+    assert f"next: hyperconv sample '{file}'\n" in hyperconv(*adapt).out
+
+
+def test_help_names_the_verbs_that_take_it(hyperconv):
+    text = " ".join(hyperconv("adapt", "--help").out.replace("│", " ").split())
+    assert "that every verb takes" not in text and "retarget, superres, animate" in text
+
+
+def test_options_that_mean_nothing_to_a_photo(hyperconv, run, photos):
+    adapt = ("adapt", run, photos.parent / "flower.png")
+    assert hyperconv(*adapt, "-k", 3).complains("-k", "--shots")
+    assert hyperconv(*adapt, "--tune", "embedding").complains("--tune embedding", "--tune-steps")
+    assert hyperconv(*adapt, "--tune", "embedding", "--tune-steps", 0).complains("--tune-steps")

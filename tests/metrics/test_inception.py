@@ -75,7 +75,7 @@ def test_files_that_are_no_inception_weights(inception_file, tmp_path):
         "resnet.pth": "not the weights of Inception v3: tensors 25 missing .first: Conv2d_1a_3x3.conv.weight",
         "slim.pth": "1 of another shape .first: Conv2d_2a_3x3.conv.weight",
         "list.pth": "no state_dict",
-        "page.pth": "cannot be read as network weights",
+        "page.pth": "not a file of network weights",
         "absent.pth": "no such file",
     }.items():
         with pytest.raises(InputError, match=f"{name}.*{told}"):
