@@ -122,6 +122,13 @@ class Run:
         """Whether `save` wrote this file."""
         return (self.path / f"{name}.safetensors").is_file()
 
+    def whole(self, name: str) -> dict[str, int] | None:
+        """Where this file stands if it is as `save` wrote it, else None."""
+        try:
+            return self.load(name)[1]
+        except InputError:
+            return None
+
     def checkpoint(self) -> tuple[int, int] | None:
         """(scale, step) of the checkpoint that a resumed run starts from; None if there is none."""
         if not self.has("training_state"):

@@ -83,6 +83,7 @@ class TrainingLoop(ABC):
 
         TrainingDiverged where a loss or a parameter is no longer finite, or a loss is beyond DIVERGED.
         """
+        self.mend_model()
         while not self.finished:
             losses = self.advance()
             logged, remarks = self.log(losses) if self.step % LOG_EVERY == 0 else (None, [])
@@ -133,6 +134,12 @@ class TrainingLoop(ABC):
         if self.ranks.leads:
             self.run.save("training_state", {**tensors, **moments}, where)
             self.run.save("model", tensors, where)
+
+    def mend_model(self) -> None:
+        """Write the model anew where it is not the checkpoint's: a kill came between the two files, or it is damaged."""
+        where = {"scale": self.scale, "step": self.step}
+        if self.ranks.leads and self.run.has("training_state") and self.run.whole("model") != where:
+            self.run.save("model", self.tensors(), where)
 
     def diverged(self, what: str) -> TrainingDiverged:
         """The error to raise: where and how it happened, and how to go on."""
