@@ -163,6 +163,9 @@ def resume(
 
 def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
+    if run.has("model") and not run.has("training_state"):
+        raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or train "
+                         "anew with another --out")
     changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
         f"{name} is {getattr(run.config, name, None)}, not {value}"
