@@ -37,7 +37,7 @@ from hyperconv.progress import OnEach
 
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
 OF_HYPERNETWORK = ("embedding", "head_rank")
-MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
+MAY_CHANGE = ("learning_rate", "backbone_weights")  # settings that a resumed run may take anew
 
 
 def train(
@@ -89,6 +89,7 @@ def new_config(
     for name in OF_HYPERNETWORK:
         if changes.get(name) is not None and system != "meta":
             raise InputError(f"{name} is for the hypernetwork of --system meta, which {system} has not: leave it out")
+    changes = _from_anywhere(changes)
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:
@@ -150,7 +151,7 @@ def resume(
 ) -> TrainingLoop:
     """The trainer of an existing run where it stopped.
 
-    wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
+    wanted: settings by name; only those of MAY_CHANGE may differ from the run's own, else InputError. ranks: processes
     that all call this; they need not be as many as before. on_disk: as in `start`.
     """
     where = resolve_device(device)
@@ -166,7 +167,7 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     if run.has("model") and not run.has("training_state"):
         raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or train "
                          "anew with another --out")
-    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
+    changed = {name: value for name, value in _from_anywhere(wanted).items() if value != getattr(run.config, name, None)}
     fixed = [
         f"{name} is {getattr(run.config, name, None)}, not {value}"
         for name, value in changed.items()
@@ -183,6 +184,12 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     collection = run.collection(on_disk)
     check_ranks(ranks, run.config, len(collection))
     return run, collection
+
+
+def _from_anywhere(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose file is found whatever folder a later process runs in."""
+    file = settings.get("backbone_weights")
+    return settings if file is None else {**settings, "backbone_weights": str(Path(file).resolve())}
 
 
 def follow(trainer: TrainingLoop, *, tensorboard: bool = False) -> Iterator[Progress]:

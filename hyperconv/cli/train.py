@@ -134,7 +134,7 @@ def train(
         setting(
             min=0,
             metavar="RATE",
-            help=f"Of both optimizers {OURS}; the one setting a resumed run may change.",
+            help=f"Of both optimizers {OURS}; a resumed run may change it.",
         ),
     ] = None,
     embedding: Annotated[
@@ -162,7 +162,8 @@ def train(
             metavar="FILE",
             help="Start the ResNet embeddings from torchvision's published weights, "
             "a .pth or .safetensors file (default: random); a frozen embedding needs one, MoCo's and SwAV's fit, too. With --system dip: the ResNet or VGG16 whose features are the "
-            "prior (default: a small net, trained on the images by contrast).",
+            "prior (default: a small net, trained on the images by contrast). "
+            "A resumed run may find it elsewhere.",
         ),
     ] = None,
     hold_out: Annotated[
@@ -246,7 +247,7 @@ def train(
         "learning_rate": learning_rate,
         "embedding": embedding,
         "head_rank": head_rank,
-        "backbone_weights": None if backbone_weights is None else str(backbone_weights),
+        "backbone_weights": backbone_weights,
         "image_size": image_size,
         "tasks": tasks,
         "inner_steps": inner_steps,
