@@ -35,13 +35,14 @@ from hyperconv.gan.trainer import Trainer
 from hyperconv.gan.training_loop import Progress, TrainingLoop
 from hyperconv.progress import OnEach
 
+Images = str | PathLike | Photo | Iterable[str | PathLike] | Iterable[Photo]
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
 OF_HYPERNETWORK = ("embedding", "head_rank")
 MAY_CHANGE = ("learning_rate", "backbone_weights")  # settings that a resumed run may take anew
 
 
 def train(
-    images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
+    images: Images | Domains | None,
     out: str | PathLike,
     preset_name: str | None = None,
     *,
@@ -52,7 +53,7 @@ def train(
     start_from: str | PathLike | None = None,
     **changes: Any,
 ) -> Run:
-    """Train a new run in the folder `out` on photos, or image files and folders, and return it.
+    """Train a new run in the folder `out` on photos, or image files and folders, one or several, and return it.
 
     systems 'reptile' and 'dip' take domains instead, or one folder of them, or None for scikit-learn's digits; hold_out
     names those to leave out (`start_domains`). The other arguments, and InputErrors for them: `new_config`. InputError
@@ -99,7 +100,7 @@ def new_config(
 
 
 def start(
-    images: Sequence[str | PathLike] | Sequence[Photo],
+    images: Images,
     out: str | PathLike,
     config: Config,
     *,
@@ -126,7 +127,7 @@ def start(
 
 
 def _create(
-    images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
+    images: Images, out: str | PathLike, config: Config, on_disk: bool,
     on_photo: OnEach, ranks: Ranks,
 ) -> tuple[Run, Collection, list[str]]:
     square = None if config.alone else config.embedding_size
@@ -238,8 +239,8 @@ def _sheet_samples(trainer: Trainer, model: PhotoModel) -> Tensor:
     return model.images(model.climb(model.begin(altered), lambda shape, scale: white(shape, source)))
 
 
-def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list[Photo] | list[Path]:
-    images = list(images)
+def _photos_or_files(images: Images) -> list[Photo] | list[Path]:
+    images = [images] if isinstance(images, (str, PathLike, Photo)) else list(images)
     given = [image for image in images if isinstance(image, Photo)]
     if len(given) not in (0, len(images)):
         raise TypeError("images mixes photos with paths: give one kind")

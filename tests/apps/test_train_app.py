@@ -152,6 +152,11 @@ def test_steps_that_cannot_be(steps):
         preset("tiny", iterations=steps)
 
 
+def test_a_sequence_is_no_number():
+    with pytest.raises(InputError, match=r"max_size is \[64\]: it must be int"):
+        preset("tiny", max_size=[64])
+
+
 def test_the_file_of_published_weights_is_found_from_anywhere_and_may_move(tmp_path, quick, photos, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
