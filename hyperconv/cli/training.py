@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperconv.apps.domains import start_domains
-from hyperconv.apps.train import follow, start
+from hyperconv.apps.train import MAY_CHANGE, follow, start
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
 from hyperconv.cli.stopping import until_stopped
@@ -108,7 +108,8 @@ def resumed(
 ) -> TrainingLoop:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
-        wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
+        settings = named_preset(preset, system or Run.open(out).config.system).to_json()
+        wanted = {name: value for name, value in settings.items() if name not in MAY_CHANGE} | wanted
     trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
     if ranks.leads:

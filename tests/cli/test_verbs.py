@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -72,6 +73,15 @@ def test_resuming_a_finished_run_changes_nothing(hyperconv, run):
     answer = hyperconv("train", "--resume", "--out", run)
     assert answer.code == 0 and "continued from scale 2, step 1" in answer.out
     assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_preset_named_again_leaves_the_learning_rate_of_an_earlier_resume(hyperconv, tmp_path, run):
+    resumed = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((resumed / "config.json").read_text())
+    same = ["--max-size", 24, "--min-size", 16, "--scale-count", 2, "--iterations", "2,1"]
+    for options in (["--learning-rate", 1e-4], ["--preset", "tiny", *same]):
+        assert hyperconv("train", "--resume", "--out", resumed, *options).code == 0
+        assert json.loads((resumed / "config.json").read_text()) == {**config, "learning_rate": 1e-4}
 
 
 def test_sample_draws_every_photo(hyperconv, run):
