@@ -259,6 +259,8 @@ def train(
     changes = {name: value for name, value in changes.items() if value is not None}
     if resume and (hold_out or start_from is not None):
         raise InputError("--hold-out and --from are for new runs: leave them out, or --resume")
+    if resume and (images or examples):
+        raise InputError(f"the run keeps its photos: leave {'IMAGES' if images else '--examples'} out, or --resume")
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):
