@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -122,7 +121,7 @@ def start(
         return Trainer(run, collection, where, ranks=ranks), remarks
     except InputError:
         if ranks.leads:
-            shutil.rmtree(run.path)  # was absent or empty
+            run.discard()
         raise
 
 
@@ -137,7 +136,7 @@ def _create(
         collection = run.collection(on_disk)
         check_ranks(ranks, config, len(collection))
     except InputError:
-        shutil.rmtree(run.path)
+        run.discard()
         raise
     return run, collection, [f"left out: {problem}" for problem in intake.problems] + collection.notes
 
