@@ -115,10 +115,22 @@ def start(
     reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
+    run, collection, remarks = new_run(images, out, config, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
+    return first_trainer(run, collection, where, ranks), remarks
+
+
+def new_run(
+    images: Images, out: str | PathLike, config: Config, *, on_disk: bool, on_photo: OnEach, ranks: Ranks
+) -> tuple[Run, Collection, list[str]]:
+    """What `start` trains: the new run, its photos, and the lines on images with a problem."""
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
-    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(on_disk), [])
+    return created or (Run.open(out), Run.open(out).collection(on_disk), [])
+
+
+def first_trainer(run: Run, collection: Collection, device: torch.device, ranks: Ranks) -> Trainer:
+    """A trainer of a new run, prepared for its first step. InputError where it cannot be; the run is gone then."""
     try:
-        return Trainer(run, collection, where, ranks=ranks), remarks
+        return Trainer(run, collection, device, ranks=ranks)
     except InputError:
         if ranks.leads:
             run.discard()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperconv.apps.domains import start_domains
-from hyperconv.apps.train import MAY_CHANGE, follow, start
+from hyperconv.apps.model import resolve_device
+from hyperconv.apps.train import MAY_CHANGE, first_trainer, follow, new_run
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
 from hyperconv.cli.stopping import until_stopped
@@ -56,19 +57,19 @@ def started(
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
         raise InputError("no photos given: name image files or folders, or take --examples")
-    given = load_examples() if examples else images
+    given, where = load_examples() if examples else images, resolve_device(device)
     with counted("reading photos") as on_photo:
-        trainer, remarks = start(given, out, config, device=device, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
-    if not ranks.leads:
-        return trainer
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    photos, several = len(trainer.collection), f", {ranks.count} processes" if ranks.count > 1 else ""
-    print(
-        f"{photos} photo{'s' * (photos > 1)}, {config.scale_count} scales up to {config.max_size} px, "
-        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}{several}"
-    )
-    return trainer
+        run, collection, remarks = new_run(given, out, config, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
+    if ranks.leads:
+        for remark in remarks:
+            print(remark, file=sys.stderr)
+        photos, several = len(collection), f", {ranks.count} processes" if ranks.count > 1 else ""
+        print(
+            f"{photos} photo{'s' * (photos > 1)}, {config.scale_count} scale{'s' * (config.scale_count > 1)} up to "
+            f"{config.max_size} px, {sum(map(config.iterations_at, range(config.scale_count)))} steps, on {where}{several}",
+            flush=True,
+        )
+    return first_trainer(run, collection, where, ranks)
 
 
 def started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig | DipConfig,

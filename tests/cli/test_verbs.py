@@ -7,6 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from hyperconv.errors import InputError
 from hyperconv.gan import presets
 from hyperconv.ops import native
 from hyperconv.version import __version__
@@ -43,6 +44,16 @@ def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
         "tensorboard",
         "training_state.safetensors",
     ]
+
+
+def test_what_is_trained_is_said_before_anything_is_prepared(hyperconv, quick, photos, tmp_path, monkeypatch):
+    def prepare(*arguments):
+        raise InputError("not now")
+
+    monkeypatch.setattr("hyperconv.gan.meta.MetaGAN.prepare", prepare)
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick)
+    assert answer.complains("not now") and "3 photos, 2 scales up to 24 px" in answer.out
+    assert not (tmp_path / "run").exists()
 
 
 def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, quick, photos, tmp_path):
