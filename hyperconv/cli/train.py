@@ -229,7 +229,7 @@ def train(
     every batch, the result is that of one. Ended by an error, all of them go
     on from the checkpoint as often as --max-restarts says.
       torchrun --nproc-per-node 8 -m hyperconv train photos/ --out run
-      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \
+      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \\
         --rdzv-endpoint host:29500 -m hyperconv train photos/ --out run
     """
     if out is None:

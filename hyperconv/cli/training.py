@@ -1,5 +1,6 @@
 """What `hyperconv train` does once its options are read: start or continue, take every step, say how it goes."""
 
+import shlex
 import sys
 import time
 from collections import deque
@@ -43,7 +44,7 @@ def take_all_steps(trainer: TrainingLoop, tensorboard: bool) -> None:
             deque(steps, maxlen=0)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
+            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {how_to_go_on(trainer.run)}"
         ) from None
     if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
         hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
@@ -99,9 +100,9 @@ def _a_step(config: ReptileConfig | DipConfig) -> str:
 def next_verb(trainer: TrainingLoop, out: Path) -> str:
     """What to type now."""
     if trainer.config.system != "reptile":
-        return f"hyperconv sample {out}"
+        return shlex.join(["hyperconv", "sample", str(out)])
     held_out = min((out / "held_out").rglob("*.png"), default=None)
-    return f"hyperconv adapt {out} --shots {held_out.parent if held_out else 'FOLDER'} -k 16"
+    return shlex.join(["hyperconv", "adapt", str(out), "--shots", str(held_out.parent if held_out else "FOLDER"), "-k", "16"])
 
 
 def resumed(
@@ -119,8 +120,9 @@ def resumed(
     return trainer
 
 
-def _how_to_go_on(run: Run) -> str:
-    command = f"hyperconv train --resume --out {run.path}"
+def how_to_go_on(run: Run) -> str:
+    """What to type after training was stopped."""
+    command = shlex.join(["hyperconv", "train", "--resume", "--out", str(run.path)])
     checkpoint = run.checkpoint()
     if checkpoint is None:
         return f"there is no checkpoint yet, start again with: {command}"

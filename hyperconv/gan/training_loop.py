@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -143,8 +144,9 @@ class TrainingLoop(ABC):
 
     def diverged(self, what: str) -> TrainingDiverged:
         """The error to raise: where and how it happened, and how to go on."""
-        go_on = "go on from the last good checkpoint" if self.run.has("training_state") else "start again"
+        saved = self.run.has("training_state")
+        go_on = "go on from the last good checkpoint" if saved else "nothing was saved yet, start again"
         return TrainingDiverged(
             f"training diverged at scale {self.scale + 1}, step {self.step} ({what}): {go_on} with "
-            f"--resume --out {self.run.path} and a --learning-rate lower than {self.config.learning_rate:g}"
+            f"--resume --out {shlex.quote(str(self.run.path))} and a --learning-rate lower than {self.config.learning_rate:g}"
         )

@@ -2,13 +2,17 @@
 
 import json
 import re
+import shlex
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from hyperconv.cli.training import how_to_go_on, next_verb
 from hyperconv.errors import InputError
 from hyperconv.gan import presets
+from hyperconv.gan.run import Run
 from hyperconv.ops import native
 from hyperconv.version import __version__
 
@@ -32,7 +36,7 @@ def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
     )
     assert answer.code == 0 and answer.error == ""
     assert "3 photos, 2 scales up to 24 px, 12 steps" in answer.out
-    assert f"run: {tmp_path / 'run'}" in answer.out
+    assert f"run: {tmp_path / 'run'}\n" in answer.out and f"next: hyperconv sample {tmp_path / 'run'}\n" in answer.out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["seed"], config["max_size"], config["iterations"]) == (3, 24, [10, 2])
     assert files(tmp_path / "run") == [
@@ -220,6 +224,23 @@ def test_every_preset_is_named_in_the_help(hyperconv):
     told = re.sub(r"[\s│]+", " ", hyperconv("train", "--help").out)
     for system, named in presets.PRESETS.items():
         assert f"{system}: {', '.join(named)}" in told
+
+
+def test_a_long_command_in_the_help_keeps_its_line_break(hyperconv):
+    lines = [line.strip() for line in hyperconv("train", "--help").out.splitlines()]
+    first = lines.index("torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \\")
+    assert lines[first + 1] == "--rdzv-endpoint host:29500 -m hyperconv train photos/ --out run"
+
+
+@pytest.mark.parametrize("system", ["meta", "reptile"])
+def test_commands_to_type_next_are_quoted(tmp_path, system):
+    trainer = SimpleNamespace(config=SimpleNamespace(system=system))
+    (tmp_path / "my run" / "held_out" / "8").mkdir(parents=True)
+    (tmp_path / "my run" / "held_out" / "8" / "001.png").touch()
+    assert shlex.split(next_verb(trainer, tmp_path / "my run"))[2] == str(tmp_path / "my run")
+    assert shlex.split(next_verb(trainer, tmp_path / "my run"))[4:5] in ([], [str(tmp_path / "my run" / "held_out" / "8")])
+    run = Run(tmp_path / "my run", None)
+    assert shlex.split(how_to_go_on(run))[-1] == str(tmp_path / "my run")
 
 
 def test_a_preset_of_another_system_is_refused(hyperconv, photos, tmp_path):
