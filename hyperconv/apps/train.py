@@ -138,8 +138,7 @@ def first_trainer(run: Run, collection: Collection, device: torch.device, ranks:
 
 
 def _create(
-    images: Images, out: str | PathLike, config: Config, on_disk: bool,
-    on_photo: OnEach, ranks: Ranks,
+    images: Images, out: str | PathLike, config: Config, on_disk: bool, on_photo: OnEach, ranks: Ranks
 ) -> tuple[Run, Collection, list[str]]:
     square = None if config.alone else config.embedding_size
     intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)
@@ -177,9 +176,10 @@ def resume(
 def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
     if run.has("model") and not run.has("training_state"):
-        raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or train "
-                         "anew with another --out")
-    changed = {name: value for name, value in _from_anywhere(wanted).items() if value != getattr(run.config, name, None)}
+        raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or "
+                         "train anew with another --out")
+    wanted = _from_anywhere(wanted)
+    changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
         f"{name} is {getattr(run.config, name, None)}, not {value}"
         for name, value in changed.items()

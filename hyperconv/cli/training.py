@@ -64,10 +64,11 @@ def started(
     if ranks.leads:
         for remark in remarks:
             print(remark, file=sys.stderr)
-        photos, several = len(collection), f", {ranks.count} processes" if ranks.count > 1 else ""
+        photos, scales = len(collection), config.scale_count
+        several = f", {ranks.count} processes" if ranks.count > 1 else ""
         print(
-            f"{photos} photo{'s' * (photos > 1)}, {config.scale_count} scale{'s' * (config.scale_count > 1)} up to "
-            f"{config.max_size} px, {sum(map(config.iterations_at, range(config.scale_count)))} steps, on {where}{several}",
+            f"{photos} photo{'s' * (photos > 1)}, {scales} scale{'s' * (scales > 1)} up to {config.max_size} px, "
+            f"{sum(map(config.iterations_at, range(scales)))} steps, on {where}{several}",
             flush=True,
         )
     return first_trainer(run, collection, where, ranks)
@@ -102,7 +103,8 @@ def next_verb(trainer: TrainingLoop, out: Path) -> str:
     if trainer.config.system != "reptile":
         return shlex.join(["hyperconv", "sample", str(out)])
     held_out = min((out / "held_out").rglob("*.png"), default=None)
-    return shlex.join(["hyperconv", "adapt", str(out), "--shots", str(held_out.parent if held_out else "FOLDER"), "-k", "16"])
+    shots = str(held_out.parent) if held_out else "FOLDER"
+    return shlex.join(["hyperconv", "adapt", str(out), "--shots", shots, "-k", "16"])
 
 
 def resumed(

@@ -137,7 +137,7 @@ class TrainingLoop(ABC):
             self.run.save("model", tensors, where)
 
     def mend_model(self) -> None:
-        """Write the model anew where it is not the checkpoint's: a kill came between the two files, or it is damaged."""
+        """Write the model anew where it is not the checkpoint's: damaged, or older as a kill came between the two."""
         where = {"scale": self.scale, "step": self.step}
         if self.ranks.leads and self.run.has("training_state") and self.run.whole("model") != where:
             self.run.save("model", self.tensors(), where)
@@ -146,7 +146,8 @@ class TrainingLoop(ABC):
         """The error to raise: where and how it happened, and how to go on."""
         saved = self.run.has("training_state")
         go_on = "go on from the last good checkpoint" if saved else "nothing was saved yet, start again"
+        out = shlex.quote(str(self.run.path))
         return TrainingDiverged(
             f"training diverged at scale {self.scale + 1}, step {self.step} ({what}): {go_on} with "
-            f"--resume --out {shlex.quote(str(self.run.path))} and a --learning-rate lower than {self.config.learning_rate:g}"
+            f"--resume --out {out} and a --learning-rate lower than {self.config.learning_rate:g}"
         )

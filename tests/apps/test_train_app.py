@@ -137,7 +137,8 @@ def test_a_run_that_lost_its_training_state_is_not_trained_from_zero(tmp_path, t
 @pytest.mark.parametrize("one", [str, Path])
 def test_a_single_path_and_plain_numbers_of_steps(tmp_path, quick, photos, one):
     save_png(photos[0].pixels, tmp_path / "photos" / "china.png")
-    run = train(one(tmp_path / "photos"), tmp_path / "run", device="cpu", **{**quick, "scale_count": 1, "iterations": 2})
+    quick = {**quick, "scale_count": 1, "iterations": 2}
+    run = train(one(tmp_path / "photos"), tmp_path / "run", device="cpu", **quick)
     assert run.checkpoint() == (0, 2) and run.config.iterations == (2,)
 
 

@@ -165,7 +165,7 @@ def test_resuming_with_other_settings(hyperconv, run):
 
 
 def test_resuming_with_photos(hyperconv, run, photos):
-    assert hyperconv("train", photos, "--resume", "--out", run).complains("the run keeps its photos", "leave IMAGES out")
+    assert hyperconv("train", photos, "--resume", "--out", run).complains("run keeps its photos", "leave IMAGES out")
     assert hyperconv("train", "--examples", "--resume", "--out", run).complains("leave --examples out")
 
 

@@ -44,7 +44,7 @@ def test_an_empty_folder_is_filled_where_it_is(tmp_path, config, collection):
 
 
 @pytest.mark.parametrize("last", FILES)
-def test_a_kill_while_a_run_is_made_leaves_none_and_does_not_block_the_next(tmp_path, config, collection, monkeypatch, last):
+def test_a_kill_while_a_run_is_made_does_not_block_the_next(tmp_path, config, collection, monkeypatch, last):
     replace = os.replace
 
     def killed(source, target):
