@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -35,12 +34,13 @@ from hyperconv.gan.trainer import Trainer
 from hyperconv.gan.training_loop import Progress, TrainingLoop
 from hyperconv.progress import OnEach
 
+Images = str | PathLike | Photo | Iterable[str | PathLike] | Iterable[Photo]
 SHEET_PHOTOS, SHEET_SAMPLES = 8, 4  # on the sheets written while training
-MAY_CHANGE = ("learning_rate",)  # settings that a resumed run may take anew
+MAY_CHANGE = ("learning_rate", "backbone_weights")  # settings that a resumed run may take anew
 
 
 def train(
-    images: Sequence[str | PathLike] | Sequence[Photo] | Domains | str | PathLike,
+    images: Images | Domains | None,
     out: str | PathLike,
     preset_name: str | None = None,
     *,
@@ -51,7 +51,7 @@ def train(
     start_from: str | PathLike | None = None,
     **changes: Any,
 ) -> Run:
-    """Train a new run in the folder `out` on photos, or image files and folders, and return it.
+    """Train a new run in the folder `out` on photos, or image files and folders, one or several, and return it.
 
     systems 'reptile' and 'dip' take domains instead, or one folder of them, or None for scikit-learn's digits; hold_out
     names those to leave out (`start_domains`). The other arguments, and InputErrors for them: `new_config`. InputError
@@ -85,6 +85,7 @@ def new_config(
     if hold_out and system not in OF_DOMAINS:
         raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
                          "--system reptile or dip")
+    changes = _from_anywhere(changes)
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:
@@ -94,7 +95,7 @@ def new_config(
 
 
 def start(
-    images: Sequence[str | PathLike] | Sequence[Photo],
+    images: Images,
     out: str | PathLike,
     config: Config,
     *,
@@ -110,19 +111,30 @@ def start(
     reads the images and makes the folder, which all must see.
     """
     where = resolve_device(device)
+    run, collection, remarks = new_run(images, out, config, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
+    return first_trainer(run, collection, where, ranks), remarks
+
+
+def new_run(
+    images: Images, out: str | PathLike, config: Config, *, on_disk: bool, on_photo: OnEach, ranks: Ranks
+) -> tuple[Run, Collection, list[str]]:
+    """What `start` trains: the new run, its photos, and the lines on images with a problem."""
     created = ranks.first(lambda: _create(images, out, config, on_disk, on_photo, ranks))
-    run, collection, remarks = created or (Run.open(out), Run.open(out).collection(on_disk), [])
+    return created or (Run.open(out), Run.open(out).collection(on_disk), [])
+
+
+def first_trainer(run: Run, collection: Collection, device: torch.device, ranks: Ranks) -> Trainer:
+    """A trainer of a new run, prepared for its first step. InputError where it cannot be; the run is gone then."""
     try:
-        return Trainer(run, collection, where, ranks=ranks), remarks
+        return Trainer(run, collection, device, ranks=ranks)
     except InputError:
         if ranks.leads:
-            shutil.rmtree(run.path)  # was absent or empty
+            run.discard()
         raise
 
 
 def _create(
-    images: Sequence[str | PathLike] | Sequence[Photo], out: str | PathLike, config: Config, on_disk: bool,
-    on_photo: OnEach, ranks: Ranks,
+    images: Images, out: str | PathLike, config: Config, on_disk: bool, on_photo: OnEach, ranks: Ranks
 ) -> tuple[Run, Collection, list[str]]:
     square = None if config.alone else config.embedding_size
     intake = PhotoIntake(_photos_or_files(images), config.pyramid(), square, on_photo)
@@ -131,7 +143,7 @@ def _create(
         collection = run.collection(on_disk)
         check_ranks(ranks, config, len(collection))
     except InputError:
-        shutil.rmtree(run.path)
+        run.discard()
         raise
     return run, collection, [f"left out: {problem}" for problem in intake.problems] + collection.notes
 
@@ -146,7 +158,7 @@ def resume(
 ) -> TrainingLoop:
     """The trainer of an existing run where it stopped.
 
-    wanted: settings by name; only the learning rate may differ from the run's own, else InputError. ranks: processes
+    wanted: settings by name; only those of MAY_CHANGE may differ from the run's own, else InputError. ranks: processes
     that all call this; they need not be as many as before. on_disk: as in `start`.
     """
     where = resolve_device(device)
@@ -159,6 +171,10 @@ def resume(
 
 def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
+    if run.has("model") and not run.has("training_state"):
+        raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or "
+                         "train anew with another --out")
+    wanted = _from_anywhere(wanted)
     changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
         f"{name} is {getattr(run.config, name, None)}, not {value}"
@@ -176,6 +192,12 @@ def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: R
     collection = run.collection(on_disk)
     check_ranks(ranks, run.config, len(collection))
     return run, collection
+
+
+def _from_anywhere(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose file is found whatever folder a later process runs in."""
+    file = settings.get("backbone_weights")
+    return settings if file is None else {**settings, "backbone_weights": str(Path(file).resolve())}
 
 
 def follow(trainer: TrainingLoop, *, tensorboard: bool = False) -> Iterator[Progress]:
@@ -224,8 +246,8 @@ def _sheet_samples(trainer: Trainer, model: PhotoModel) -> Tensor:
     return model.images(model.climb(model.begin(altered), lambda shape, scale: white(shape, source)))
 
 
-def _photos_or_files(images: Iterable[str | PathLike] | Iterable[Photo]) -> list[Photo] | list[Path]:
-    images = list(images)
+def _photos_or_files(images: Images) -> list[Photo] | list[Path]:
+    images = [images] if isinstance(images, (str, PathLike, Photo)) else list(images)
     given = [image for image in images if isinstance(image, Photo)]
     if len(given) not in (0, len(images)):
         raise TypeError("images mixes photos with paths: give one kind")

@@ -134,7 +134,7 @@ def train(
         setting(
             min=0,
             metavar="RATE",
-            help=f"Of both optimizers {OURS}; the one setting a resumed run may change.",
+            help=f"Of both optimizers {OURS}; a resumed run may change it.",
         ),
     ] = None,
     embedding: Annotated[
@@ -162,7 +162,8 @@ def train(
             metavar="FILE",
             help="Start the ResNet embeddings from torchvision's published weights, "
             "a .pth or .safetensors file (default: random); a frozen embedding needs one, MoCo's and SwAV's fit, too. With --system dip: the ResNet or VGG16 whose features are the "
-            "prior (default: a small net, trained on the images by contrast).",
+            "prior (default: a small net, trained on the images by contrast). "
+            "A resumed run may find it elsewhere.",
         ),
     ] = None,
     hold_out: Annotated[
@@ -228,7 +229,7 @@ def train(
     every batch, the result is that of one. Ended by an error, all of them go
     on from the checkpoint as often as --max-restarts says.
       torchrun --nproc-per-node 8 -m hyperconv train photos/ --out run
-      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \
+      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \\
         --rdzv-endpoint host:29500 -m hyperconv train photos/ --out run
     """
     if out is None:
@@ -246,7 +247,7 @@ def train(
         "learning_rate": learning_rate,
         "embedding": embedding,
         "head_rank": head_rank,
-        "backbone_weights": None if backbone_weights is None else str(backbone_weights),
+        "backbone_weights": backbone_weights,
         "image_size": image_size,
         "tasks": tasks,
         "inner_steps": inner_steps,
@@ -260,6 +261,8 @@ def train(
         raise InputError("--hold-out and --from are for new runs: leave them out, or --resume")
     if embedding is not None and system == "dip":  # whose setting of that name is a number
         raise InputError("--embedding is for the hypernetwork of --system meta, which dip has not: leave it out")
+    if resume and (images or examples):
+        raise InputError(f"the run keeps its photos: leave {'IMAGES' if images else '--examples'} out, or --resume")
     with joined() as ranks:
         device = local_device(device)
         if resume or (was_restarted() and (out / "config.json").is_file()):

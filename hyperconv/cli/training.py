@@ -1,5 +1,6 @@
 """What `hyperconv train` does once its options are read: start or continue, take every step, say how it goes."""
 
+import shlex
 import sys
 import time
 from collections import deque
@@ -7,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperconv.apps.domains import start_domains
-from hyperconv.apps.train import follow, start
+from hyperconv.apps.model import resolve_device
+from hyperconv.apps.train import MAY_CHANGE, first_trainer, follow, new_run
 from hyperconv.apps.train import resume as continue_run
 from hyperconv.cli.progress import counted, show
 from hyperconv.cli.stopping import until_stopped
@@ -42,7 +44,7 @@ def take_all_steps(trainer: TrainingLoop, tensorboard: bool) -> None:
             deque(steps, maxlen=0)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {_how_to_go_on(trainer.run)}"
+            f"interrupted at scale {trainer.scale + 1}, step {trainer.step}; {how_to_go_on(trainer.run)}"
         ) from None
     if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
         hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
@@ -56,19 +58,20 @@ def started(
         raise InputError("choose between IMAGES and --examples")
     if not examples and not images:
         raise InputError("no photos given: name image files or folders, or take --examples")
-    given = load_examples() if examples else images
+    given, where = load_examples() if examples else images, resolve_device(device)
     with counted("reading photos") as on_photo:
-        trainer, remarks = start(given, out, config, device=device, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
-    if not ranks.leads:
-        return trainer
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    photos, several = len(trainer.collection), f", {ranks.count} processes" if ranks.count > 1 else ""
-    print(
-        f"{photos} photo{'s' * (photos > 1)}, {config.scale_count} scales up to {config.max_size} px, "
-        f"{sum(map(config.iterations_at, range(config.scale_count)))} steps, on {trainer.device}{several}"
-    )
-    return trainer
+        run, collection, remarks = new_run(given, out, config, on_disk=on_disk, on_photo=on_photo, ranks=ranks)
+    if ranks.leads:
+        for remark in remarks:
+            print(remark, file=sys.stderr)
+        photos, scales = len(collection), config.scale_count
+        several = f", {ranks.count} processes" if ranks.count > 1 else ""
+        print(
+            f"{photos} photo{'s' * (photos > 1)}, {scales} scale{'s' * (scales > 1)} up to {config.max_size} px, "
+            f"{sum(map(config.iterations_at, range(scales)))} steps, on {where}{several}",
+            flush=True,
+        )
+    return first_trainer(run, collection, where, ranks)
 
 
 def started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig | DipConfig,
@@ -98,9 +101,10 @@ def _a_step(config: ReptileConfig | DipConfig) -> str:
 def next_verb(trainer: TrainingLoop, out: Path) -> str:
     """What to type now."""
     if trainer.config.system != "reptile":
-        return f"hyperconv sample {out}"
+        return shlex.join(["hyperconv", "sample", str(out)])
     held_out = min((out / "held_out").rglob("*.png"), default=None)
-    return f"hyperconv adapt {out} --shots {held_out.parent if held_out else 'FOLDER'} -k 16"
+    shots = str(held_out.parent) if held_out else "FOLDER"
+    return shlex.join(["hyperconv", "adapt", str(out), "--shots", shots, "-k", "16"])
 
 
 def resumed(
@@ -108,7 +112,8 @@ def resumed(
 ) -> TrainingLoop:
     wanted = {**changes, **({"system": system} if system else {})}
     if preset is not None:
-        wanted = named_preset(preset, system or Run.open(out).config.system).to_json() | wanted
+        settings = named_preset(preset, system or Run.open(out).config.system).to_json()
+        wanted = {name: value for name, value in settings.items() if name not in MAY_CHANGE} | wanted
     trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
     if ranks.leads:
@@ -117,8 +122,9 @@ def resumed(
     return trainer
 
 
-def _how_to_go_on(run: Run) -> str:
-    command = f"hyperconv train --resume --out {run.path}"
+def how_to_go_on(run: Run) -> str:
+    """What to type after training was stopped."""
+    command = shlex.join(["hyperconv", "train", "--resume", "--out", str(run.path)])
     checkpoint = run.checkpoint()
     if checkpoint is None:
         return f"there is no checkpoint yet, start again with: {command}"

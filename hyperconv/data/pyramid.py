@@ -86,9 +86,12 @@ class PyramidShape:
         return sizes
 
     def _from_short_side(self, height: int, width: int, name: str) -> list[tuple[int, int]]:
+        if min(height, width) < MIN_SIDE:
+            raise InputError(f"{name} is too small: {width}x{height} pixels, needs a short side of {self.min_size}, "
+                             f"and with any --min-size of {MIN_SIDE}")
         shrink = min(1, self.max_size / max(height, width))
         finest = [max(MIN_SIDE, round(side * shrink)) for side in (height, width)]
-        if min(height, width) < MIN_SIDE or min(finest) < self.min_size:
+        if min(finest) < self.min_size:
             raise InputError(
                 f"{name} is too small: {width}x{height} pixels{f', {finest[1]}x{finest[0]} as trained' * (shrink < 1)}, "
                 f"needs a short side of {self.min_size}; lower --min-size or raise --max-size"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.data.images import Photo, read_photo, resize, unique_names, with_channels
-from hyperconv.data.pyramid import PyramidShape, build_pyramid
+from hyperconv.data.pyramid import MIN_SIDE, PyramidShape, build_pyramid
 from hyperconv.data.tensor_file import Damaged, TensorFile, TensorWriter, writing
 from hyperconv.errors import InputError
 from hyperconv.progress import OnEach
@@ -167,8 +167,12 @@ def notes_of(photo: Photo, shape: PyramidShape) -> list[str]:
     """Remarks on a photo as it is learned from."""
     height, width = photo.pixels.shape[1:]
     finest = shape.sizes(height, width)[-1]
-    enlarged = [f"enlarged from {width}x{height} to {finest[1]}x{finest[0]}"] if max(height, width) < shape.max_size else []
-    return photo.notes + enlarged
+    was, becomes = f"{width}x{height}", f"{finest[1]}x{finest[0]}"
+    if max(height, width) < max(finest):
+        return [*photo.notes, f"enlarged from {was} to {becomes}"]
+    if max(finest) * min(height, width) < (MIN_SIDE - 0.5) * max(height, width):
+        return [*photo.notes, f"widened: {was} is trained as {becomes}"]
+    return photo.notes
 
 
 def level_key(photo: int, scale: int) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hyperconv.gan.meta import MetaGAN
 
 GROUPS, GROUP = 24, 256  # groups of altered photos; those of a group have one size
-SQUARE = 32  # pixels of the square photos that the altered ones are made of
+SQUARE = 32  # pixels of the square photos that the altered ones are made of, and of a thumbnail at most
 NEAR_ONE = 0.97  # brightest value asked of a tanh
 RIDGE = 0.003  # over the mean square of a basis map, or of a thumbnail's pixel
 
@@ -28,23 +28,35 @@ def guess(system: MetaGAN, collection: Collection) -> None:
 
     Every photo gets the same hidden layers. The fixed noise then gives the same maps for all photos of a size, and a
     photo is a linear combination of them (through tanh): its weights in the last layer are solved for by ridge
-    regression for each altered photo, and the linear map from thumbnails to such weights by another one.
+    regression for each altered photo, and the linear map from thumbnails to such weights by another one. Thumbnails
+    wider than SQUARE pixels, of which the altered photos show no more, are shrunk for that map.
     """
     head, thumbnail_head = system.generator.heads[0], system.generator.thumbnail_head
+    side, channels = system.generator.thumbnail_side, system.channels
+    block = -(-side // SQUARE)
     head.projection.weight.zero_()
     covariance, correlation = 0, 0
     for group in range(GROUPS):
         source = seeded("cpu", system.config.seed, "first guess", group)  # the same photos on every device
         images = _altered(collection, source).to(system.z_star)
-        thumbnails = F.pad(system.generator.thumbnails(images), [0, 1], value=1).double()
+        thumbnails = system.generator.thumbnails(images).view(GROUP, channels, side, side)
+        thumbnails = F.pad(_shrunk(thumbnails, block).flatten(1), [0, 1], value=1).double()
         wanted = _last_layers(images.double(), _maps(system, *images.shape[-2:]).double())
         covariance = covariance + thumbnails.mT @ thumbnails
         correlation = correlation + thumbnails.mT @ wanted
     covariance.diagonal().add_(RIDGE * GROUPS * GROUP)
     solved = torch.linalg.solve(covariance, correlation)
     first = thumbnail_head.first
-    thumbnail_head.projection.weight.copy_((solved[:-1] / thumbnail_head.scale).mT)
+    of_blocks = (solved[:-1] / thumbnail_head.scale).mT.unflatten(1, (channels, -(-side // block), -1))
+    of_pixels = F.interpolate(of_blocks, scale_factor=block, mode="nearest")[..., :side, :side] / block**2
+    thumbnail_head.projection.weight.copy_(of_pixels.flatten(1))
     head.projection.bias[first:] = solved[-1] / head.scale[first:]
+
+
+def _shrunk(thumbnails: Tensor, block: int) -> Tensor:
+    """The means of their blocks of pixels; what is beyond the last row and column is zero, as in any thumbnail."""
+    more = -thumbnails.shape[-1] % block
+    return F.avg_pool2d(F.pad(thumbnails, [0, more, 0, more]), block)
 
 
 def _altered(collection: Collection, source: torch.Generator) -> Tensor:

@@ -25,6 +25,8 @@ from hyperconv.gan.system import System
 
 KNOWS = {"reptile": ("domains, not single photos", "`hyperconv adapt RUN --shots FOLDER`"),
          "dip": ("images by their features and has no pyramid", "`hyperconv sample`, interpolate, invert or evaluate")}
+UNFINISHED = ".new"  # the folder in which a run is made
+FIRST_FILES = ("samples", "photos.safetensors", "config.json")  # the last one makes it a run
 KNOWS_PHOTOS = "single photos, not folders of images", "`hyperconv sample RUN`, or `hyperconv adapt RUN PHOTO`"
 
 
@@ -35,6 +37,8 @@ class Run:
     is a checkpoint by itself; `model` is what the applications load. Nothing in a run is unpickled.
     """
 
+    made_folder = False  # by `create`, which else filled an empty one
+
     def __init__(self, path: str | Path, config: AnyConfig) -> None:
         self.path = Path(path)
         self.config = config
@@ -43,22 +47,34 @@ class Run:
     def create(cls, path: str | Path, config: AnyConfig, photos: Collection | PhotoIntake | Domains) -> Run:
         """A new run in an absent or empty folder; raises InputError where files would be overwritten.
 
-        The folder is filled under another name and then renamed, so it appears whole or not at all.
+        Its files are moved there once all are written, so it appears whole or not at all: what a kill leaves is no run,
+        and the next one takes its place.
         """
-        path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} exists and is not empty: choose another --out, or continue it with --resume")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        run = cls(path.with_name(f".{path.name}.{os.getpid()}.new"), config)
+        run, unfinished = cls(path, config), cls(Path(path) / UNFINISHED, config)
+        run.made_folder = not run.path.exists()
+        _refuse_taken(run.path)
+        run.path.mkdir(parents=True, exist_ok=True)
         try:
-            (run.path / "samples").mkdir(parents=True)
-            photos.save(run.path / "photos.safetensors")
-            run.save_config()
-            os.replace(run.path, path)
+            shutil.rmtree(unfinished.path, ignore_errors=True)
+            (unfinished.path / "samples").mkdir(parents=True)
+            photos.save(unfinished.path / "photos.safetensors")
+            unfinished.save_config()
+            _refuse_taken(run.path)
+            for name in FIRST_FILES:
+                os.replace(unfinished.path / name, run.path / name)
+            unfinished.path.rmdir()
         except BaseException:
-            shutil.rmtree(run.path, ignore_errors=True)
+            if not (run.path / "config.json").exists():  # which would be of another process
+                run.discard()
             raise
-        return cls(path, config)
+        return run
+
+    def discard(self) -> None:
+        """Undo `create`: the folder is empty again, or absent."""
+        for entry in self.path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if self.made_folder:
+            self.path.rmdir()
 
     def save_config(self) -> None:
         with replacing(self.path / "config.json") as file:
@@ -122,6 +138,13 @@ class Run:
         """Whether `save` wrote this file."""
         return (self.path / f"{name}.safetensors").is_file()
 
+    def whole(self, name: str) -> dict[str, int] | None:
+        """Where this file stands if it is as `save` wrote it, else None."""
+        try:
+            return self.load(name)[1]
+        except InputError:
+            return None
+
     def checkpoint(self) -> tuple[int, int] | None:
         """(scale, step) of the checkpoint that a resumed run starts from; None if there is none."""
         if not self.has("training_state"):
@@ -149,6 +172,16 @@ class Run:
                 continue
         with replacing(path) as file:
             file.write_text("".join(kept))
+
+
+def _refuse_taken(path: Path) -> None:
+    """InputError where there is anything but an empty folder, or what a killed `create` left in one."""
+    if not path.exists():
+        return
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    left = {UNFINISHED, *FIRST_FILES[:-1]} if UNFINISHED in names else set()
+    if not names <= left:
+        raise InputError(f"{path} exists and is not empty: choose another --out, or continue it with --resume")
 
 
 def load_system(run: Run, collection: Collection, name: str = "model", device: torch.device | str = "cpu"

@@ -14,12 +14,18 @@ KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": 
 
 
 class Settings:
-    """Base of frozen dataclasses whose fields are of the types KINDS names; InputError for a value of another type."""
+    """Base of frozen dataclasses whose fields are of the types KINDS names; InputError for a value of another type.
+
+    Where several numbers are asked for, one alone or any sequence of them will do.
+    """
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value, kinds = getattr(self, field.name), KINDS[field.type]
-            parts = value if isinstance(value, tuple) else (value,)
+            parts = (value,)
+            if field.type.startswith("tuple"):
+                parts = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else parts
+                object.__setattr__(self, field.name, parts)
             if not all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts):
                 raise InputError(f"{field.name} is {value!r}: it must be {field.type}")
 
@@ -47,7 +53,7 @@ class Settings:
         if unknown:
             raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "
                              "was it written by another version?")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return cls(**values)
 
 
 class DomainSettings(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -83,6 +84,7 @@ class TrainingLoop(ABC):
 
         TrainingDiverged where a loss or a parameter is no longer finite, or a loss is beyond DIVERGED.
         """
+        self.mend_model()
         while not self.finished:
             losses = self.advance()
             logged, remarks = self.log(losses) if self.step % LOG_EVERY == 0 else (None, [])
@@ -134,10 +136,18 @@ class TrainingLoop(ABC):
             self.run.save("training_state", {**tensors, **moments}, where)
             self.run.save("model", tensors, where)
 
+    def mend_model(self) -> None:
+        """Write the model anew where it is not the checkpoint's: damaged, or older as a kill came between the two."""
+        where = {"scale": self.scale, "step": self.step}
+        if self.ranks.leads and self.run.has("training_state") and self.run.whole("model") != where:
+            self.run.save("model", self.tensors(), where)
+
     def diverged(self, what: str) -> TrainingDiverged:
         """The error to raise: where and how it happened, and how to go on."""
-        go_on = "go on from the last good checkpoint" if self.run.has("training_state") else "start again"
+        saved = self.run.has("training_state")
+        go_on = "go on from the last good checkpoint" if saved else "nothing was saved yet, start again"
+        out = shlex.quote(str(self.run.path))
         return TrainingDiverged(
             f"training diverged at scale {self.scale + 1}, step {self.step} ({what}): {go_on} with "
-            f"--resume --out {self.run.path} and a --learning-rate lower than {self.config.learning_rate:g}"
+            f"--resume --out {out} and a --learning-rate lower than {self.config.learning_rate:g}"
         )

@@ -1,17 +1,22 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from hyperconv.apps.demo import demo
 from hyperconv.apps.model import Model
-from hyperconv.apps.train import follow, resume, start, train
+from hyperconv.apps.train import follow, new_config, resume, start, train
 from hyperconv.data.examples import load_examples
-from hyperconv.data.images import Photo
+from hyperconv.data.images import Photo, save_png
 from hyperconv.errors import InputError
 from hyperconv.gan.presets import preset
+from hyperconv.gan.run import Run
+from hyperconv.nn.resnet import ResNet
 
 
 @pytest.fixture
@@ -117,6 +122,57 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, quick, 
     assert [
         json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ] == [10]
+
+
+def test_a_run_that_lost_its_training_state_is_not_trained_from_zero(tmp_path, trained):
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "training_state.safetensors").unlink()
+    model = (run / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="has a model and no training_state.safetensors"):
+        resume(run, {"learning_rate": 1e-4}, device="cpu")
+    assert (run / "model.safetensors").read_bytes() == model
+    assert Run.open(run).config == Run.open(trained).config
+
+
+@pytest.mark.parametrize("one", [str, Path])
+def test_a_single_path_and_plain_numbers_of_steps(tmp_path, quick, photos, one):
+    save_png(photos[0].pixels, tmp_path / "photos" / "china.png")
+    quick = {**quick, "scale_count": 1, "iterations": 2}
+    run = train(one(tmp_path / "photos"), tmp_path / "run", device="cpu", **quick)
+    assert run.checkpoint() == (0, 2) and run.config.iterations == (2,)
+
+
+def test_a_single_photo_and_a_list_of_steps(tmp_path, quick, photos):
+    run = train(photos[0], tmp_path / "run", device="cpu", **{**quick, "iterations": [2, 1]})
+    assert run.checkpoint() == (2, 1) and run.config.iterations == (2, 1)
+
+
+@pytest.mark.parametrize("steps", [0, [], [2, 0], 2.5, "20", [2, None]])
+def test_steps_that_cannot_be(steps):
+    with pytest.raises(InputError, match="iterations is"):
+        preset("tiny", iterations=steps)
+
+
+def test_a_sequence_is_no_number():
+    with pytest.raises(InputError, match=r"max_size is \[64\]: it must be int"):
+        preset("tiny", max_size=[64])
+
+
+def test_the_file_of_published_weights_is_found_from_anywhere_and_may_move(tmp_path, quick, photos, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    save_file(ResNet(18).state_dict(), "resnet.safetensors")
+    config = new_config("tiny", embedding="resnet18", backbone_weights="resnet.safetensors", **quick)
+    trainer, _ = start(photos, tmp_path / "run", config, device="cpu")
+    first = trainer.system.state_dict()
+    monkeypatch.chdir(tmp_path)
+    again = resume("run", device="cpu").system.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    Path("here/resnet.safetensors").rename("moved.safetensors")
+    with pytest.raises(InputError, match="here/resnet.safetensors"):
+        resume("run", device="cpu")
+    moved = resume("run", {"backbone_weights": "moved.safetensors"}, device="cpu")
+    assert moved.config.backbone_weights == str(tmp_path / "moved.safetensors")
 
 
 def test_tensorboard(tmp_path, quick, photos):

@@ -169,6 +169,11 @@ def test_resuming_with_other_settings(hyperconv, run):
     assert hyperconv("train", "--resume", "--out", run, "--from", run).complains("--from", "--resume")
 
 
+def test_resuming_with_photos(hyperconv, run, photos):
+    assert hyperconv("train", photos, "--resume", "--out", run).complains("run keeps its photos", "leave IMAGES out")
+    assert hyperconv("train", "--examples", "--resume", "--out", run).complains("leave --examples out")
+
+
 def test_unknown_verbs(hyperconv):
     assert hyperconv("trian").complains("trian", "train")
     answer = hyperconv()

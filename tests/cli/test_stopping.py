@@ -65,7 +65,7 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(hyperconv, photos, tmp
     wait_for(process, tmp_path / "killed", 1, 10)
     process.kill()
     process.communicate()
-    resumed = hyperconv("train", photos, "--out", tmp_path / "killed", "--resume", *steps)
+    resumed = hyperconv("train", "--out", tmp_path / "killed", "--resume", *steps)
     assert resumed.code == 0, resumed.error
     assert "continued from scale 1, step 10" in resumed.out
     assert hyperconv("train", photos, "--out", tmp_path / "whole", *steps).code == 0

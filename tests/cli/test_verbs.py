@@ -2,11 +2,17 @@
 
 import json
 import re
+import shlex
+import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from hyperconv.cli.training import how_to_go_on, next_verb
+from hyperconv.errors import InputError
 from hyperconv.gan import presets
+from hyperconv.gan.run import Run
 from hyperconv.ops import native
 from hyperconv.version import __version__
 
@@ -30,7 +36,7 @@ def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
     )
     assert answer.code == 0 and answer.error == ""
     assert "3 photos, 2 scales up to 24 px, 12 steps" in answer.out
-    assert f"run: {tmp_path / 'run'}" in answer.out
+    assert f"run: {tmp_path / 'run'}\n" in answer.out and f"next: hyperconv sample {tmp_path / 'run'}\n" in answer.out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["seed"], config["max_size"], config["iterations"]) == (3, 24, [10, 2])
     assert files(tmp_path / "run") == [
@@ -42,6 +48,16 @@ def test_train_writes_a_run_and_says_where(hyperconv, quick, photos, tmp_path):
         "tensorboard",
         "training_state.safetensors",
     ]
+
+
+def test_what_is_trained_is_said_before_anything_is_prepared(hyperconv, quick, photos, tmp_path, monkeypatch):
+    def prepare(*arguments):
+        raise InputError("not now")
+
+    monkeypatch.setattr("hyperconv.gan.meta.MetaGAN.prepare", prepare)
+    answer = hyperconv("train", photos, "--out", tmp_path / "run", *quick)
+    assert answer.complains("not now") and "3 photos, 2 scales up to 24 px" in answer.out
+    assert not (tmp_path / "run").exists()
 
 
 def test_away_from_a_terminal_progress_is_plain_lines(hyperconv, quick, photos, tmp_path):
@@ -72,6 +88,15 @@ def test_resuming_a_finished_run_changes_nothing(hyperconv, run):
     answer = hyperconv("train", "--resume", "--out", run)
     assert answer.code == 0 and "continued from scale 2, step 1" in answer.out
     assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_preset_named_again_leaves_the_learning_rate_of_an_earlier_resume(hyperconv, tmp_path, run):
+    resumed = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((resumed / "config.json").read_text())
+    same = ["--max-size", 24, "--min-size", 16, "--scale-count", 2, "--iterations", "2,1"]
+    for options in (["--learning-rate", 1e-4], ["--preset", "tiny", *same]):
+        assert hyperconv("train", "--resume", "--out", resumed, *options).code == 0
+        assert json.loads((resumed / "config.json").read_text()) == {**config, "learning_rate": 1e-4}
 
 
 def test_sample_draws_every_photo(hyperconv, run):
@@ -199,6 +224,22 @@ def test_every_preset_is_named_in_the_help(hyperconv):
     told = re.sub(r"[\s│]+", " ", hyperconv("train", "--help").out)
     for system, named in presets.PRESETS.items():
         assert f"{system}: {', '.join(named)}" in told
+
+
+def test_a_long_command_in_the_help_keeps_its_line_break(hyperconv):
+    lines = [line.strip() for line in hyperconv("train", "--help").out.splitlines()]
+    first = lines.index("torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \\")
+    assert lines[first + 1] == "--rdzv-endpoint host:29500 -m hyperconv train photos/ --out run"
+
+
+@pytest.mark.parametrize("system", ["meta", "reptile"])
+def test_commands_to_type_next_are_quoted(tmp_path, system):
+    trainer, out = SimpleNamespace(config=SimpleNamespace(system=system)), tmp_path / "my run"
+    (out / "held_out" / "8").mkdir(parents=True)
+    (out / "held_out" / "8" / "001.png").touch()
+    words = shlex.split(next_verb(trainer, out))
+    assert words[2] == str(out) and words[4:5] == ([str(out / "held_out" / "8")] if system == "reptile" else [])
+    assert shlex.split(how_to_go_on(Run(out, None)))[-1] == str(out)
 
 
 def test_a_preset_of_another_system_is_refused(hyperconv, photos, tmp_path):

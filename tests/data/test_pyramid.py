@@ -120,6 +120,16 @@ def test_consingan_keeps_more_scales_small():
     assert all(small <= large for (small, _), (large, _) in zip(sizes, geometric))
 
 
+@pytest.mark.parametrize("height, width", [(1, 1), (10, 500)])
+def test_a_photo_that_no_option_can_help_is_told_what_is_needed(height, width):
+    shape = PyramidShape(max_size=100, min_size=25, scale_count=3, coarsest="short side")
+    with pytest.raises(InputError) as error:
+        shape.sizes(height, width, "dot.png")
+    assert str(error.value) == (
+        f"dot.png is too small: {width}x{height} pixels, needs a short side of 25, and with any --min-size of 11"
+    )
+
+
 def test_a_photo_whose_short_side_is_too_short_is_named():
     shape = PyramidShape(max_size=100, min_size=25, scale_count=3, coarsest="short side")
     with pytest.raises(InputError, match=r"long\.png is too small: 800x160 pixels, 100x20 as trained.*--min-size"):

@@ -4,7 +4,7 @@ import torch
 from hyperconv.data.collection import WINDOW, Collection
 from hyperconv.data.images import Photo, read_photo, save_png
 from hyperconv.data.pyramid import PyramidShape
-from hyperconv.data.pyramid_store import PhotoIntake
+from hyperconv.data.pyramid_store import PhotoIntake, notes_of
 from hyperconv.errors import InputError
 
 SHAPE = PyramidShape(max_size=40, min_size=16, scale_count=3)
@@ -39,6 +39,15 @@ def test_on_disk_in_memory_and_made_at_once_are_the_same(tmp_path, photos):
             assert torch.equal(collection.canvases(scale)(chosen, extent), at_once.canvases(scale)(chosen, extent))
         for size in (24, 17):  # stored, and not
             assert torch.equal(collection.embedding_inputs(chosen, size), at_once.embedding_inputs(chosen, size))
+
+
+@pytest.mark.parametrize("coarsest", ["long side", "short side"])
+@pytest.mark.parametrize("size, told", [
+    ((30, 1000), ["widened: 1000x30 is trained as 64x11"]), ((1000, 30), ["widened: 30x1000 is trained as 11x64"]),
+    ((172, 1000), []), ((500, 500), []),
+])
+def test_a_photo_that_is_distorted_says_so(size, told, coarsest):
+    assert notes_of(photo(0, size), PyramidShape(64, 11, 4, coarsest)) == told
 
 
 def test_images_that_cannot_be_used_are_left_out(tmp_path, photos):

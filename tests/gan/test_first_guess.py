@@ -55,6 +55,18 @@ def test_the_guess_is_the_same_every_time(system, collection):
         assert torch.equal(value, once[name]), name
 
 
+def test_large_thumbnails_are_solved_for_at_a_lower_resolution(config, monkeypatch):
+    """Where one scale is all there is, 64 pixels wide, there would be 3 * 64^2 + 1 equations."""
+    config = replace(config, min_size=33, max_size=33, scale_count=1)
+    collection = Collection([picture(i, 48, 64) for i in range(3)], config.pyramid())
+    system, sizes, solve = MetaGAN(config, 3, 33), [], torch.linalg.solve
+    monkeypatch.setattr(torch.linalg, "solve", lambda a, b: sizes.append(len(a)) or solve(a, b))
+    guess(system, collection)
+    after, mean_colour = errors(system, collection)
+    assert sizes[-1] == 3 * 17**2 + 1 == max(sizes)
+    assert after < 0.9 * mean_colour, (after, mean_colour)
+
+
 def test_grey_photos(config):
     pictures = [picture(i, 40, 40) for i in range(2)]
     grey = Collection([replace(photo, pixels=photo.pixels[:1]) for photo in pictures], config.pyramid())

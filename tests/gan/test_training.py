@@ -246,6 +246,30 @@ def test_divergence_stops_with_the_last_good_checkpoint(tmp_path, config, collec
     assert all(value.isfinite().all() for value in tensors.values())
 
 
+def test_divergence_before_any_checkpoint(tmp_path, config, collection):
+    trainer = Trainer(Run.create(tmp_path / "a run", config, collection), collection)
+    assert str(trainer.diverged("critic is nan")) == (
+        "training diverged at scale 1, step 0 (critic is nan): nothing was saved yet, start again with --resume --out "
+        f"'{tmp_path}/a run' and a --learning-rate lower than 0.001"
+    )
+
+
+@pytest.mark.parametrize("harm", ["stale", "absent", "truncated"])
+def test_a_finished_run_writes_a_model_anew_that_is_not_its_checkpoints(tmp_path, config, collection, harm):
+    """As where a kill came between the two files of the last checkpoint."""
+    run = train(tmp_path / "run", replace(config, iterations=(2,), scale_count=1), collection, checkpoint_every=1).run
+    model = tmp_path / "run" / "model.safetensors"
+    whole = model.read_bytes()
+    if harm == "stale":
+        run.save("model", run.load("model")[0], {"scale": 0, "step": 1})
+    elif harm == "absent":
+        model.unlink()
+    else:
+        model.write_bytes(whole[:-100])
+    assert list(Trainer(run, collection).train()) == []
+    assert model.read_bytes() == whole
+
+
 def test_damaged_files_are_named(tmp_path, config, collection):
     train(tmp_path / "run", replace(config, iterations=(2,), scale_count=1), collection)
     run = Run.open(tmp_path / "run")
