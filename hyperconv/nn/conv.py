@@ -61,6 +61,13 @@ class HyperConv2d(nn.Conv2d):
             self.weight = self.bias = None
             self.hypernetwork = self._make_hypernetwork(bias, device, dtype)
 
+    def reset_parameters(self) -> None:
+        """Start anew, as the constructor does."""
+        if self.weight is None:
+            self.hypernetwork.reset_parameters()
+        else:
+            super().reset_parameters()
+
     def forward(
         self,
         input: Tensor,

@@ -267,3 +267,26 @@ def test_errors():
             generating(*wrong)
     with pytest.raises(ValueError, match=r"\(4, 6\), expected \(B, 5\)"):
         generating(x, torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize("context_features", [None, 5])
+def test_reset_parameters_starts_anew(context_features):
+    layer = HyperConv2d(3, 4, 3, context_features=context_features)
+    torch.manual_seed(3)
+    layer.reset_parameters()
+    torch.manual_seed(3)
+    fresh = HyperConv2d(3, 4, 3, context_features=context_features)
+    inputs = arguments(context_features)
+    assert torch.equal(layer(*inputs), fresh(*inputs))
+
+
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_a_context_layer_built_on_the_meta_device_loads_whole(assign):
+    reference = HyperConv2d(3, 4, 3, context_features=5)
+    with torch.device("meta"):
+        layer = HyperConv2d(3, 4, 3, context_features=5)
+    if not assign:
+        layer.to_empty(device="cpu").hypernetwork.scale.fill_(float("nan"))
+    layer.load_state_dict(reference.state_dict(), assign=assign)
+    inputs = arguments(5)
+    assert torch.equal(layer(*inputs), reference(*inputs))
