@@ -14,6 +14,10 @@ from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout
 from hyperconv.ops.functional import hyper_conv2d
 
+# torch.fx keeps these as they are: their checks ask for shapes, which a symbolic trace does not have.
+torch.fx.wrap("hyper_conv2d")
+torch.fx.wrap("_conv2d")
+
 
 class HyperConv2d(nn.Conv2d):
     """`nn.Conv2d` whose weights may differ from sample to sample: its arguments, and:
@@ -135,6 +139,10 @@ class SharedConv2d(nn.Conv2d):
     """`nn.Conv2d`, on a CPU by this package's kernels; on a GPU by PyTorch's, which are made for shared weights."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not input.is_cpu or self.padding_mode != "zeros":
+        if self.padding_mode != "zeros":
             return super()._conv_forward(input, weight, bias)
-        return hyper_conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return _conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def _conv2d(input: Tensor, *arguments) -> Tensor:
+    return (hyper_conv2d if input.is_cpu else F.conv2d)(input, *arguments)

@@ -290,3 +290,13 @@ def test_a_context_layer_built_on_the_meta_device_loads_whole(assign):
     layer.load_state_dict(reference.state_dict(), assign=assign)
     inputs = arguments(5)
     assert torch.equal(layer(*inputs), reference(*inputs))
+
+
+@pytest.mark.parametrize("padding_mode", MODES)
+@pytest.mark.parametrize("kind", [HyperConv2d, SharedConv2d])
+def test_models_are_traced_by_fx(kind, padding_mode):
+    model = nn.Sequential(kind(3, 4, 3, padding=1, padding_mode=padding_mode), nn.ReLU(), kind(4, 2, 3, padding="same"))
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.randn(2, 3, 6, 6)
+    assert torch.equal(traced(x), model(x))
+    assert torch.equal(pickle.loads(pickle.dumps(traced))(x), model(x))
