@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.activations import LEAKY_RELU, TANH
-from hyperconv.memory_format import layout
+from hyperconv.memory_format import laid_out, layout
 from hyperconv.ops import backends, reference, shortcut
 from hyperconv.ops.shortcut import direct
 
@@ -102,7 +102,7 @@ def _backward_masked_conv2d(ctx, grad):
 
 def _laid_out(image: Tensor, layout: torch.memory_format) -> Tensor:
     """In channels_last where that is asked for; else as it is."""
-    return image.contiguous(memory_format=layout) if layout == torch.channels_last else image
+    return laid_out(image, layout) if layout == torch.channels_last else image
 
 
 def _convolution_gradients(ctx, grad, input, weight, mask):
