@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hyperconv.activations import ACTIVATIONS, unknown_activation
+from hyperconv.activations import NAMES, unknown_activation
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout
+from hyperconv.ops.arguments import real
 from hyperconv.ops.functional import hyper_conv2d
 
 # torch.fx keeps these as they are: their checks ask for shapes, which a symbolic trace does not have.
@@ -52,7 +53,7 @@ class HyperConv2d(nn.Conv2d):
         activation: str | None = None,
         negative_slope: float = 0.01,
     ):
-        if activation not in ACTIVATIONS:
+        if activation not in NAMES:
             raise unknown_activation(activation)
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
@@ -60,7 +61,7 @@ class HyperConv2d(nn.Conv2d):
         )
         self.context_features = context_features
         self.activation = activation
-        self.negative_slope = negative_slope
+        self.negative_slope = real("negative_slope", negative_slope)
         if context_features is not None:
             self.weight = self.bias = None
             self.hypernetwork = self._make_hypernetwork(bias, device, dtype)
@@ -82,6 +83,9 @@ class HyperConv2d(nn.Conv2d):
     ) -> Tensor:
         """conv(x), conv(x, weight, bias) or, with `context_features`, conv(x, context): see the class."""
         if self.context_features is not None:
+            if context is not None and weight is not None:
+                raise TypeError("weight and context were given, but this HyperConv2d generates its weights: call "
+                                "conv(x, context)")
             context = weight if context is None else context
             if context is None or bias is not None:
                 raise TypeError("this HyperConv2d generates its weights: call conv(x, context)")

@@ -300,3 +300,14 @@ def test_models_are_traced_by_fx(kind, padding_mode):
     x = torch.randn(2, 3, 6, 6)
     assert torch.equal(traced(x), model(x))
     assert torch.equal(pickle.loads(pickle.dumps(traced))(x), model(x))
+
+
+def test_arguments_that_would_be_dropped_are_refused():
+    layer = HyperConv2d(3, 4, 3, context_features=5)
+    x, context = torch.randn(2, 3, 6, 6), torch.randn(2, 5)
+    with pytest.raises(TypeError, match="weight and context were given.*conv\\(x, context\\)"):
+        layer(x, torch.randn(2, 4, 3, 3, 3), context=context)
+    with pytest.raises(TypeError, match="negative_slope must be a real number, got Parameter"):
+        HyperConv2d(3, 4, 3, activation="leaky_relu", negative_slope=nn.Parameter(torch.tensor(0.1)))
+    with pytest.raises(ValueError, match="choose None, 'relu'"):
+        HyperConv2d(3, 4, 3, activation=["relu"])

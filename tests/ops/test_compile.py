@@ -136,3 +136,13 @@ def test_use_backend_is_never_silently_without_effect(monkeypatch):
     with use_backend("reference"):
         around(input, weight)
     assert len(calls) == 2
+
+
+def test_settings_may_be_dynamic():
+    def strided(images, weight, stride, padding, slope):
+        return hyper_conv2d(images, weight, None, stride, (padding, 1), activation="leaky_relu", negative_slope=slope)
+
+    compiled = torch.compile(strided, fullgraph=True, backend="aot_eager", dynamic=True)
+    images, weight = torch.randn(2, 3, 9, 9), torch.randn(2, 4, 3, 3, 3)
+    for settings in ((2, 3, 0.2), (3, 2, 0.3)):
+        torch.testing.assert_close(compiled(images, weight, *settings), strided(images, weight, *settings))
