@@ -33,6 +33,9 @@ class HyperConv2d(nn.Conv2d):
     - ``conv(x, weight, bias)``: the given weight (B, C_out, C_in/groups, kH, kW) and bias (B, C_out) or None,
       nothing of the layer's own; x is (N, C_in, H, W), N a multiple of B, sample n uses set n // (N // B).
     - ``conv(x, context)`` with `context_features`: context (B, E), weights generated and applied as above.
+
+    On a CPU wide 3x3 layers use Winograd's algorithm: outliers add rounding errors to outputs beside them, and an infinity
+    spreads, as `hyper_conv2d` says with the numbers and the way out.
     """
 
     def __init__(
