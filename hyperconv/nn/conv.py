@@ -34,8 +34,8 @@ class HyperConv2d(nn.Conv2d):
       nothing of the layer's own; x is (N, C_in, H, W), N a multiple of B, sample n uses set n // (N // B).
     - ``conv(x, context)`` with `context_features`: context (B, E), weights generated and applied as above.
 
-    On a CPU wide 3x3 layers use Winograd's algorithm: outliers add rounding errors to outputs beside them, and an infinity
-    spreads, as `hyper_conv2d` says with the numbers and the way out.
+    On a CPU wide 3x3 layers use Winograd's algorithm: outliers add rounding errors to outputs beside them, and an
+    infinity spreads, as `hyper_conv2d` says with the numbers and the way out.
     """
 
     def __init__(

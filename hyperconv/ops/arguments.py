@@ -11,7 +11,7 @@ DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16}
 
 
 def pair(name: str, value: int | Sequence[int], smallest: int) -> tuple[int, int]:
-    """(vertical, horizontal) of one int or two; an error, with the argument's name, where they are none or too small."""
+    """(vertical, horizontal) of one int or two; an error that names the argument where they are none or too small."""
     if type(value) is int:
         both = value, value
     elif type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:

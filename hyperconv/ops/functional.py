@@ -39,10 +39,10 @@ def hyper_conv2d(
             'same'.
         activation: None, 'relu', 'leaky_relu' (with `negative_slope`) or 'tanh', fused with the convolution.
 
-    On a CPU wide 3x3 layers use Winograd's algorithm. Its rounding errors are relative to the largest value of a tile of
-    up to 6x6 pixels: a pixel of 1e6 among values of 1 changed outputs beside it, which do not read it, by up to 0.3, one
-    of 1e4 by 0.003. An infinity or NaN makes all outputs of its tiles NaN, an infinite weight its whole output channel.
-    `use_backend("reference")` or the environment variable HYPERCONV_CPU_ALGORITHM=direct does without.
+    On a CPU wide 3x3 layers use Winograd's algorithm. Its rounding errors are relative to the largest value of a tile
+    of up to 6x6 pixels: a pixel of 1e6 among values of 1 changed outputs beside it, which do not read it, by up to
+    0.3, one of 1e4 by 0.003. An infinity or NaN makes all outputs of its tiles NaN, an infinite weight its whole output
+    channel. `use_backend("reference")` or the environment variable HYPERCONV_CPU_ALGORITHM=direct does without.
 
     Returns:
         (N, C_out, H_out, W_out), in the dtype of the input: float32, float64, bfloat16 or float16 (these two
