@@ -39,7 +39,8 @@ def no_weight_gradients() -> Iterator[None]:
     For penalties on input gradients: `with no_weight_gradients(): scores.sum().backward(create_graph=True)`;
     the backward pass of the penalty itself, outside, still reaches the weights. `autograd.grad(scores.sum(),
     images)` skips them without it, since nothing would read their gradients. The switch holds for the whole
-    process, and for a compiled function at the time it is traced.
+    process, and for a compiled function at the time it is traced. The bias of `hyper_conv_transpose2d`, which PyTorch
+    adds, gets its gradient all the same.
     """
     with _WeightGradients.lock:
         _WeightGradients.paused += 1
