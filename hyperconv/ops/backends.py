@@ -259,3 +259,4 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
 for _name in OPERATIONS:
     for _key in ("CPU", "CUDA"):
         public.impl(_name, implementation(_name), _key)
+    public.impl(_name, getattr(reference, _name), "CompositeExplicitAutograd")  # on all other devices
