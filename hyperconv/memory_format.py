@@ -19,5 +19,16 @@ def layout(tensor: Tensor) -> torch.memory_format:
 
     Strides of one channel could tell the two apart, but compilers do not keep them.
     """
-    last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    try:
+        last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    except RuntimeError:  # inside vmap, which knows strides alone
+        last = channels_last(tensor)
     return torch.channels_last if last else torch.contiguous_format
+
+
+def laid_out(image: Tensor, layout: torch.memory_format) -> Tensor:
+    """(N, C, H, W), contiguous in this memory format."""
+    try:
+        return image.contiguous(memory_format=layout)
+    except RuntimeError:  # inside vmap, which knows one format alone: channels_last is that of (N, H, W, C)
+        return image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

@@ -9,10 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hyperconv.activations import ACTIVATIONS, unknown_activation
+from hyperconv.activations import NAMES, unknown_activation
 from hyperconv.nn.hypernetwork import HyperNetwork
 from hyperconv.nn.layout import WeightLayout
+from hyperconv.ops.arguments import real
 from hyperconv.ops.functional import hyper_conv2d
+
+# torch.fx keeps these as they are: their checks ask for shapes, which a symbolic trace does not have.
+torch.fx.wrap("hyper_conv2d")
+torch.fx.wrap("_conv2d")
 
 
 class HyperConv2d(nn.Conv2d):
@@ -28,6 +33,9 @@ class HyperConv2d(nn.Conv2d):
     - ``conv(x, weight, bias)``: the given weight (B, C_out, C_in/groups, kH, kW) and bias (B, C_out) or None,
       nothing of the layer's own; x is (N, C_in, H, W), N a multiple of B, sample n uses set n // (N // B).
     - ``conv(x, context)`` with `context_features`: context (B, E), weights generated and applied as above.
+
+    On a CPU wide 3x3 layers use Winograd's algorithm: outliers add rounding errors to outputs beside them, and an
+    infinity spreads, as `hyper_conv2d` says with the numbers and the way out.
     """
 
     def __init__(
@@ -48,7 +56,7 @@ class HyperConv2d(nn.Conv2d):
         activation: str | None = None,
         negative_slope: float = 0.01,
     ):
-        if activation not in ACTIVATIONS:
+        if activation not in NAMES:
             raise unknown_activation(activation)
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
@@ -56,10 +64,17 @@ class HyperConv2d(nn.Conv2d):
         )
         self.context_features = context_features
         self.activation = activation
-        self.negative_slope = negative_slope
+        self.negative_slope = real("negative_slope", negative_slope)
         if context_features is not None:
             self.weight = self.bias = None
             self.hypernetwork = self._make_hypernetwork(bias, device, dtype)
+
+    def reset_parameters(self) -> None:
+        """Start anew, as the constructor does."""
+        if self.weight is None:
+            self.hypernetwork.reset_parameters()
+        else:
+            super().reset_parameters()
 
     def forward(
         self,
@@ -71,6 +86,9 @@ class HyperConv2d(nn.Conv2d):
     ) -> Tensor:
         """conv(x), conv(x, weight, bias) or, with `context_features`, conv(x, context): see the class."""
         if self.context_features is not None:
+            if context is not None and weight is not None:
+                raise TypeError("weight and context were given, but this HyperConv2d generates its weights: call "
+                                "conv(x, context)")
             context = weight if context is None else context
             if context is None or bias is not None:
                 raise TypeError("this HyperConv2d generates its weights: call conv(x, context)")
@@ -128,6 +146,10 @@ class SharedConv2d(nn.Conv2d):
     """`nn.Conv2d`, on a CPU by this package's kernels; on a GPU by PyTorch's, which are made for shared weights."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not input.is_cpu or self.padding_mode != "zeros":
+        if self.padding_mode != "zeros":
             return super()._conv_forward(input, weight, bias)
-        return hyper_conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return _conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def _conv2d(input: Tensor, *arguments) -> Tensor:
+    return (hyper_conv2d if input.is_cpu else F.conv2d)(input, *arguments)

@@ -59,20 +59,31 @@ class HyperNetwork(nn.Module):
             raise ValueError(f"init must be 'linear', 'hyperfan' or 'base', got {init!r}")
         self.layout = layout
         self.context_features = context_features
-        self.bottleneck = nn.Identity()
-        if rank is not None:
-            self.bottleneck = nn.Linear(context_features, rank, bias=False, device=device, dtype=dtype)
-            nn.init.normal_(self.bottleneck.weight, std=context_features**-0.5)
-        self.projection = nn.Linear(rank or context_features, layout.size, device=device, dtype=dtype)
-        factors = None if scale is None else layout.fill(scale).to(self.projection.bias)
-        self.register_buffer("scale", factors, persistent=False)
-        if init != "linear":
-            self._init_he(scale or {}, OWN_SHARE[init])
+        self.init = init
+        self.factors = None if scale is None else dict(scale)
+        kind = {"device": device, "dtype": dtype}
+        self.bottleneck = nn.Identity() if rank is None else _Bottleneck(context_features, rank, bias=False, **kind)
+        self.projection = nn.Linear(rank or context_features, layout.size, **kind)
+        self.register_buffer("scale", None if scale is None else torch.empty(layout.size, **kind), persistent=False)
+        self.register_load_state_dict_post_hook(_fill_scale)
+        _fill_scale(self)
+        self._init_he()
+
+    def reset_parameters(self) -> None:
+        """Start anew, e.g. after `to_empty`, as the constructor does."""
+        for part in (self.bottleneck, self.projection):
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+        _fill_scale(self)
+        self._init_he()
 
     @torch.no_grad()
-    def _init_he(self, scale: Mapping[str, float], own: float) -> None:
-        """He's variance, the share `own` of it from the context."""
-        std = {name: 1.0 if he and name in scale else he for name, he in self.layout.he_std().items()}
+    def _init_he(self) -> None:
+        """He's variance, some share of it from the context; for 'linear' nothing."""
+        if self.init == "linear":
+            return
+        own, scaled = OWN_SHARE[self.init], self.factors or {}
+        std = {name: 1.0 if he and name in scaled else he for name, he in self.layout.he_std().items()}
         std = self.layout.fill(std).to(self.projection.bias)
         self.projection.bias.normal_().mul_(std * (1 - own) ** 0.5)
         self.projection.weight.normal_(std=self.projection.in_features**-0.5).mul_((std * own**0.5).unsqueeze(1))
@@ -92,3 +103,23 @@ class HyperNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.context_features} -> {self.layout}"
+
+
+class _Bottleneck(nn.Linear):
+    """A linear map that keeps the mean square of a context at the start."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.normal_(self.weight, std=self.in_features**-0.5)
+
+
+@torch.no_grad()
+def _fill_scale(net: HyperNetwork, incompatible_keys: object = None) -> None:
+    """A state_dict does not hold the scale: it is filled when one is loaded, in place unless the parameters moved."""
+    if net.factors is None:
+        return
+    bias = net.projection.bias
+    if net.scale.device != bias.device:
+        net.scale = torch.empty(net.layout.size, device=bias.device, dtype=bias.dtype)
+    with torch.device("cpu"):
+        net.scale.copy_(net.layout.fill(net.factors))

@@ -71,9 +71,10 @@ class InstanceFeatures(nn.Module):
         super().__init__()
         self.kind, self.name, self.width, self.channels, self.size = kind, name, width, channels, size
         self.net = frozen(net)
-        scale, shift = imagenet_scaling() if kind in PUBLISHED else (torch.ones(1), torch.zeros(1))
-        self.register_buffer("input_scale", scale, persistent=False)
-        self.register_buffer("input_shift", shift, persistent=False)
+        for name in ("input_scale", "input_shift"):
+            self.register_buffer(name, None, persistent=False)
+        self.register_load_state_dict_post_hook(_fill_scaling)
+        _fill_scaling(self)
 
     def forward(self, images: Tensor) -> Tensor:
         return F.normalize(self.raw(images), dim=1)
@@ -134,6 +135,14 @@ class InstanceFeatures(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"these are not the tensors of instance features ({reason})") from None
+
+
+def _fill_scaling(features: InstanceFeatures, incompatible_keys: object = None) -> None:
+    """A state_dict does not hold the scaling of pixels: it is filled when one is loaded, where the network then is."""
+    with torch.device("cpu"):
+        scaling = imagenet_scaling() if features.kind in PUBLISHED else (torch.ones(1), torch.zeros(1))
+    device = next(features.net.buffers()).device
+    features.input_scale, features.input_shift = (values.to(device) for values in scaling)
 
 
 class StandardFeatures(nn.Module):

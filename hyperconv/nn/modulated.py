@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyperconv.activations import unknown_activation
+from hyperconv.activations import NAMES, unknown_activation
 from hyperconv.errors import InputError
 from hyperconv.nn.call import per_sample_affine, samples_per_set
 from hyperconv.ops.arguments import pair
@@ -132,7 +132,7 @@ def _check(input, weight, style, bias, up, down, padding, activation) -> tuple[i
         raise InputError(f"bias must be (C_out,) = ({len(weight)},), got {tuple(bias.shape)}")
     if up < 1 or down < 1 or (up > 1 and down > 1):
         raise InputError(f"up = {up} and down = {down} must be at least 1, and one of them 1")
-    if activation not in ACTIVATIONS:
+    if activation not in NAMES:
         raise unknown_activation(activation)
     if padding != "same":
         return pair("padding", padding, 0)

@@ -75,8 +75,11 @@ def use_backend(name: str) -> Iterator[None]:
     The choice is made when a kernel runs, for the whole process: on CUDA a backward pass runs in threads of
     its own. Of several open contexts, nested or in other threads, the one entered last decides. Outside of
     any, the environment variable HYPERCONV_BACKEND does, or else 'auto'. A call that the backend cannot run
-    raises.
+    raises. Around the call of a compiled function it holds; inside of one, where it could choose nothing, it raises
+    with `fullgraph`, and else the function runs uncompiled.
     """
+    if torch.compiler.is_compiling():
+        raise RuntimeError("use_backend inside a compiled function has no effect; enter it around the function's call")
     request = _Request(_known(name, "use_backend(name)"))
     _open.append(request)
     try:
@@ -256,3 +259,4 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
 for _name in OPERATIONS:
     for _key in ("CPU", "CUDA"):
         public.impl(_name, implementation(_name), _key)
+    public.impl(_name, getattr(reference, _name), "CompositeExplicitAutograd")  # on all other devices

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hyperconv.activations import LEAKY_RELU, TANH
-from hyperconv.memory_format import layout
+from hyperconv.memory_format import laid_out, layout
 from hyperconv.ops import backends, reference, shortcut
 from hyperconv.ops.shortcut import direct
 
@@ -39,7 +39,8 @@ def no_weight_gradients() -> Iterator[None]:
     For penalties on input gradients: `with no_weight_gradients(): scores.sum().backward(create_graph=True)`;
     the backward pass of the penalty itself, outside, still reaches the weights. `autograd.grad(scores.sum(),
     images)` skips them without it, since nothing would read their gradients. The switch holds for the whole
-    process, and for a compiled function at the time it is traced.
+    process, and for a compiled function at the time it is traced. The bias of `hyper_conv_transpose2d`, which PyTorch
+    adds, gets its gradient all the same.
     """
     with _WeightGradients.lock:
         _WeightGradients.paused += 1
@@ -102,7 +103,7 @@ def _backward_masked_conv2d(ctx, grad):
 
 def _laid_out(image: Tensor, layout: torch.memory_format) -> Tensor:
     """In channels_last where that is asked for; else as it is."""
-    return image.contiguous(memory_format=layout) if layout == torch.channels_last else image
+    return laid_out(image, layout) if layout == torch.channels_last else image
 
 
 def _convolution_gradients(ctx, grad, input, weight, mask):

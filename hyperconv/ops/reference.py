@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyperconv.activations import LEAKY_RELU, RELU, TANH
-from hyperconv.memory_format import layout
+from hyperconv.memory_format import laid_out, layout
 
 Pair = tuple[int, int]
 
@@ -67,7 +67,7 @@ def input_gradient(
     result = torch.ops.aten.convolution_backward(
         folded, shape_only, weight.flatten(0, 1), None, *geometry, (True, False, False)
     )[0]
-    return _unfold(result, sets).contiguous(memory_format=layout(grad))
+    return laid_out(_unfold(result, sets), layout(grad))
 
 
 def weight_gradient(
@@ -95,7 +95,7 @@ def weight_gradient(
         rows, columns = map(_unread, grad.shape[2:], input.shape[2:], kernel_size, stride, padding, dilation)
         if any(rows + columns):
             result = result.masked_fill(torch.tensor(rows)[:, None] | torch.tensor(columns), 0.0)
-    return result.contiguous().unflatten(0, (weight_sets, channels[0]))
+    return result.contiguous().reshape(weight_sets, *channels, *kernel_size)
 
 
 def _unread(outputs: int, pixels: int, taps: int, stride: int, padding: int, dilation: int) -> list[bool]:
@@ -107,8 +107,7 @@ def _unread(outputs: int, pixels: int, taps: int, stride: int, padding: int, dil
 def bias_gradient(grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float) -> Tensor:
     if grad.shape[0] == 0:
         return grad.new_zeros((weight_sets, grad.shape[1]))
-    per_set = apply_mask(grad, mask, negative_slope).unflatten(0, (weight_sets, grad.shape[0] // weight_sets))
-    return per_set.sum((1, 3, 4))
+    return _by_set(apply_mask(grad, mask, negative_slope), weight_sets).sum((1, 3, 4))
 
 
 def parameter_gradients(
@@ -149,22 +148,29 @@ def _convolve(input, weight, bias, stride, padding, dilation, groups) -> Tensor:
     output = F.conv2d(
         _fold(input, sets), weight.flatten(0, 1), bias, stride, padding, dilation, sets * groups
     )
-    return _unfold(output, sets).contiguous(memory_format=layout(input))
+    return laid_out(_unfold(output, sets), layout(input))
 
 
 def _fold(samples: Tensor, sets: int) -> Tensor:
     """(B * r, C, H, W) -> (r, B * C, H, W): sets side by side in the channels. A view where r or B is 1."""
     if sets == 1:
         return samples
-    shared = samples.unflatten(0, (sets, samples.shape[0] // sets))
-    return shared.transpose(0, 1).flatten(1, 2)
+    by_set = _by_set(samples, sets).transpose(0, 1)
+    return by_set.reshape(by_set.shape[0], sets * by_set.shape[2], *by_set.shape[3:])
+
+
+def _by_set(samples: Tensor, sets: int) -> Tensor:
+    """(B * r, ...) -> (B, r, ...); by `reshape`, as batched backward passes know neither `unflatten` nor `flatten`."""
+    return samples.reshape(sets, samples.shape[0] // sets, *samples.shape[1:])
 
 
 def _unfold(folded: Tensor, sets: int) -> Tensor:
     """The inverse of `_fold`."""
     if sets == 1:
         return folded
-    return folded.unflatten(1, (sets, folded.shape[1] // sets)).transpose(0, 1).flatten(0, 1)
+    shared, channels, *size = folded.shape
+    by_set = folded.reshape(shared, sets, channels // sets, *size).transpose(0, 1)
+    return by_set.reshape(shared * sets, channels // sets, *size)
 
 
 def _at_least_one_set(values: Tensor) -> Tensor:

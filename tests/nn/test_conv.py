@@ -267,3 +267,47 @@ def test_errors():
             generating(*wrong)
     with pytest.raises(ValueError, match=r"\(4, 6\), expected \(B, 5\)"):
         generating(x, torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize("context_features", [None, 5])
+def test_reset_parameters_starts_anew(context_features):
+    layer = HyperConv2d(3, 4, 3, context_features=context_features)
+    torch.manual_seed(3)
+    layer.reset_parameters()
+    torch.manual_seed(3)
+    fresh = HyperConv2d(3, 4, 3, context_features=context_features)
+    inputs = arguments(context_features)
+    assert torch.equal(layer(*inputs), fresh(*inputs))
+
+
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_a_context_layer_built_on_the_meta_device_loads_whole(assign):
+    reference = HyperConv2d(3, 4, 3, context_features=5)
+    with torch.device("meta"):
+        layer = HyperConv2d(3, 4, 3, context_features=5)
+    if not assign:
+        layer.to_empty(device="cpu").hypernetwork.scale.fill_(float("nan"))
+    layer.load_state_dict(reference.state_dict(), assign=assign)
+    inputs = arguments(5)
+    assert torch.equal(layer(*inputs), reference(*inputs))
+
+
+@pytest.mark.parametrize("padding_mode", MODES)
+@pytest.mark.parametrize("kind", [HyperConv2d, SharedConv2d])
+def test_models_are_traced_by_fx(kind, padding_mode):
+    model = nn.Sequential(kind(3, 4, 3, padding=1, padding_mode=padding_mode), nn.ReLU(), kind(4, 2, 3, padding="same"))
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.randn(2, 3, 6, 6)
+    assert torch.equal(traced(x), model(x))
+    assert torch.equal(pickle.loads(pickle.dumps(traced))(x), model(x))
+
+
+def test_arguments_that_would_be_dropped_are_refused():
+    layer = HyperConv2d(3, 4, 3, context_features=5)
+    x, context = torch.randn(2, 3, 6, 6), torch.randn(2, 5)
+    with pytest.raises(TypeError, match="weight and context were given.*conv\\(x, context\\)"):
+        layer(x, torch.randn(2, 4, 3, 3, 3), context=context)
+    with pytest.raises(TypeError, match="negative_slope must be a real number, got Parameter"):
+        HyperConv2d(3, 4, 3, activation="leaky_relu", negative_slope=nn.Parameter(torch.tensor(0.1)))
+    with pytest.raises(ValueError, match="choose None, 'relu'"):
+        HyperConv2d(3, 4, 3, activation=["relu"])

@@ -125,3 +125,46 @@ def test_errors():
         HyperNetwork(LAYOUT, 6, rank=0)
     with pytest.raises(ValueError, match="called nope"):
         HyperNetwork(LAYOUT, 6, scale={"nope": 1.0})
+
+
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_built_on_the_meta_device_it_computes_what_the_one_whose_state_it_loads_does(assign):
+    """`scale` is not in the state_dict: loading one fills it."""
+    reference = HyperNetwork(LAYOUT, 6, scale=SCALE, rank=2)
+    with torch.device("meta"):
+        net = HyperNetwork(LAYOUT, 6, scale=SCALE, rank=2)
+    if not assign:
+        net.to_empty(device="cpu").scale.fill_(float("nan"))
+    net.load_state_dict(reference.state_dict(), assign=assign)
+    context = torch.randn(2, 6)
+    assert torch.equal(net.weights(context).flat, reference.weights(context).flat)
+
+
+def test_loads_a_state_inside_the_meta_device():
+    reference = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    with torch.device("meta"):
+        net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+        net.load_state_dict(reference.state_dict(), assign=True)
+    assert torch.equal(net.scale, reference.scale)
+
+
+def test_loading_keeps_the_scale_in_its_place():
+    """A captured CUDA graph reads it there."""
+    net = HyperNetwork(LAYOUT, 6, scale=SCALE)
+    before = net.scale
+    net.load_state_dict(HyperNetwork(LAYOUT, 6, scale=SCALE).state_dict())
+    assert net.scale is before
+
+
+@pytest.mark.parametrize("init", ["linear", "hyperfan", "base"])
+@pytest.mark.parametrize("rank", [None, 2])
+def test_reset_parameters_starts_anew_as_the_constructor_does(init, rank):
+    with torch.device("meta"):
+        net = HyperNetwork(LAYOUT, 6, scale=SCALE, init=init, rank=rank)
+    net.to_empty(device="cpu").scale.fill_(float("nan"))
+    torch.manual_seed(3)
+    net.reset_parameters()
+    torch.manual_seed(3)
+    fresh = HyperNetwork(LAYOUT, 6, scale=SCALE, init=init, rank=rank)
+    context = torch.randn(2, 6)
+    assert torch.equal(net.weights(context).flat, fresh.weights(context).flat)

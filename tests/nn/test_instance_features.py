@@ -132,3 +132,14 @@ def test_files_and_tensors_that_are_something_else(extractor, state, tmp_path):
             InstanceFeatures.from_tensors(wrong)
     with pytest.raises(ValueError, match="3, H, W., got"):
         extractor(torch.zeros(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_built_on_the_meta_device_it_scales_pixels_as_the_one_whose_state_it_loads(extractor, images, assign):
+    """The scaling is not in the state_dict: loading one fills it."""
+    with torch.device("meta"):
+        features = InstanceFeatures(ResNet(18), "resnet18", "resnet18", 512, 3, size=64)
+    if not assign:
+        features.to_empty(device="cpu").input_scale.fill_(float("nan"))
+    features.load_state_dict(extractor.state_dict(), assign=assign)
+    assert torch.equal(features(images), extractor(images))

@@ -13,6 +13,7 @@ import hyperconv
 from hyperconv import backends, hyper_conv2d, use_backend
 from hyperconv.ops import cpu_rule, native, reference
 from hyperconv.ops.backends import choose, requested
+from hyperconv.ops.schema import OPERATIONS
 
 
 @pytest.fixture
@@ -254,3 +255,15 @@ def test_a_stride_of_zero_is_left_to_the_kernels_to_refuse(operation):
     assert cpu_rule.choice(operation, tuple(args)) == "native"
     with pytest.raises(RuntimeError, match="stride"):
         getattr(torch.ops.hyperconv, operation)(*args)
+
+
+@pytest.mark.parametrize("device", ["MPS", "XPU", "PrivateUse1"])
+def test_the_reference_computes_on_other_devices(device):
+    """What such a device would run, given tensors that are here."""
+    key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, device))
+    input, weight = torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3, 3)
+    geometry = ((1, 1), (0, 0), (1, 1), 1)
+    output = torch.ops.hyperconv.conv2d.default.redispatch(key, input, weight, None, *geometry, 0, 0.0)
+    assert torch.equal(output, reference.conv2d(input, weight, None, *geometry, 0, 0.0))
+    for name in OPERATIONS:
+        assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(f"hyperconv::{name}", device)

@@ -1,7 +1,10 @@
 """Arguments that do not fit raise one line that names them, with the numbers."""
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from hyperconv import hyper_conv2d
 
@@ -65,6 +68,27 @@ BAD = {
         TypeError,
         "input is torch.float32 and bias torch.float16",
     ),
+    "stride_kind": ((INPUT, WEIGHT), {"stride": 1.5}, TypeError, "stride must be one int or two, got 1.5"),
+    "strides_kind": ((INPUT, WEIGHT), {"stride": (1, 1.5)}, TypeError, r"stride must be .* got \(1, 1.5\)"),
+    "padding_kind": ((INPUT, WEIGHT), {"padding": None}, TypeError, "padding must be one int or two, got None"),
+    "groups_kind": ((INPUT, WEIGHT), {"groups": 1.0}, TypeError, "groups must be an int, got 1.0"),
+    "input_kind": (([[1.0]], WEIGHT), {}, TypeError, "input must be a Tensor, got list"),
+    "array": ((INPUT.numpy(), WEIGHT), {}, TypeError, "input must be a Tensor, got ndarray"),
+    "weight_kind": ((INPUT, [1.0]), {}, TypeError, "weight must be a Tensor, got list"),
+    "weight_none": ((INPUT, None), {}, TypeError, "weight must be a Tensor, got NoneType"),
+    "bias_kind": ((INPUT, WEIGHT, 1.0), {}, TypeError, "bias must be a Tensor, got float"),
+    "shared_bias_kind": ((INPUT, WEIGHT[0], True), {}, TypeError, "bias must be a Tensor, got bool"),
+    "slope": ((INPUT, WEIGHT), {"negative_slope": None}, TypeError, "negative_slope must be a real number, got NoneType"),
+    "learned_slope": (
+        (INPUT, WEIGHT),
+        {"activation": "leaky_relu", "negative_slope": torch.nn.Parameter(torch.tensor(0.1))},
+        TypeError,
+        "negative_slope must be a real number, got Parameter",
+    ),
+    "activations": ((INPUT, WEIGHT), {"activation": ["relu"]}, ValueError, r"\['relu'\]; choose .*'leaky_relu'"),
+    "sparse": ((INPUT.to_sparse(), WEIGHT), {}, TypeError, "input is torch.sparse_coo.*to_dense"),
+    "sparse_weight": ((INPUT, WEIGHT.to_sparse()), {}, TypeError, "weight is torch.sparse_coo.*to_dense"),
+    "no_pixels": ((zeros(2, 3, 0, 8), WEIGHT), {"padding": 2}, ValueError, r"\(2, 3, 0, 8\).*only N and B may be 0"),
     "devices": ((INPUT, WEIGHT.to("meta")), {}, ValueError, "weight is on meta and input on cpu"),
 }
 
@@ -80,3 +104,21 @@ def test_raises_with_the_numbers(case):
 def test_float64_and_float32_do_not_mix_under_autocast_either():
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(TypeError, match="float64"):
         hyper_conv2d(INPUT.double(), WEIGHT)
+
+
+def test_numbers_of_other_kinds_do_as_in_pytorch():
+    input, weight = torch.randn(2, 3, 9, 9), torch.randn(4, 3, 3, 3)
+    two = np.int64(2)
+    for options in ({"stride": two}, {"padding": (two, 1), "dilation": [two, two]}, {"groups": np.int64(1)}):
+        torch.testing.assert_close(hyper_conv2d(input, weight, **options), F.conv2d(input, weight, **options))
+    ours = hyper_conv2d(input, weight, activation="leaky_relu", negative_slope=np.float32(0.5))
+    torch.testing.assert_close(ours, F.leaky_relu(F.conv2d(input, weight), 0.5))
+
+
+def test_a_symbolic_padding_is_traced():
+    def padded(input, weight, like):
+        return hyper_conv2d(input, weight, padding=like.shape[0])
+
+    tensors = torch.randn(2, 3, 9, 9), torch.randn(2, 4, 3, 3, 3), torch.zeros(2)
+    traced = make_fx(padded, tracing_mode="symbolic")(*tensors)
+    torch.testing.assert_close(traced(*tensors), padded(*tensors))

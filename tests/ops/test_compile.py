@@ -5,7 +5,8 @@ import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 
-from hyperconv import hyper_conv2d
+from hyperconv import hyper_conv2d, use_backend
+from hyperconv.ops import reference
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +114,35 @@ def test_bad_input_raises_inside_a_compiled_function():
     compiled = torch.compile(hyper_conv2d, backend="eager")
     with pytest.raises(Exception, match="N = 5 samples"):
         compiled(torch.randn(5, 3, 9, 9), torch.randn(2, 4, 3, 3, 3))
+
+
+def test_use_backend_is_never_silently_without_effect(monkeypatch):
+    calls, compute = [], reference.conv2d
+    monkeypatch.setattr(reference, "conv2d", lambda *args: calls.append(args) or compute(*args))
+    input, weight = torch.randn(2, 3, 9, 9), torch.randn(2, 4, 3, 3, 3)
+
+    def inside(input, weight):
+        with use_backend("reference"):
+            return hyper_conv2d(input, weight)
+
+    torch.compile(inside, backend="aot_eager")(input, weight)
+    assert len(calls) == 1
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="use_backend inside a compiled function has no effect"):
+        torch.compile(inside, backend="aot_eager", fullgraph=True)(input, weight)
+    around = torch.compile(hyper_conv2d, backend="aot_eager", fullgraph=True)
+    around(input, weight)
+    assert len(calls) == 1
+    with use_backend("reference"):
+        around(input, weight)
+    assert len(calls) == 2
+
+
+def test_settings_may_be_dynamic():
+    def strided(images, weight, stride, padding, slope):
+        return hyper_conv2d(images, weight, None, stride, (padding, 1), activation="leaky_relu", negative_slope=slope)
+
+    compiled = torch.compile(strided, fullgraph=True, backend="aot_eager", dynamic=True)
+    images, weight = torch.randn(2, 3, 9, 9), torch.randn(2, 4, 3, 3, 3)
+    for settings in ((2, 3, 0.2), (3, 2, 0.3)):
+        torch.testing.assert_close(compiled(images, weight, *settings), strided(images, weight, *settings))

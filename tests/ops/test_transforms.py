@@ -211,3 +211,38 @@ def test_penalty_inside_an_autocast_region(backend):
     assert ours[0].dtype == ours[1].dtype == torch.float32 and ours[2] is exact[2] is None
     for one, other in zip(ours[:2], exact[:2], strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.02 * other.abs().max().item())
+
+
+@activations
+def test_batched_backward_passes_of_channels_last(quick_backend, activation):
+    """`is_grads_batched`, and what is built on it, run backward inside a vmap that asks for no memory format."""
+    input, weight, bias = tensors()
+    input = input.contiguous(memory_format=torch.channels_last)
+    variables = [tensor.requires_grad_() for tensor in (input, weight, bias)]
+    output = fused(activation)(*variables)
+    grads = torch.randn(3, *output.shape, **DOUBLE)
+    batched = torch.autograd.grad(output, variables, grads, is_grads_batched=True, retain_graph=True)
+    each = [torch.autograd.grad(output, variables, one, retain_graph=True) for one in grads]
+    for ours, expected in zip(batched, zip(*each, strict=True), strict=True):
+        torch.testing.assert_close(ours, torch.stack(expected))
+
+
+@activations
+def test_jacobians_of_channels_last(quick_backend, activation):
+    input, weight, bias = tensors()
+
+    def scores(x):
+        return fused(activation)(x, weight, bias).sum((1, 2))
+
+    expected = torch.autograd.functional.jacobian(scores, input)
+    input = input.contiguous(memory_format=torch.channels_last)
+    for jacobian in (jacrev(scores), jacfwd(scores), lambda x: torch.autograd.functional.jacobian(scores, x, vectorize=True)):
+        torch.testing.assert_close(jacobian(input), expected)
+
+
+@activations
+def test_vmap_of_grad_of_channels_last(activation):
+    _, weight, bias = tensors()
+    inputs = torch.randn(3, 4, 5, 6, 2, **DOUBLE).movedim(-1, 2)
+    by_input = grad(lambda x: fused(activation)(x, weight, bias).pow(2).sum())
+    torch.testing.assert_close(vmap(by_input)(inputs), torch.stack([by_input(x) for x in inputs]))

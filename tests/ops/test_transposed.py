@@ -21,7 +21,7 @@ def problems(draw):
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     kernel, stride, dilation = draw(pair), draw(pair), draw(pair)
     padding = tuple(draw(st.integers(0, gap * (k - 1) // 2)) for k, gap in zip(kernel, dilation))
-    extra = tuple(draw(st.integers(0, s - 1)) for s in stride)
+    extra = tuple(draw(st.integers(0, max(s, gap) - 1)) for s, gap in zip(stride, dilation))
     input = torch.randn(sets * shared, groups * draw(st.integers(1, 3)), *draw(pair), dtype=torch.float64)
     weight = torch.randn(sets, input.shape[1], draw(st.integers(1, 3)), *kernel, dtype=torch.float64)
     bias = torch.randn(sets, weight.shape[2] * groups, dtype=torch.float64) if draw(st.booleans()) else None
@@ -89,3 +89,34 @@ def test_errors():
             hyper_conv_transpose2d(*arguments)
     with pytest.raises(TypeError, match=r"input is torch.float32 and weight torch.float64"):
         hyper_conv_transpose2d(input, weight.double())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_single_sample_without_a_batch_axis(bias):
+    input, weight = torch.randn(3, 5, 6), torch.randn(3, 4, 2, 3)
+    bias = torch.randn(4) if bias else None
+    ours = hyper_conv_transpose2d(input, weight, bias, stride=2)
+    torch.testing.assert_close(ours, F.conv_transpose2d(input, weight, bias, stride=2))
+
+
+KINDS = {
+    "input": (([1.0], torch.zeros(3, 4, 2, 3)), {}, "input must be a Tensor, got list"),
+    "weight": ((torch.zeros(1, 3, 5, 6), None), {}, "weight must be a Tensor, got NoneType"),
+    "bias": ((torch.zeros(1, 3, 5, 6), torch.zeros(3, 4, 2, 3), True), {}, "bias must be a Tensor, got bool"),
+    "groups": ((torch.zeros(1, 3, 5, 6), torch.zeros(3, 4, 2, 3)), {"groups": 1.0}, "groups must be an int, got 1.0"),
+    "stride": ((torch.zeros(1, 3, 5, 6), torch.zeros(3, 4, 2, 3)), {"stride": None}, "stride must be one int or two"),
+    "sparse": ((torch.zeros(1, 3, 5, 6).to_sparse(), torch.zeros(3, 4, 2, 3)), {}, "input is torch.sparse_coo"),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_names_the_argument_of_another_kind(case):
+    arguments, options, message = KINDS[case]
+    with pytest.raises(TypeError, match=message) as raised:
+        hyper_conv_transpose2d(*arguments, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_pixels():
+    with pytest.raises(ValueError, match=r"\(2, 3, 0, 8\)"):
+        hyper_conv_transpose2d(torch.zeros(2, 3, 0, 8), torch.zeros(3, 4, 3, 3))
