@@ -78,7 +78,7 @@ BAD = {
     "weight_none": ((INPUT, None), {}, TypeError, "weight must be a Tensor, got NoneType"),
     "bias_kind": ((INPUT, WEIGHT, 1.0), {}, TypeError, "bias must be a Tensor, got float"),
     "shared_bias_kind": ((INPUT, WEIGHT[0], True), {}, TypeError, "bias must be a Tensor, got bool"),
-    "slope": ((INPUT, WEIGHT), {"negative_slope": None}, TypeError, "negative_slope must be a real number, got NoneType"),
+    "slope": ((INPUT, WEIGHT), {"negative_slope": None}, TypeError, "negative_slope must be a real number.* NoneType"),
     "learned_slope": (
         (INPUT, WEIGHT),
         {"activation": "leaky_relu", "negative_slope": torch.nn.Parameter(torch.tensor(0.1))},
