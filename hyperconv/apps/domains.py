@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from os import PathLike
 
@@ -58,7 +57,7 @@ def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, co
             open_features(run, domains.to(where), on_step)
         return TRAINERS[config.system](run, domains, where), remarks
     except InputError:
-        shutil.rmtree(run.path)  # was absent or empty
+        run.discard()
         raise
 
 
