@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 """By the names that classes of layers, tables and the command line give them."""
 

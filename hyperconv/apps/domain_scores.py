@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path

@@ -71,8 +71,8 @@ class InstanceFeatures(nn.Module):
         super().__init__()
         self.kind, self.name, self.width, self.channels, self.size = kind, name, width, channels, size
         self.net = frozen(net)
-        for name in ("input_scale", "input_shift"):
-            self.register_buffer(name, None, persistent=False)
+        for buffer in ("input_scale", "input_shift"):
+            self.register_buffer(buffer, None, persistent=False)
         self.register_load_state_dict_post_hook(_fill_scaling)
         _fill_scaling(self)
 

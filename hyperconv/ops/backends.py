@@ -248,11 +248,14 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
     if _simple(grad):
         if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native("parameter_gradients", by_weight):
             return _on_cpu_at_once(grad, input, weight, mask, *geometry)
-    elif mask is not None and layout(grad) == torch.channels_last and weight.shape[3] * weight.shape[4] >= MANY_TAPS:
-        if choose("input_gradient", *by_input) is choose("parameter_gradients", *by_weight) is kernels:
-            grad = kernels.masked(grad, mask, geometry[-1])
-            return (_input_gradient(grad, weight, None, *by_input[3:]),
-                    *_parameter_gradients(grad, input, None, *by_weight[3:]))
+        return None
+    masked_often = mask is not None and weight.shape[3] * weight.shape[4] >= MANY_TAPS
+    if not masked_often or layout(grad) != torch.channels_last:
+        return None
+    if choose("input_gradient", *by_input) is choose("parameter_gradients", *by_weight) is kernels:
+        grad = kernels.masked(grad, mask, geometry[-1])
+        by_input, by_weight = (grad, weight, None, *by_input[3:]), (grad, input, None, *by_weight[3:])
+        return _input_gradient(*by_input), *_parameter_gradients(*by_weight)
     return None
 
 

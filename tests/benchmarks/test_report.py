@@ -8,8 +8,8 @@ import pytest
 from benchmarks import timing
 from benchmarks.collect import collect, short
 from benchmarks.plot import picture
-from benchmarks.step import PLAIN
 from benchmarks.report import best_peer, by_layer, report, speed_up, summary
+from benchmarks.step import PLAIN
 from benchmarks.timing import rotating
 
 SECONDS = {"grouped": 4.0, "loop": 2.0, "hyperconv": 1.0, "hyperconv-native": 0.5}
