@@ -179,8 +179,10 @@ def run_ninja(name, objects, target, link):
         f"builddir = {WORK / name}",
         f"rule compile\n  command = $command_line -MD -MF $out.d {logged}\n  depfile = $out.d\n  deps = gcc",
         "rule link\n  command = $command_line",
-        *(edge("compile", output, [source], [*command, "-c", source, "-o", output])
-          for output, (source, command) in objects.items()),
+        *(
+            edge("compile", output, [source], [*command, "-c", source, "-o", output])
+            for output, (source, command) in objects.items()
+        ),
         edge("link", target, objects, [*link, *objects, "-o", target]),
     ]
     WORK.mkdir(parents=True, exist_ok=True)

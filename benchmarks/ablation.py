@@ -65,8 +65,7 @@ def folder_of(out: Path, name: str) -> Path:
     return out / name.replace(" ", "_")
 
 
-def run_arm(name: str, options: Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]
-            ) -> bool:
+def run_arm(name: str, options: Namespace, deadline: Deadline, training: list[Path], held_out: list[Path]) -> bool:
     """Train and score an arm; whether that was to the end.
 
     Written to its scores.json: means of the scores by set of photos, the seconds of its training, and what it changes.
@@ -78,20 +77,39 @@ def run_arm(name: str, options: Namespace, deadline: Deadline, training: list[Pa
     model = Model.open(folder / "run", options.device)
     never_seen = model.with_photos([read_photo(path) for path in held_out])
     sets = {SEEN: model, UNSEEN: never_seen}
-    result = {**{which: means(scores_of_all(of, options.count).values()) for which, of in sets.items()},
-              "seconds": seconds_of(folder / "run"), "changes": ARMS[name]}
+    result = {
+        **{which: means(scores_of_all(of, options.count).values()) for which, of in sets.items()},
+        "seconds": seconds_of(folder / "run"),
+        "changes": ARMS[name],
+    }
     (folder / "scores.json").write_text(json.dumps(result) + "\n")
     return True
 
 
 def report(out: Path, about: str, found: dict[str, dict]) -> str:
     header = ["", *(f"{title}, {which}" for title in SCORES.values() for which in COLOURS), "seconds"]
-    cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in COLOURS),
-              f"{arm['seconds']:.0f}"] for name, arm in found.items()]
-    changes = [f"- {name}: {', '.join(f'{key} {value}' for key, value in arm['changes'].items())}"
-               for name, arm in found.items() if arm["changes"]]
-    page = "\n".join(["# What each setting of the meta-GAN is worth", "", about, "", *table(header, cells), *changes, "",
-                      "![scores of every arm](ablation.png)", ""])
+    cells = [
+        [name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in COLOURS), f"{arm['seconds']:.0f}"]
+        for name, arm in found.items()
+    ]
+    changes = [
+        f"- {name}: {', '.join(f'{key} {value}' for key, value in arm['changes'].items())}"
+        for name, arm in found.items()
+        if arm["changes"]
+    ]
+    page = "\n".join(
+        [
+            "# What each setting of the meta-GAN is worth",
+            "",
+            about,
+            "",
+            *table(header, cells),
+            *changes,
+            "",
+            "![scores of every arm](ablation.png)",
+            "",
+        ]
+    )
     (out / "ablation.md").write_text(page)
     (out / "ablation.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")
     draw(found).save(out / "ablation.png")
@@ -102,12 +120,22 @@ def draw(found: dict[str, dict]):
     """A row for each arm, a panel for each score, a dot for each set of photos."""
     row, left, top, panel = 22, 190, 44, 250
     canvas = Canvas(left + panel * len(SHOWN), top + row * len(found) + 64)
-    canvas.legend((14, 12), [Series(f"photos {'it trained on' if which == SEEN else 'it never saw'}", colour, ())
-                             for which, colour in COLOURS.items()])
+    canvas.legend(
+        (14, 12),
+        [
+            Series(f"photos {'it trained on' if which == SEEN else 'it never saw'}", colour, ())
+            for which, colour in COLOURS.items()
+        ],
+    )
     for place, key in enumerate(SHOWN):
         values = [arm[which][key] for arm in found.values() for which in COLOURS]
-        plot = Plot(canvas, (left + panel * place - 16, top - 8, panel, row * len(found) + 62), SCORES[key],
-                    (0, 1.08 * max(values)), (-0.5, len(found) - 0.5))
+        plot = Plot(
+            canvas,
+            (left + panel * place - 16, top - 8, panel, row * len(found) + 62),
+            SCORES[key],
+            (0, 1.08 * max(values)),
+            (-0.5, len(found) - 0.5),
+        )
         plot.axes(y_ticks=False)
         for number, (name, arm) in enumerate(reversed(found.items())):
             ends = [plot.at(arm[which][key], number) for which in COLOURS]
@@ -122,15 +150,18 @@ def draw(found: dict[str, dict]):
 def main() -> None:
     arguments = parser(__doc__, budget=0.3, count=5)
     arguments.add_argument("--photos", type=Path, required=True, help="a folder of photos")
-    arguments.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM",
-                           help=", ".join(ARMS))
+    arguments.add_argument(
+        "--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM", help=", ".join(ARMS)
+    )
     options = arguments.parse_args()
     deadline = Deadline(options.minutes)
     training, held_out = split(find_photos([options.photos]))
     config = scaled(preset(options.preset, seed=options.seed), options.budget)
-    about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, "
-             f"{list(config.iterations)}; {len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each, seed {options.seed}. "
-             f"{machine(options.device)}")
+    about = (
+        f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, "
+        f"{list(config.iterations)}; {len(training)} photos trained on, {len(held_out)} held out, {options.count} samples of each, seed {options.seed}. "
+        f"{machine(options.device)}"
+    )
     for name in options.arms:
         if name not in scored(options.out) and not run_arm(name, options, deadline, training, held_out):
             unfinished()

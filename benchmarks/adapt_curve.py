@@ -42,7 +42,9 @@ def adapted(model: Model, photo: Photo, steps: int, tuning: str) -> dict[str, fl
 
 
 def from_nothing(model: Model, photo: Photo, steps: int) -> dict[str, float]:
-    config = preset("tiny", "consingan", max_size=model.config.max_size, hidden=model.config.hidden, iterations=(steps,))
+    config = preset(
+        "tiny", "consingan", max_size=model.config.max_size, hidden=model.config.hidden, iterations=(steps,)
+    )
     collection = Collection([photo], config.pyramid(), model.system.channels)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Run.create(Path(folder) / "run", config, collection), collection, model.device)
@@ -62,8 +64,10 @@ def measure(model: Model, photos: list[Photo], steps: list[int], consingan: list
     for tuning in ("weights", "embedding"):
         adapted(model, photos[0], 1, tuning)  # the first call of every layer takes longer
     for what, count in runs:
-        found = [from_nothing(model, photo, count) if what.startswith("ConSinGAN") else adapted(model, photo, count, what)
-                 for photo in photos]
+        found = [
+            from_nothing(model, photo, count) if what.startswith("ConSinGAN") else adapted(model, photo, count, what)
+            for photo in photos
+        ]
         means = {name: sum(each[name] for each in found) / len(found) for name in found[0]}
         rows.append({"what": what, "steps": count, **{name: round(value, 5) for name, value in means.items()}})
         print(" ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
@@ -74,19 +78,34 @@ def measure(model: Model, photos: list[Photo], steps: list[int], consingan: list
 def write(folder: Path, about: dict, rows: list[dict]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapt_curve.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    cells = [[row["what"] if row["steps"] else "one forward pass", str(row["steps"]), f"{row['seconds']:.2f}",
-              *(f"{row[name]:.4f}" for name in SCORES)] for row in rows]
+    cells = [
+        [
+            row["what"] if row["steps"] else "one forward pass",
+            str(row["steps"]),
+            f"{row['seconds']:.2f}",
+            *(f"{row[name]:.4f}" for name in SCORES),
+        ]
+        for row in rows
+    ]
     lines = table(["trained", "steps", "seconds", *SCORES.values()], cells)
     (folder / "adapt_curve.md").write_text("\n".join(lines))
     canvas = Canvas(1000, 300)
     canvas.legend((36, 10), [Series(name, colour, ()) for name, colour in COLOURS.items()])
     for place, name in enumerate(CHARTED):
-        plot = Plot(canvas, (330 * place, 30, 330, 260), SCORES[name], (0, max(row["seconds"] for row in rows) * 1.05),
-                    (0, max(row[name] for row in rows) * 1.08))
+        plot = Plot(
+            canvas,
+            (330 * place, 30, 330, 260),
+            SCORES[name],
+            (0, max(row["seconds"] for row in rows) * 1.05),
+            (0, max(row[name] for row in rows) * 1.08),
+        )
         plot.axes(x_label="seconds")
         for what, colour in COLOURS.items():
-            points = [plot.at(row["seconds"], row[name]) for row in rows if row["what"] == what or
-                      (row["steps"] == 0 and what == "embedding")]
+            points = [
+                plot.at(row["seconds"], row[name])
+                for row in rows
+                if row["what"] == what or (row["steps"] == 0 and what == "embedding")
+            ]
             points.sort()
             if points:
                 canvas.line(points, colour, 1.5)

@@ -30,8 +30,20 @@ from hyperconv.ops import cpu_rule, native, reference
 
 CHANNELS = (1, 3, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
 SIDES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
-KERNELS = (*4 * [(3, 1, 1)], *3 * [(3, 2, 1)], *2 * [(4, 2, 1)], *2 * [(1, 1, 0)], (5, 1, 2), (7, 1, 3), (4, 1, 0),
-           (2, 1, 0), (2, 2, 0), (1, 2, 0), (7, 2, 3), (5, 2, 2))  # side, stride, padding
+KERNELS = (
+    *4 * [(3, 1, 1)],
+    *3 * [(3, 2, 1)],
+    *2 * [(4, 2, 1)],
+    *2 * [(1, 1, 0)],
+    (5, 1, 2),
+    (7, 1, 3),
+    (4, 1, 0),
+    (2, 1, 0),
+    (2, 2, 0),
+    (1, 2, 0),
+    (7, 2, 3),
+    (5, 2, 2),
+)  # side, stride, padding
 SETS = (*2 * [(4, 1)], (1, 1), (16, 1), (1, 4), (1, 16), (1, 64), (2, 4))  # weight sets, samples of each
 CLOSE = {torch.float32: (1e-3, 1e-4), torch.bfloat16: (3e-2, 2e-2)}  # rtol, and atol over the largest number
 MOST_PRODUCTS, MOST_WEIGHTS, MOST_PIXELS = 4e8, 1e7, 6e6
@@ -49,8 +61,10 @@ class Layer(NamedTuple):
     samples: int
 
     def __str__(self) -> str:
-        return (f"{self.channels}->{self.out}, {self.kernel}x{self.kernel}, stride {self.stride}, {self.side}x{self.side}, "
-                f"{self.sets} x {self.samples}")
+        return (
+            f"{self.channels}->{self.out}, {self.kernel}x{self.kernel}, stride {self.stride}, {self.side}x{self.side}, "
+            f"{self.sets} x {self.samples}"
+        )
 
     @property
     def suits(self) -> bool:
@@ -58,15 +72,20 @@ class Layer(NamedTuple):
         left = (self.side + 2 * self.padding - self.kernel) // self.stride + 1
         weights, images = self.channels * self.out * self.kernel**2, self.sets * self.samples
         pixels = max(self.channels * self.side**2, self.out * left**2)
-        return (left > 0 and weights * left**2 * images <= MOST_PRODUCTS and self.sets * weights <= MOST_WEIGHTS
-                and images * pixels <= MOST_PIXELS)
+        return (
+            left > 0
+            and weights * left**2 * images <= MOST_PRODUCTS
+            and self.sets * weights <= MOST_WEIGHTS
+            and images * pixels <= MOST_PIXELS
+        )
 
 
 def layers(count: int, seed: int) -> Iterator[Layer]:
     draw = random.Random(seed)
     while count > 0:
-        layer = Layer(draw.choice(CHANNELS), draw.choice(CHANNELS), draw.choice(SIDES), *draw.choice(KERNELS),
-                      *draw.choice(SETS))
+        layer = Layer(
+            draw.choice(CHANNELS), draw.choice(CHANNELS), draw.choice(SIDES), *draw.choice(KERNELS), *draw.choice(SETS)
+        )
         if layer.suits:
             count -= 1
             yield layer
@@ -74,6 +93,7 @@ def layers(count: int, seed: int) -> Iterator[Layer]:
 
 def calls(layer: Layer, dtype: torch.dtype = torch.float32, memory_format: str = "nchw") -> dict[str, tuple]:
     """The arguments of the operators that a layer's forward and backward pass call."""
+
     def normal(*shape: int) -> Tensor:
         values = torch.randn(shape).to(dtype)
         return values.contiguous(memory_format=FORMATS[memory_format]) if len(shape) == 4 else values
@@ -85,8 +105,11 @@ def calls(layer: Layer, dtype: torch.dtype = torch.float32, memory_format: str =
     forward = (x, weight, bias, *geometry, LEAKY_RELU, 0.2)
     y = reference.conv2d(*forward)
     grad = torch.randn_like(y)
-    return {"conv2d": forward, "input_gradient": (grad, weight, y, size, *geometry, 0.2),
-            "parameter_gradients": (grad, x, y, layer.sets, kernel, *geometry, 0.2)}
+    return {
+        "conv2d": forward,
+        "input_gradient": (grad, weight, y, size, *geometry, 0.2),
+        "parameter_gradients": (grad, x, y, layer.sets, kernel, *geometry, 0.2),
+    }
 
 
 def compare(own: Tensor | tuple[Tensor, ...], exact: Tensor | tuple[Tensor, ...]) -> None:
@@ -123,18 +146,40 @@ def measure(count: int, seed: int, budget: float, dtype: torch.dtype, memory_for
 
 
 def page(cells: dict[str, list[Cell]]) -> list[str]:
-    rows = [[name, str(len(found)), str(sum(cell.choice == "native" for cell in found)),
-             f"{geometric_mean(cell.speed_up for cell in found):.2f}",
-             f"{geometric_mean(cell.seconds['reference'] / cell.seconds['native'] for cell in found):.2f}",
-             f"{sum(cell.lost <= TOLERATED for cell in found) / len(found):.0%}",
-             f"{geometric_mean(cell.lost for cell in found):.3f}"] for name, found in cells.items()]
-    header = ["operator", "calls", "to native", "times as quick as PyTorch", "native alone",
-              f"quicker one taken, or within {TOLERATED - 1:.0%}", "time lost by the choice"]
-    worst = sorted(((cell, name) for name, found in cells.items() for cell in found), key=lambda pair: -pair[0].lost)[:12]
-    lost = [[name, str(cell.layer), cell.choice, *(f"{1e3 * cell.seconds[way]:.3g}" for way in ("native", "reference"))]
-            for cell, name in worst]
-    return [*table(header, rows), "The calls that lose most by it, in milliseconds (weight sets x samples of each):", "",
-            *table(["operator", "layer", "taken", "native", "PyTorch"], lost)]
+    rows = [
+        [
+            name,
+            str(len(found)),
+            str(sum(cell.choice == "native" for cell in found)),
+            f"{geometric_mean(cell.speed_up for cell in found):.2f}",
+            f"{geometric_mean(cell.seconds['reference'] / cell.seconds['native'] for cell in found):.2f}",
+            f"{sum(cell.lost <= TOLERATED for cell in found) / len(found):.0%}",
+            f"{geometric_mean(cell.lost for cell in found):.3f}",
+        ]
+        for name, found in cells.items()
+    ]
+    header = [
+        "operator",
+        "calls",
+        "to native",
+        "times as quick as PyTorch",
+        "native alone",
+        f"quicker one taken, or within {TOLERATED - 1:.0%}",
+        "time lost by the choice",
+    ]
+    worst = sorted(((cell, name) for name, found in cells.items() for cell in found), key=lambda pair: -pair[0].lost)[
+        :12
+    ]
+    lost = [
+        [name, str(cell.layer), cell.choice, *(f"{1e3 * cell.seconds[way]:.3g}" for way in ("native", "reference"))]
+        for cell, name in worst
+    ]
+    return [
+        *table(header, rows),
+        "The calls that lose most by it, in milliseconds (weight sets x samples of each):",
+        "",
+        *table(["operator", "layer", "taken", "native", "PyTorch"], lost),
+    ]
 
 
 def main() -> None:

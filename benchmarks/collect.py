@@ -62,11 +62,7 @@ def collect(folder: Path, device: str, before: dict | None = None) -> dict:
 def verdicts(folder: Path) -> list[str]:
     """pytest's last line of every test run, from its log."""
     lines = [line for path in sorted(folder.glob("tests*.log")) for line in path.read_text().splitlines()]
-    return [
-        line.strip("= ")
-        for line in lines
-        if re.search(r"\d+ (passed|failed|skipped|error).* in [\d.]+", line)
-    ]
+    return [line.strip("= ") for line in lines if re.search(r"\d+ (passed|failed|skipped|error).* in [\d.]+", line)]
 
 
 def short(results: dict) -> list[str]:
@@ -75,9 +71,7 @@ def short(results: dict) -> list[str]:
     lines = [f"- tests: {verdict}" for verdict in results["tests"]] + [""]
     if "machine" in results:
         figures = results["machine"]["figures"]
-        lines += table(
-            ["limit", "measured"], [[name, readable(name, value)] for name, value in figures.items()]
-        )
+        lines += table(["limit", "measured"], [[name, readable(name, value)] for name, value in figures.items()])
     if "overhead" in results:
         lines += overhead_table(results["overhead"]["rows"])
     if "graphs" in results:
@@ -113,9 +107,7 @@ def page(results: dict) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--results", type=Path, help="path of the .json and the .md, without the ending")

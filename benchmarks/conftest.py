@@ -23,13 +23,14 @@ def pytest_addoption(parser):
     group.addoption("--precision", default="fp32", choices=sorted(PRECISIONS), help="dtype and TF32 setting")
     group.addoption("--full", action="store_true", help="the whole list of layers; hours on a small CPU")
     group.addoption(
-        "--inductor", type=float, default=0.0, metavar="SECONDS",
+        "--inductor",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
         help="also torch.compile(mode='max-autotune'), in as many layers as compile and check in that time",
     )
     group.addoption("--cell-seconds", type=float, default=None, help="timed seconds per layer and phase")
-    group.addoption(
-        "--deadline", type=float, default=None, help="skip what has not begun after so many seconds"
-    )
+    group.addoption("--deadline", type=float, default=None, help="skip what has not begun after so many seconds")
 
 
 def pytest_configure(config):

@@ -101,8 +101,14 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, dict[str, 
 
 
 def report(results: dict[str, dict[str, float]]) -> list[str]:
-    measures = {"frechet": "Frechet distance", "precision": "precision", "recall": "recall", "density": "density",
-                "coverage": "coverage", "recognised": "taken for 8 or 9"}
+    measures = {
+        "frechet": "Frechet distance",
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "recognised": "taken for 8 or 9",
+    }
     rows = [[name, *(f"{scores[key]:.3g}" for key in measures)] for name, scores in results.items()]
     return table(["", *measures.values()], rows)
 

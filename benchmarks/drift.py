@@ -51,12 +51,18 @@ def measure(config, photos) -> dict:
     for scale, then in enumerate(finished):
         now, sizes = model.reconstruct(stop=scale + 1), model.sizes[scale]
         photos_here = collection.batch(everyone, scale).images
-        rows.append({"scale": scale, "finished": rmse(then - photos_here, sizes),
-                     "end": rmse(now - photos_here, sizes), "moved": rmse(now - then, sizes)})
+        rows.append(
+            {
+                "scale": scale,
+                "finished": rmse(then - photos_here, sizes),
+                "end": rmse(now - photos_here, sizes),
+                "moved": rmse(now - then, sizes),
+            }
+        )
     samples = model.sample(SAMPLES, seeded("cpu", 0, "drift"))
     samples = canvas.crop(samples, model.grid(model.scales - 1, len(samples)).sizes)
     real = canvas.crop(collection.batch(everyone, model.scales - 1).images, model.sizes[-1])
-    distances = [patch_swd(samples[SAMPLES * i:SAMPLES * (i + 1)], photo) for i, photo in enumerate(real)]
+    distances = [patch_swd(samples[SAMPLES * i : SAMPLES * (i + 1)], photo) for i, photo in enumerate(real)]
     return {"scales": rows, "patch_swd": sum(distances) / len(distances)}
 
 
@@ -66,8 +72,11 @@ def main() -> None:
     parser.add_argument("--photos", help="a folder of photos (default: the bundled examples)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
-    photos = (read_photos([options.photos])[0] if options.photos else
-              load_examples([name for name in example_names() if name not in HELD_OUT]))
+    photos = (
+        read_photos([options.photos])[0]
+        if options.photos
+        else load_examples([name for name in example_names() if name not in HELD_OUT])
+    )
     results = {}
     for choice in ("first scale", "every scale"):
         results[choice] = measure(replace(preset(options.preset), embedding_trains=choice), photos)

@@ -39,7 +39,11 @@ def calls(layer: tuple, dtype: torch.dtype, device: str, last: bool) -> dict[str
         (side + 2 - d * (taps - 1) - 1) // s + 1
         for side, taps, s, d in zip(SIZE, kernel, stride, dilation, strict=True)
     ]
-    input, weight, bias = normal(6, channels, *SIZE), normal(3, outputs, channels // groups, *kernel), normal(3, outputs)
+    input, weight, bias = (
+        normal(6, channels, *SIZE),
+        normal(3, outputs, channels // groups, *kernel),
+        normal(3, outputs),
+    )
     grad, mask = normal(6, outputs, *made), normal(6, outputs, *made)
     geometry = (list(stride), [1, 1], list(dilation), groups)
     sums = (grad, input, mask, 3, list(kernel), *geometry, 0.2)

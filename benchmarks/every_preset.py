@@ -46,12 +46,20 @@ def try_preset(system: str, name: str, photos: Path, batch_size: int, out: Path)
     """The row of the table."""
     source = ["--examples"] if system == "reptile" else [photos]
     short = {"meta": ["--batch-size", batch_size], "dip": ["--batch-size", batch_size], "reptile": ["--inner-steps", 1]}
-    trained = hyperconv("train", *source, "--system", system, "--preset", name, "--iterations", 1, *short.get(system, ()),
-                        "--out", out)
+    trained = hyperconv(
+        "train", *source, "--system", system, "--preset", name, "--iterations", 1, *short.get(system, ()), "--out", out
+    )
     drawing = ["adapt", out, "--shots", out / "held_out" / "8", "-k", 4] if system == "reptile" else ["sample", out]
     drawn = hyperconv(*drawing, "--count", 1)
-    return [system, name, size_of(PRESETS[system][name]), f"{trained.seconds:.0f}", f"{trained.gigabytes:.1f}",
-            f"{drawn.seconds:.0f}", f"{drawn.gigabytes:.1f}"]
+    return [
+        system,
+        name,
+        size_of(PRESETS[system][name]),
+        f"{trained.seconds:.0f}",
+        f"{trained.gigabytes:.1f}",
+        f"{drawn.seconds:.0f}",
+        f"{drawn.gigabytes:.1f}",
+    ]
 
 
 def size_of(config: AnyConfig) -> str:
@@ -79,8 +87,10 @@ def main() -> None:
                     rows.append(try_preset(system, name, photos, options.batch_size, Path(folder) / f"{system}-{name}"))
                     print(*rows[-1], sep="  ", flush=True)
     header = ["system", "preset", "images", "seconds to train", "GB", "seconds to draw", "GB"]
-    about = (f"Two photos, {options.batch_size} of them a step of meta and dip; reptile: digits, one inner step. Seconds of the "
-             "processor, most memory of the process. The features of dip are trained in full (600 steps, `tiny` 200).")
+    about = (
+        f"Two photos, {options.batch_size} of them a step of meta and dip; reptile: digits, one inner step. Seconds of the "
+        "processor, most memory of the process. The features of dip are trained in full (600 steps, `tiny` 200)."
+    )
     publish("A step at every scale of every preset", describe("cpu"), [about, "", *table(header, rows)], options.out)
 
 

@@ -79,8 +79,12 @@ def superres(model: apps.Model) -> Row:
 def paint(model: apps.Model) -> Row:
     painting = temple()
     plain, retrained = (apps.paint(model, "china", painting, retrain_steps=steps) for steps in (0, RETRAIN))
-    return [("photo", model.photo("china")), ("painting", resize(painting, plain.shape[1:])), ("painted", plain),
-            ("... retrained", retrained)]
+    return [
+        ("photo", model.photo("china")),
+        ("painting", resize(painting, plain.shape[1:])),
+        ("painted", plain),
+        ("... retrained", retrained),
+    ]
 
 
 def harmonize(model: apps.Model) -> Row:
@@ -92,14 +96,28 @@ def edit(model: apps.Model) -> Row:
 
 
 def blended(model: apps.Model, function: Callable, picture: Tensor, mask: Tensor) -> Row:
-    plain, tuned = (function(model, 0, picture, mask, fine_tune_steps=steps)
-                    for steps in (0, FINE_TUNE[function.__name__]))
-    return [("photo", plain.photo), ("by hand", plain.picture), ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
-            ("result", plain.result), ("fine-tuned", tuned.result)]
+    plain, tuned = (
+        function(model, 0, picture, mask, fine_tune_steps=steps) for steps in (0, FINE_TUNE[function.__name__])
+    )
+    return [
+        ("photo", plain.photo),
+        ("by hand", plain.picture),
+        ("mask", 2 * plain.mask.expand(3, -1, -1) - 1),
+        ("result", plain.result),
+        ("fine-tuned", tuned.result),
+    ]
 
 
-ROWS = {sample: "consingan", retarget: "consingan", animate: "consingan", style: "singan", superres: "singan",
-        paint: "singan", harmonize: "harmonize", edit: "edit"}  # and the run each is drawn from
+ROWS = {
+    sample: "consingan",
+    retarget: "consingan",
+    animate: "consingan",
+    style: "singan",
+    superres: "singan",
+    paint: "singan",
+    harmonize: "harmonize",
+    edit: "edit",
+}  # and the run each is drawn from
 
 
 def temple() -> Tensor:
@@ -115,10 +133,33 @@ def temple() -> Tensor:
     return as_tensor(picture)
 
 
-TEMPLE = ((0.32, 0.06), (0.345, 0.13), (0.40, 0.21), (0.50, 0.27), (0.46, 0.31), (0.455, 0.38), (0.515, 0.42), (0.49, 0.45),
-          (0.49, 0.56), (0.555, 0.60), (0.54, 0.64), (0.54, 0.74), (0.58, 0.78), (0.50, 0.86), (0.12, 0.78), (0.13, 0.67),
-          (0.10, 0.63), (0.165, 0.55), (0.165, 0.45), (0.13, 0.41), (0.18, 0.38), (0.185, 0.31), (0.15, 0.26), (0.24, 0.21),
-          (0.30, 0.13))  # its outline in the photo of it, across and down
+TEMPLE = (
+    (0.32, 0.06),
+    (0.345, 0.13),
+    (0.40, 0.21),
+    (0.50, 0.27),
+    (0.46, 0.31),
+    (0.455, 0.38),
+    (0.515, 0.42),
+    (0.49, 0.45),
+    (0.49, 0.56),
+    (0.555, 0.60),
+    (0.54, 0.64),
+    (0.54, 0.74),
+    (0.58, 0.78),
+    (0.50, 0.86),
+    (0.12, 0.78),
+    (0.13, 0.67),
+    (0.10, 0.63),
+    (0.165, 0.55),
+    (0.165, 0.45),
+    (0.13, 0.41),
+    (0.18, 0.38),
+    (0.185, 0.31),
+    (0.15, 0.26),
+    (0.24, 0.21),
+    (0.30, 0.13),
+)  # its outline in the photo of it, across and down
 
 
 def temple_at_night() -> tuple[Tensor, Tensor]:
@@ -129,8 +170,8 @@ def temple_at_night() -> tuple[Tensor, Tensor]:
     outline = Image.new("L", (day.shape[2], day.shape[1]))
     ImageDraw.Draw(outline).polygon([(x * outline.width, y * outline.height) for x, y in TEMPLE], fill=255)
     cut, mask = torch.from_numpy(np.asarray(outline).copy()) > 0, torch.zeros(height, width)
-    mask[-len(cut):, :cut.shape[1]] = cut.float()
-    picture[:, -len(cut):, :cut.shape[1]][:, cut] = day[:, cut]
+    mask[-len(cut) :, : cut.shape[1]] = cut.float()
+    picture[:, -len(cut) :, : cut.shape[1]][:, cut] = day[:, cut]
     return picture, mask
 
 
@@ -139,9 +180,9 @@ def another_gland() -> tuple[Tensor, Tensor]:
     (tissue,) = load_examples(["ihc"])
     picture, side = tissue.pixels.clone(), tissue.pixels.shape[1]
     top, bottom, left, columns, shift = (int(part * side) for part in (0.58, 0.92, 0.47, 0.26, 0.28))
-    picture[:, top:bottom, left - shift:left - shift + columns] = tissue.pixels[:, top:bottom, left:left + columns]
+    picture[:, top:bottom, left - shift : left - shift + columns] = tissue.pixels[:, top:bottom, left : left + columns]
     mask = torch.zeros(side, side)
-    mask[top:bottom, left - shift:left - shift + columns] = 1
+    mask[top:bottom, left - shift : left - shift + columns] = 1
     return picture, mask
 
 

@@ -43,7 +43,9 @@ def checked(case: Case) -> tuple[dict[str, Callable], dict[str, str]]:
         if max(errors) < TOLERANCE:
             right[name] = rival
         elif name == OURS:
-            raise SystemExit(f"{case.tool}, {case.name}, {case.phase}: relative error {max(errors):.2g}; nothing is timed")
+            raise SystemExit(
+                f"{case.tool}, {case.name}, {case.phase}: relative error {max(errors):.2g}; nothing is timed"
+            )
         else:
             wrong[name] = f"relative error {max(errors):.2g}"
     return right, wrong
@@ -52,14 +54,25 @@ def checked(case: Case) -> tuple[dict[str, Callable], dict[str, str]]:
 def measure(case: Case, device: str, budget: float) -> dict:
     rivals, left_out = checked(case)
     race = Race(rivals, device, budget, stays=OURS)
-    return {"tool": case.tool, "name": case.name, "phase": case.phase, "rounds": race.rounds, "seconds": race.run(),
-            "least_seconds": race.least(), "not_timed": left_out}
+    return {
+        "tool": case.tool,
+        "name": case.name,
+        "phase": case.phase,
+        "rounds": race.rounds,
+        "seconds": race.run(),
+        "least_seconds": race.least(),
+        "not_timed": left_out,
+    }
 
 
 def report(result: dict, least: bool) -> str:
     key = "least_seconds" if least else "seconds"
-    lines = ["# The generic tools beside what one would use in their place", "",
-             f"{'Least' if least else 'Median'} milliseconds; every rival checked against float64 first.", ""]
+    lines = [
+        "# The generic tools beside what one would use in their place",
+        "",
+        f"{'Least' if least else 'Median'} milliseconds; every rival checked against float64 first.",
+        "",
+    ]
     lines += [f"- {name}: {value}" for name, value in result["environment"].items()]
     lines += [f"- batch: {result['batch']}", *(f"- {name}: not installed" for name in result["absent"]), ""]
     for tool in dict.fromkeys(row["tool"] for row in result["rows"]):
@@ -72,8 +85,13 @@ def report(result: dict, least: bool) -> str:
         mean = geometric_mean(speed_up(row[key]) for row in rows)
         body.append(["geometric mean", "", *[""] * len(names), "", f"{mean:.2f}"])
         lines += [f"## {tool}", "", *table(["case", "phase", *names, "best peer", "speed-up"], body)]
-        lines += sorted({f"- {name}, {row['name']}, {row['phase']}: {why}" for row in rows
-                         for name, why in row["not_timed"].items()})
+        lines += sorted(
+            {
+                f"- {name}, {row['name']}, {row['phase']}: {why}"
+                for row in rows
+                for name, why in row["not_timed"].items()
+            }
+        )
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -86,8 +104,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON; the tables go beside it")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    result = {"environment": describe(arguments.device), "batch": arguments.batch, "rows": [],
-              "absent": [name for module, name in PACKAGES.items() if not available(module)]}
+    result = {
+        "environment": describe(arguments.device),
+        "batch": arguments.batch,
+        "rows": [],
+        "absent": [name for module, name in PACKAGES.items() if not available(module)],
+    }
     for cases in CASES:
         for case in cases(arguments.batch, arguments.device):
             row = measure(case, arguments.device, arguments.seconds)

@@ -142,7 +142,13 @@ def hyperize_cases(batch: int, device: str) -> Iterator[Case]:
     ]:
         module = module.to(device)
         x = torch.randn(batch, 3, size, size, device=device).requires_grad_()
-        flat = hyperize(module, 16).to(device).weights(torch.randn(batch, 16, device=device)).flat.detach().requires_grad_()
+        flat = (
+            hyperize(module, 16)
+            .to(device)
+            .weights(torch.randn(batch, 16, device=device))
+            .flat.detach()
+            .requires_grad_()
+        )
         exact = appliers(copy.deepcopy(module).double())["loop"]
         wide = [tensor.detach().double().requires_grad_() for tensor in (x, flat)]
         phases = ["forward", "forward + backward"] + ["gradient penalty"] * ("critic" in name)
@@ -161,8 +167,16 @@ def with_layers(module: nn.Module, kind: type[nn.Conv2d]) -> nn.Module:
     for parent in list(module.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Conv2d):
-                new = kind(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-                           layer.dilation, layer.groups, layer.bias is not None)
+                new = kind(
+                    layer.in_channels,
+                    layer.out_channels,
+                    layer.kernel_size,
+                    layer.stride,
+                    layer.padding,
+                    layer.dilation,
+                    layer.groups,
+                    layer.bias is not None,
+                )
                 new.load_state_dict(layer.state_dict())
                 setattr(parent, name, new.to(layer.weight))
     return module
@@ -174,7 +188,11 @@ def run_module(module: nn.Module, phase: str, x: Tensor) -> Results:
             return {"output": module(x)}
     output = module(x)
     gradients = torch.autograd.grad(output.square().mean(), [x, *module.parameters()])
-    return {"output": output.detach(), "by x": gradients[0], "by weights": torch.cat([g.flatten() for g in gradients[1:]])}
+    return {
+        "output": output.detach(),
+        "by x": gradients[0],
+        "by weights": torch.cat([g.flatten() for g in gradients[1:]]),
+    }
 
 
 def drop_in_cases(batch: int, device: str) -> Iterator[Case]:
@@ -189,7 +207,9 @@ def drop_in_cases(batch: int, device: str) -> Iterator[Case]:
         exact, wide = copy.deepcopy(modules["nn.Conv2d"]).to(device).double(), x.detach().double().requires_grad_()
         for phase in ("forward", "forward + backward"):
             rivals = {key: partial(run_module, rival.to(device), phase, x) for key, rival in modules.items()}
-            yield Case("HyperConv2d in place of nn.Conv2d", name, phase, rivals, partial(run_module, exact, phase, wide))
+            yield Case(
+                "HyperConv2d in place of nn.Conv2d", name, phase, rivals, partial(run_module, exact, phase, wide)
+            )
 
 
 # --- modulated_conv2d -----------------------------------------------------------------------------------------------
@@ -256,7 +276,9 @@ def modulated_cases(batch: int, device: str) -> Iterator[Case]:
         style = (1 + torch.randn(batch, channels, device=device) / 2).requires_grad_()
         wide = [tensor.detach().double().requires_grad_() for tensor in (x, weight, style)]
         for phase in ("forward", "forward + backward", "double backward by style"):
-            rivals = {key: partial(run_modulation, apply, up, phase, x, weight, style) for key, apply in MODULATIONS.items()}
+            rivals = {
+                key: partial(run_modulation, apply, up, phase, x, weight, style) for key, apply in MODULATIONS.items()
+            }
             name = f"{channels} channels, {size} px" + ", up 2" * (up > 1)
             yield Case("modulated_conv2d", name, phase, rivals, partial(run_modulation, sample_loop, up, phase, *wide))
 
@@ -277,8 +299,10 @@ def gradients_by_vmap(module: nn.Module, x: Tensor, y: Tensor) -> Results:
 
 def gradients_by_loop(module: nn.Module, x: Tensor, y: Tensor) -> Results:
     names, parameters = zip(*module.named_parameters())
-    rows = [torch.autograd.grad(losses_of(module(image), target).sum(), parameters)
-            for image, target in zip(x.split(1), y.split(1))]
+    rows = [
+        torch.autograd.grad(losses_of(module(image), target).sum(), parameters)
+        for image, target in zip(x.split(1), y.split(1))
+    ]
     return {name: torch.stack(column) for name, column in zip(names, zip(*rows))}
 
 
@@ -310,7 +334,10 @@ def opacus_gradients(module: nn.Module) -> Callable[[nn.Module, Tensor, Tensor],
 
 def gradient_cases(batch: int, device: str) -> Iterator[Case]:
     norm = partial(nn.GroupNorm, 4)
-    for name, module in [("ResNet-20, 32 px", networks.resnet(norm)), ("3 convolutions, 32 px", networks.convnet(norm))]:
+    for name, module in [
+        ("ResNet-20, 32 px", networks.resnet(norm)),
+        ("3 convolutions, 32 px", networks.convnet(norm)),
+    ]:
         module = module.to(device)
         x = torch.randn(4 * batch, 3, 32, 32, device=device)
         y = torch.randint(10, (4 * batch,), device=device)

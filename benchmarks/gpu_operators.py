@@ -36,8 +36,16 @@ from hyperconv.ops.classes import layer_of, shape_of
 
 SAMPLES, SLOPE = 16, 0.2
 LAYERS = (
-    (64, 64, 128), (3, 64, 128), (64, 3, 128), (64, 1, 128), (32, 32, 128), (64, 64, 25), (3, 64, 25), (64, 3, 25),
-    (64, 64, 64), (32, 32, 25),
+    (64, 64, 128),
+    (3, 64, 128),
+    (64, 3, 128),
+    (64, 1, 128),
+    (32, 32, 128),
+    (64, 64, 25),
+    (3, 64, 25),
+    (64, 3, 25),
+    (64, 64, 64),
+    (32, 32, 25),
 )
 """Channels in and out, and pixels of a side."""
 CELLS = tuple(itertools.product(LAYERS, ("tf32", "bfloat16"), FORMATS))
@@ -93,7 +101,14 @@ def measure(cell: Cell, device: str) -> dict:
     """Microseconds by operator and backend, and the operators' classes."""
     names = [name for name in MODULES if backends()[name][device] is None]
     (*channels, side), arithmetic, layout = cell
-    row = {"layer": "->".join(map(str, channels)), "side": side, "arithmetic": arithmetic, "layout": layout, "us": {}, "class": {}}
+    row = {
+        "layer": "->".join(map(str, channels)),
+        "side": side,
+        "arithmetic": arithmetic,
+        "layout": layout,
+        "us": {},
+        "class": {},
+    }
     with products_in(arithmetic):
         sets = [calls(cell, device) for _ in range(2)]
         for operation, arguments in sets[0].items():
@@ -130,21 +145,45 @@ def means(rows: list[dict], beside: str = "reference") -> list[str]:
     formats = sorted({key[:2] for key in ratios})
     lines = [[*key, *(spread(ratios[(*key, operation)]) for operation in operations)] for key in formats]
     whole = spread([ratio for values in ratios.values() for ratio in values])
-    return [*table(["arithmetic", "layout", *(f"{beside} / triton, {one}" for one in operations)], lines), f"All: {whole}", ""]
+    return [
+        *table(["arithmetic", "layout", *(f"{beside} / triton, {one}" for one in operations)], lines),
+        f"All: {whole}",
+        "",
+    ]
 
 
 def operator_table(rows: list[dict]) -> list[str]:
     """Microseconds of every operator by every backend, and TFLOP/s of Triton's kernels."""
     lines = []
     for row in rows:
-        operations = 2 * 9 * SAMPLES * row["side"]**2 * math.prod(map(int, row["layer"].split("->")))
+        operations = 2 * 9 * SAMPLES * row["side"] ** 2 * math.prod(map(int, row["layer"].split("->")))
         head = [row["layer"], f"{row['side']}x{row['side']}", row["arithmetic"], row["layout"]]
-        lines += [[*head, operation, *(f"{times[name]:.4g}" if name in times else "" for name in MODULES),
-                   *((f"{times['reference'] / times['triton']:.2f}", f"{operations / times['triton'] / 1e6:.3g}")
-                     if "triton" in times else ("", ""))]
-                  for operation, times in row["us"].items()]
-    return table(["layer", "size", "arithmetic", "layout", "operator", *(f"{name}, us" for name in MODULES),
-                  "reference / triton", "triton, TFLOP/s"], lines)
+        lines += [
+            [
+                *head,
+                operation,
+                *(f"{times[name]:.4g}" if name in times else "" for name in MODULES),
+                *(
+                    (f"{times['reference'] / times['triton']:.2f}", f"{operations / times['triton'] / 1e6:.3g}")
+                    if "triton" in times
+                    else ("", "")
+                ),
+            ]
+            for operation, times in row["us"].items()
+        ]
+    return table(
+        [
+            "layer",
+            "size",
+            "arithmetic",
+            "layout",
+            "operator",
+            *(f"{name}, us" for name in MODULES),
+            "reference / triton",
+            "triton, TFLOP/s",
+        ],
+        lines,
+    )
 
 
 def page(rows: list[dict]) -> list[str]:
@@ -160,7 +199,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=len(LAYERS), help="how many of the layers")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    begun, cells = time.monotonic(), CELLS[:4 * options.layers]
+    begun, cells = time.monotonic(), CELLS[: 4 * options.layers]
     if options.device == "cuda":
         workers = Workers(compiled, options.workers)
         for cell, wrong in workers.check(options.device, list(cells), options.seconds / 2).items():

@@ -91,13 +91,21 @@ def graph_table(rows: list[dict]) -> list[str]:
     def number(value: float | None, pattern: str, scale: float = 1.0) -> str:
         return "" if value is None else pattern.format(value * scale)
 
-    return table(header, [
+    return table(
+        header,
         [
-            r["way"], str(r["side"]), str(r["batch"]), number(r.get("eager"), "{:.3g}", 1e3),
-            number(r.get("graph"), "{:.3g}", 1e3), number(r.get("error"), "{:.1e}"), r.get("not_timed", ""),
-        ]
-        for r in rows
-    ])
+            [
+                r["way"],
+                str(r["side"]),
+                str(r["batch"]),
+                number(r.get("eager"), "{:.3g}", 1e3),
+                number(r.get("graph"), "{:.3g}", 1e3),
+                number(r.get("error"), "{:.1e}"),
+                r.get("not_timed", ""),
+            ]
+            for r in rows
+        ],
+    )
 
 
 def main() -> None:

@@ -32,8 +32,11 @@ def open_trainer(options: argparse.Namespace) -> Trainer:
         run = Run.open(options.run)
         collection = run.collection()
     else:
-        config = preset(options.preset, precision=options.precision,
-                        iterations=None if options.iterations is None else (options.iterations,))
+        config = preset(
+            options.preset,
+            precision=options.precision,
+            iterations=None if options.iterations is None else (options.iterations,),
+        )
         photos = load_examples() if options.folder is None else read_photos([options.folder])[0]
         collection = Collection(photos, config.pyramid())
         run = Run.create(options.run, config, collection)
@@ -71,16 +74,26 @@ def main() -> None:
     calls.append({"scale": trainer.scale, "step": trainer.step, "seconds": time.monotonic() - begun})
     spent, photos = sum(call["seconds"] for call in calls), len(trainer.collection)
     done = sum(map(config.iterations_at, range(trainer.scale))) + trainer.step
-    result = {"environment": describe(trainer.device.type), "photos": photos, "scales": config.scale_count,
-              "steps": done, "all_steps": sum(map(config.iterations_at, range(config.scale_count))),
-              "precision": config.precision, "finished": trainer.finished, "seconds": spent,
-              "seconds_per_photo": spent / photos if trainer.finished else None,
-              "graph": trainer.compute.reason or "replayed", "calls": calls}
+    result = {
+        "environment": describe(trainer.device.type),
+        "photos": photos,
+        "scales": config.scale_count,
+        "steps": done,
+        "all_steps": sum(map(config.iterations_at, range(config.scale_count))),
+        "precision": config.precision,
+        "finished": trainer.finished,
+        "seconds": spent,
+        "seconds_per_photo": spent / photos if trainer.finished else None,
+        "graph": trainer.compute.reason or "replayed",
+        "calls": calls,
+    }
     for file in (ledger, options.out):
         if file is not None:
             file.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{done} of {result['all_steps']} steps of {photos} photos in {spent:.0f} s"
-          + (f": {spent / photos:.1f} s per photo" if trainer.finished else "; call again to go on"))
+    print(
+        f"{done} of {result['all_steps']} steps of {photos} photos in {spent:.0f} s"
+        + (f": {spent / photos:.1f} s per photo" if trainer.finished else "; call again to go on")
+    )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def plainly(pyramid: list[Tensor], iterations: int, count: int) -> dict[str, flo
     photo, device = pyramid[-1][0], pyramid[-1].device
     gan, began = None, clock(device)
     for stage in range(len(pyramid)):
-        gan = grown(gan, pyramid[:stage + 1])
+        gan = grown(gan, pyramid[: stage + 1])
         for _ in range(iterations):
             gan.step()
     seconds = clock(device) - began
@@ -84,24 +84,36 @@ def side_by_side(photos: Sequence[Photo], config: Config, device: torch.device, 
     """Scores of photos trained in one batch, and the seconds that each of them took."""
     began = clock(device)
     with tempfile.TemporaryDirectory() as folder:
-        run = train(photos, Path(folder) / "run", "paper", system="consingan", device=device.type, max_size=config.max_size,
-                    min_size=config.min_size, iterations=config.iterations, precision=config.precision)
+        run = train(
+            photos,
+            Path(folder) / "run",
+            "paper",
+            system="consingan",
+            device=device.type,
+            max_size=config.max_size,
+            min_size=config.min_size,
+            iterations=config.iterations,
+            precision=config.precision,
+        )
         seconds = (clock(device) - began) / len(photos)
         found = scores_of_all(Model.open(run.path, device.type), count)
     return [{**scores, "seconds": seconds} for scores in found.values()]
 
 
-def trained(photos: list[Photo], config: Config, together: Sequence[int], published: int, device: torch.device,
-            count: int) -> dict[str, dict[str, float]]:
+def trained(
+    photos: list[Photo], config: Config, together: Sequence[int], published: int, device: torch.device, count: int
+) -> dict[str, dict[str, float]]:
     """Mean scores of the first `published` photos and seconds of a photo, by who trained it."""
     rows = {}
     for size in together:
-        groups = [photos[start:start + size] for start in range(0, len(photos), size)]
+        groups = [photos[start : start + size] for start in range(0, len(photos), size)]
         of_each = [row for group in groups for row in side_by_side(group, config, device, count)]
         rows[f"hyperconv, {size} side by side"] = means(of_each[:published]) | {"seconds": means(of_each)["seconds"]}
     collection = Collection(photos, config.pyramid())
-    pyramids = [[collection.batch([index], scale).images.to(device) for scale in range(config.scale_count)]
-                for index in range(published)]
+    pyramids = [
+        [collection.batch([index], scale).images.to(device) for scale in range(config.scale_count)]
+        for index in range(published)
+    ]
     rows[PUBLISHED] = means(plainly(pyramid, config.iterations[0], count) for pyramid in pyramids)
     return rows
 
@@ -120,19 +132,39 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     device = resolve_device(options.device)
-    config = preset("paper", "consingan", max_size=options.max_size, min_size=options.min_size,
-                    iterations=(options.iterations,), precision=options.precision or PRECISION[device.type])
+    config = preset(
+        "paper",
+        "consingan",
+        max_size=options.max_size,
+        min_size=options.min_size,
+        iterations=(options.iterations,),
+        precision=options.precision or PRECISION[device.type],
+    )
     photos = load(options.folder, max(options.together))
     published = min(options.published or len(photos), len(photos))
     rows = trained(photos, config, options.together, published, device, options.count)
     plain = rows[PUBLISHED]["seconds"]
-    cells = [[who, *(f"{row[key]:.4f}" for key in SCORES), f"{row['seconds']:.3g}", f"{3600 / row['seconds']:.3g}",
-              f"{plain / row['seconds']:.2f}"] for who, row in rows.items()]
-    about = (f"{len(photos)} photos at {options.max_size} px, {config.scale_count} stages of {options.iterations} iterations, "
-             f"{options.count} samples of each, means over {published} of them; "
-             f"seconds {'of the processor ' * (device.type == 'cpu')}for a photo; hyperconv in {config.precision}.")
-    publish("ConSinGAN: photos an hour and their scores", describe(device.type),
-            [about, "", *table(["trained", *SCORES.values(), "seconds", "photos an hour", "times"], cells)], options.out)
+    cells = [
+        [
+            who,
+            *(f"{row[key]:.4f}" for key in SCORES),
+            f"{row['seconds']:.3g}",
+            f"{3600 / row['seconds']:.3g}",
+            f"{plain / row['seconds']:.2f}",
+        ]
+        for who, row in rows.items()
+    ]
+    about = (
+        f"{len(photos)} photos at {options.max_size} px, {config.scale_count} stages of {options.iterations} iterations, "
+        f"{options.count} samples of each, means over {published} of them; "
+        f"seconds {'of the processor ' * (device.type == 'cpu')}for a photo; hyperconv in {config.precision}."
+    )
+    publish(
+        "ConSinGAN: photos an hour and their scores",
+        describe(device.type),
+        [about, "", *table(["trained", *SCORES.values(), "seconds", "photos an hour", "times"], cells)],
+        options.out,
+    )
 
 
 if __name__ == "__main__":

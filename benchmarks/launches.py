@@ -88,9 +88,7 @@ def penalty_launches(device: str) -> list[dict]:
                     "rival": name,
                     "batch": batch,
                     "layer": launched(profiled(partial(penalty, apply, inner), device), device),
-                    "critic": launched(
-                        profiled(partial(critic_penalty, apply, first, inner), device), device
-                    ),
+                    "critic": launched(profiled(partial(critic_penalty, apply, first, inner), device), device),
                 }
             )
     return rows
@@ -155,9 +153,7 @@ def part_seconds(events: list, device: str) -> Counter:
         now = event.time_range.start
         around = [r for r in ranges[: bisect.bisect_right(starts, now)] if r[1] >= now]
         part = around[-1][2] if around else "convolutions"
-        gpu_time = sum(
-            k.duration for k in event.kernels if k.name != event.name
-        )  # a range casts its own shadow
+        gpu_time = sum(k.duration for k in event.kernels if k.name != event.name)  # a range casts its own shadow
         totals[part] += (gpu_time if device == "cuda" else event.self_cpu_time_total) / 1e6
     return totals
 
@@ -227,9 +223,7 @@ def share_table(rows: list[dict], device: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--scales", type=int, nargs="*", default=list(range(7)))

@@ -58,9 +58,7 @@ class Layer:
 
 def layers(device: str, full: bool) -> list[Layer]:
     """The full list, or the part of it that is bearable every day; the telling ones come first."""
-    every = [
-        Layer(*channels, *size, batch) for batch in BATCHES[device] for size in SIZES for channels in CHANNELS
-    ]
+    every = [Layer(*channels, *size, batch) for batch in BATCHES[device] for size in SIZES for channels in CHANNELS]
     if full:
         return every
     if device == "cuda":

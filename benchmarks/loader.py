@@ -42,7 +42,7 @@ def cut_photos(folder: Path, count: int, long_side: int) -> None:
         ratio = 2 ** chance.uniform(-1, 1)
         height, width = (round(long_side * min(1, side)) for side in (ratio, 1 / ratio))
         top, left = (chance.randrange(max(1, have - want)) for have, want in zip(pixels.shape[1:], (height, width)))
-        part = pixels[:, top:top + height, left:left + width]
+        part = pixels[:, top : top + height, left : left + width]
         save_png(resize(part, (height, width)), folder / f"{number}.png")
 
 
@@ -67,8 +67,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     (folder / "photos").mkdir(parents=True)
     cut_photos(folder / "photos", options.photos, round(1.2 * config.max_size))
     began = time.perf_counter()
-    run = Run.create(folder / "run", config, PhotoIntake(find_photos(folder / "photos"), config.pyramid(),
-                                                         config.embedding_size))
+    run = Run.create(
+        folder / "run", config, PhotoIntake(find_photos(folder / "photos"), config.pyramid(), config.embedding_size)
+    )
     found = Found(photos=options.photos, size=config.max_size, batch=config.batch_size)
     found.note("intake_photos_per_second", options.photos / (time.perf_counter() - began))
     file = run.path / "photos.safetensors"
@@ -116,8 +117,10 @@ def filled(trainer: Trainer, batches: int = 300) -> dict[str, float]:
     sizes, generator, size = trainer.collection.sizes[-1], torch.Generator().manual_seed(0), trainer.config.batch_size
     shares = {"as_drawn": 0.0, "at_random": 0.0}
     for _ in range(batches):
-        chosen = {"as_drawn": trainer.collection.draw(size, generator),
-                  "at_random": torch.randperm(len(sizes), generator=generator)[:size]}
+        chosen = {
+            "as_drawn": trainer.collection.draw(size, generator),
+            "at_random": torch.randperm(len(sizes), generator=generator)[:size],
+        }
         for name, indices in chosen.items():
             height, width = trainer.draws.canvases.extents(indices)[-1]
             shares[name] += sizes[indices].prod(dim=1).sum().item() / (len(indices) * height * width) / batches
@@ -131,7 +134,9 @@ def main() -> None:
     parser.add_argument("--max-size", type=int, default=None)
     parser.add_argument("--steps", type=int, default=4, help="training steps timed")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--folder", type=Path, help="where the photos go, on the disk in question (default: a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the photos go, on the disk in question (default: a temporary one)"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

@@ -96,9 +96,14 @@ def main() -> None:
         raise SystemExit(f"the native kernels do not run here: {reason}")
     torch.manual_seed(0)
     rows, every, by_class, instruction_set = [], [], {}, native.instruction_set()[0]
-    layers = [(channels, side, stride, last) for stride, sides in SIDES.items() for side in sides
-              for channels in CHANNELS for last in (False, True)
-              if 2 * SAMPLES * side**2 * channels[0] * channels[1] * (9 if stride == 1 else 4) <= options.most]
+    layers = [
+        (channels, side, stride, last)
+        for stride, sides in SIDES.items()
+        for side in sides
+        for channels in CHANNELS
+        for last in (False, True)
+        if 2 * SAMPLES * side**2 * channels[0] * channels[1] * (9 if stride == 1 else 4) <= options.most
+    ]
     for channels, side, stride, last in layers:
         ratios, layout = [], "nhwc" if last else "nchw"
         for operation, call in arguments(channels, side, stride, last).items():
@@ -107,7 +112,9 @@ def main() -> None:
             by_class.setdefault((operation, layer), []).append(ratio)
             ratios.append(ratio)
         every.append((stride, layout, ratios))
-        rows.append([f"{channels[0]}->{channels[1]}", str(stride), f"{side}x{side}", layout, *(f"{r:.2f}" for r in ratios)])
+        rows.append(
+            [f"{channels[0]}->{channels[1]}", str(stride), f"{side}x{side}", layout, *(f"{r:.2f}" for r in ratios)]
+        )
     facts = {**describe("cpu"), "native uses": instruction_set, "AMX": native.why_no_amx() or "present"}
     body = ["Geometric means:", "", *table(["stride", "layout", *OPERATIONS, "all"], means(every))]
     body += table(["layer", "stride", "size", "layout", *OPERATIONS], rows)

@@ -43,7 +43,7 @@ def instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 def forward(norm: Norm, cotangent: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
     with torch.no_grad():
-        return norm(*arguments),
+        return (norm(*arguments),)
 
 
 def backward(norm: Norm, cotangent: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
@@ -51,7 +51,7 @@ def backward(norm: Norm, cotangent: Tensor, *arguments: Tensor) -> tuple[Tensor,
 
 
 def penalty(norm: Norm, cotangent: Tensor, x: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
-    gradient, = torch.autograd.grad(norm(x, gain, shift), x, cotangent, create_graph=True)
+    (gradient,) = torch.autograd.grad(norm(x, gain, shift), x, cotangent, create_graph=True)
     return torch.autograd.grad((gradient.norm(dim=1) - 1).square().mean(), (x, gain))
 
 
@@ -77,10 +77,18 @@ def measure(layer: tuple[int, int, int], ragged: bool, options: argparse.Namespa
         calls = {name: partial(phase, norm, cotangent, *arguments) for name, norm in rivals.items()}
         check(calls)
         seconds = Race(calls, clock, options.seconds, stays=OURS, left_behind=math.inf).run()
-        rows.append(["x".join(map(str, (samples, *layer))), "several sizes" if ragged else "full", title,
-                     f"{1e3 * seconds[OURS]:.3g}",
-                     *(f"{seconds[name] / seconds[OURS]:.2f}" if name in seconds else ""
-                       for name in ("formula", "instance_norm"))])
+        rows.append(
+            [
+                "x".join(map(str, (samples, *layer))),
+                "several sizes" if ragged else "full",
+                title,
+                f"{1e3 * seconds[OURS]:.3g}",
+                *(
+                    f"{seconds[name] / seconds[OURS]:.2f}" if name in seconds else ""
+                    for name in ("formula", "instance_norm")
+                ),
+            ]
+        )
     return rows
 
 
@@ -98,7 +106,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--sets", type=int, default=4, help="weight sets, half as many as samples")
     parser.add_argument("--seconds", type=float, default=2.0, help="timed seconds of each row")
-    parser.add_argument("--processor-time", action="store_true", help="count seconds of the processor, on a busy machine")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count seconds of the processor, on a busy machine"
+    )
     options = parser.parse_args()
     torch.manual_seed(0)
     rows = [row for layer in LAYERS for ragged in (False, True) for row in measure(layer, ragged, options)]

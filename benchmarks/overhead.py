@@ -36,8 +36,11 @@ def tensors(device: str) -> dict[str, Tensor]:
     make = partial(torch.randn, device=device)
     image = (SETS, CHANNELS, SIDE, SIDE)
     return {
-        "input": make(image), "weight": make(SETS, CHANNELS, CHANNELS, 3, 3), "bias": make(SETS, CHANNELS),
-        "grad": make(image), "mask": make(image),
+        "input": make(image),
+        "weight": make(SETS, CHANNELS, CHANNELS, 3, 3),
+        "bias": make(SETS, CHANNELS),
+        "grad": make(image),
+        "mask": make(image),
     }
 
 
@@ -57,8 +60,11 @@ def operators(module: object, t: dict[str, Tensor]) -> dict[str, Callable[[], ob
 
 def grouped(t: dict[str, Tensor]) -> Tensor:
     output = F.conv2d(
-        t["input"].view(1, SETS * CHANNELS, SIDE, SIDE), t["weight"].view(-1, CHANNELS, 3, 3), t["bias"].view(-1),
-        padding=1, groups=SETS,
+        t["input"].view(1, SETS * CHANNELS, SIDE, SIDE),
+        t["weight"].view(-1, CHANNELS, 3, 3),
+        t["bias"].view(-1),
+        padding=1,
+        groups=SETS,
     )
     return F.leaky_relu(output.view(SETS, CHANNELS, SIDE, SIDE), SLOPE)
 

@@ -55,19 +55,24 @@ class PlainConSinGAN:
         self.generator = Generator(channels, hidden)
         for _ in photos[1:]:
             self.generator.bodies.append(copy.deepcopy(self.generator.bodies[-1]))
-        self.critic = nn.Sequential(block(channels, hidden), *(block(hidden, hidden) for _ in range(DEPTH)),
-                                    nn.Conv2d(hidden, 1, 3))
+        self.critic = nn.Sequential(
+            block(channels, hidden), *(block(hidden, hidden) for _ in range(DEPTH)), nn.Conv2d(hidden, 1, 3)
+        )
         for net in (self.generator, self.critic):
             net.to(photos[0].device)
-        for convolution in [m for net in (self.generator, self.critic) for m in net.modules() if isinstance(m, nn.Conv2d)]:
+        for convolution in [
+            m for net in (self.generator, self.critic) for m in net.modules() if isinstance(m, nn.Conv2d)
+        ]:
             nn.init.normal_(convolution.weight, 0.0, 0.02)
         self.amplitudes = [1.0] + [0.05] * (len(photos) - 1)
         self.fixed = [photos[0], *self.noise()[1:]]
         for body in self.generator.bodies[:-TRAINED]:
             body.requires_grad_(False)
         stage = len(photos) - 1
-        groups = [{"params": body.parameters(), "lr": RATE * 0.1**distance}
-                  for distance, body in enumerate(reversed(self.generator.bodies[-TRAINED:]))]
+        groups = [
+            {"params": body.parameters(), "lr": RATE * 0.1**distance}
+            for distance, body in enumerate(reversed(self.generator.bodies[-TRAINED:]))
+        ]
         if stage < TRAINED:
             groups.append({"params": self.generator.head.parameters(), "lr": RATE * 0.1**stage})
         groups.append({"params": self.generator.tail.parameters(), "lr": RATE})
@@ -76,8 +81,9 @@ class PlainConSinGAN:
 
     def noise(self) -> list[Tensor]:
         first = torch.randn_like(self.photos[0])
-        return [first] + [torch.randn(1, self.hidden, h + 2 * DEPTH, w + 2 * DEPTH, device=first.device)
-                          for h, w in self.sizes[1:]]
+        return [first] + [
+            torch.randn(1, self.hidden, h + 2 * DEPTH, w + 2 * DEPTH, device=first.device) for h, w in self.sizes[1:]
+        ]
 
     def draw(self, noise: list[Tensor]) -> Tensor:
         return self.generator(noise, self.sizes, self.amplitudes)
@@ -86,7 +92,7 @@ class PlainConSinGAN:
         alpha = torch.rand(1, 1, device=fake.device)
         between = (alpha * self.photos[-1] + (1 - alpha) * fake).detach().requires_grad_()
         scores = self.critic(between)
-        slope, = torch.autograd.grad(scores, between, torch.ones_like(scores), create_graph=True)
+        (slope,) = torch.autograd.grad(scores, between, torch.ones_like(scores), create_graph=True)
         return PENALTY_WEIGHT * (slope.norm(2, dim=1) - 1).square().mean()
 
     def step(self) -> dict[str, Tensor]:

@@ -24,7 +24,11 @@ class PlainGenerator(nn.Sequential):
         layers, inputs = [], config.latent * config.mlps
         for level in range(config.levels):
             outputs, (stride, padding) = config.top // 2**level, (2, 1) if level else (1, 0)
-            layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
             inputs = outputs
         super().__init__(*layers, nn.ConvTranspose2d(inputs, channels, 4, 2, 1, bias=False), nn.Tanh())
 
@@ -60,8 +64,11 @@ class PlainReptile(nn.ModuleDict):
 
     def __init__(self, gan: ReptileGAN) -> None:
         config = gan.config
-        nets = {"generator": PlainGenerator(config, gan.channels), "critic": PlainCritic(config, gan.channels),
-                "mlp": plain_mlp(config.latent, config.latent)}
+        nets = {
+            "generator": PlainGenerator(config, gan.channels),
+            "critic": PlainCritic(config, gan.channels),
+            "mlp": plain_mlp(config.latent, config.latent),
+        }
         if config.mlps == 2:
             nets["second_mlp"] = plain_mlp(config.top, config.latent)
         super().__init__(nets)
@@ -84,7 +91,9 @@ class PlainReptile(nn.ModuleDict):
         """Copies of the nets that adapt, after an inner step for every list of draws."""
         task = {name: copy.deepcopy(self[name]) for name in ADAPT if name in self}
         makers = [p for name, net in task.items() if name != "critic" for p in net.parameters()]
-        critic_adam = torch.optim.Adam(task["critic"].parameters(), self.config.learning_rate, self.config.betas, fused=True)
+        critic_adam = torch.optim.Adam(
+            task["critic"].parameters(), self.config.learning_rate, self.config.betas, fused=True
+        )
         maker_adam = torch.optim.Adam(makers, self.config.learning_rate, self.config.betas, fused=True)
         self["generator"].requires_grad_(False)
         for updates in draws:
@@ -117,12 +126,18 @@ class PlainReptile(nn.ModuleDict):
         return self["generator"](latent)
 
     def critic_loss(self, critic: nn.Module, draw: Draw, fake: Tensor) -> Tensor:
-        (real_score, real_domain), (fake_score, _), (_, anti_domain) = critic(draw.real), critic(fake), critic(draw.anti)
+        (real_score, real_domain), (fake_score, _), (_, anti_domain) = (
+            critic(draw.real),
+            critic(fake),
+            critic(draw.anti),
+        )
         if self.config.objective == "dcgan":
             return sum(map(self.cross_entropy, (real_score, real_domain, fake_score, anti_domain), (1, 1, 0, 0)))
         distance = real_score.mean() - fake_score.mean() + real_domain.mean() - anti_domain.mean()
-        penalties = sum(self.penalty(critic, head, draw.alpha[head] * draw.real + (1 - draw.alpha[head]) * other)
-                        for head, other in enumerate((fake, draw.anti)))
+        penalties = sum(
+            self.penalty(critic, head, draw.alpha[head] * draw.real + (1 - draw.alpha[head]) * other)
+            for head, other in enumerate((fake, draw.anti))
+        )
         return self.config.penalty_weight * penalties - distance
 
     def generator_loss(self, scores: tuple[Tensor, Tensor]) -> Tensor:

@@ -80,9 +80,7 @@ class HeadSet(nn.Module):
         generated = []
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:])):
             gain = self.tail_gain if i == DEPTH - 1 else math.sqrt(2 / (1 + SLOPE**2))
-            weight = self.weights[i](features).view(-1, fan_out, fan_in, 3, 3) * (
-                gain / math.sqrt(fan_in * 9)
-            )
+            weight = self.weights[i](features).view(-1, fan_out, fan_in, 3, 3) * (gain / math.sqrt(fan_in * 9))
             generated.append((weight, self.biases[i](features) / math.sqrt(fan_in)))
         return generated
 
@@ -136,9 +134,7 @@ class PlainStep:
             self.generator = HyperNetwork("generator", scale + 1, hidden, blocks)
             self.critic = HyperNetwork("critic", 1, hidden, blocks)
         self.optimizers = {
-            network: torch.optim.Adam(
-                [p for p in network.parameters() if p.requires_grad], lr=5e-5, betas=(0.5, 0.999)
-            )
+            network: torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=5e-5, betas=(0.5, 0.999))
             for network in (self.generator, self.critic)
         }
         self.photos = torch.rand(batch, 3, *sizes[scale], device=device) * 2 - 1

@@ -42,8 +42,13 @@ def measure(config, photos, device: str) -> dict:
         error = canvas.mean((model.reconstruct() - images).square(), sizes).sqrt().mean().item()
         drawn = model.sample(1, seeded(trainer.device, config.seed, "precision")).cpu()
     pairs = zip(canvas.crop(drawn, sizes), canvas.crop(images.cpu(), sizes), strict=True)
-    return {"seed": config.seed, "precision": config.precision, "reconstruction": error,
-            "patch_swd": mean(patch_swd(sample, photo) for sample, photo in pairs), "curve": curve}
+    return {
+        "seed": config.seed,
+        "precision": config.precision,
+        "reconstruction": error,
+        "patch_swd": mean(patch_swd(sample, photo) for sample, photo in pairs),
+        "curve": curve,
+    }
 
 
 def summary(runs: list[dict]) -> list[str]:
@@ -70,8 +75,13 @@ def main() -> None:
     result, photos = {"environment": describe(options.device), "runs": []}, load_examples()
     for seed in options.seeds:
         for precision in options.precision:
-            config = preset(options.preset, iterations=(options.iterations,), max_size=options.max_size, seed=seed,
-                            precision=precision)
+            config = preset(
+                options.preset,
+                iterations=(options.iterations,),
+                max_size=options.max_size,
+                seed=seed,
+                precision=precision,
+            )
             result["runs"].append(measure(config, photos, options.device))
             if options.out:
                 options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -47,8 +47,11 @@ def run_arm(folder: Path, config: Config, options: Namespace, deadline: Deadline
     if not train(folder / "run", photos, config, deadline, device=options.device):
         return None
     seen = Model.open(folder / "run", options.device)
-    found = {"embedding": config.embedding, "seconds": seconds_of(folder / "run"),
-             "embedding_parameters": sum(p.numel() for p in seen.system.generator.embedding.parameters())}
+    found = {
+        "embedding": config.embedding,
+        "seconds": seconds_of(folder / "run"),
+        "embedding_parameters": sum(p.numel() for p in seen.system.generator.embedding.parameters()),
+    }
     for which, model in zip(SETS, (seen, seen.with_photos(load_examples(HELD_OUT)))):
         write_samples(model, model.names, folder / which.replace(" ", "_"), 4, force=True)
         found[which] = means(scores_of_all(model, options.count).values())
@@ -57,10 +60,21 @@ def run_arm(folder: Path, config: Config, options: Namespace, deadline: Deadline
 
 
 def report(out: Path, about: str, found: dict[str, dict]) -> str:
-    header = ["embedding", *(f"{title}, {which}" for title in SCORES.values() for which in SETS), "its trained numbers",
-              "seconds"]
-    cells = [[name, *(f"{arm[which][key]:.4f}" for key in SCORES for which in SETS),
-              f"{arm['embedding_parameters'] / 1e6:.2f} M", f"{arm['seconds']:.0f}"] for name, arm in found.items()]
+    header = [
+        "embedding",
+        *(f"{title}, {which}" for title in SCORES.values() for which in SETS),
+        "its trained numbers",
+        "seconds",
+    ]
+    cells = [
+        [
+            name,
+            *(f"{arm[which][key]:.4f}" for key in SCORES for which in SETS),
+            f"{arm['embedding_parameters'] / 1e6:.2f} M",
+            f"{arm['seconds']:.0f}",
+        ]
+        for name, arm in found.items()
+    ]
     page = "\n".join(["# The meta-GAN on a frozen instance prior", "", about, "", *table(header, cells), ""])
     (out / "prior_embedding.md").write_text(page)
     (out / "prior_embedding.json").write_text(json.dumps({"about": about, "arms": found}, indent=1) + "\n")
@@ -76,11 +90,14 @@ def main() -> None:
     arms = {name: replace(config, embedding=embedding) for name, embedding in ARMS.items()}
     if options.backbone_weights:
         kind = InstanceFeatures.from_file(options.backbone_weights).kind
-        arms[f"{kind} prior, frozen"] = replace(config, embedding=f"frozen-{kind}",
-                                                backbone_weights=str(options.backbone_weights))
-    about = (f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
-             f"{len(example_names()) - len(HELD_OUT)} photos trained on, {len(HELD_OUT)} held out, {options.count} samples of "
-             f"each, seed {options.seed}. {machine(options.device)}")
+        arms[f"{kind} prior, frozen"] = replace(
+            config, embedding=f"frozen-{kind}", backbone_weights=str(options.backbone_weights)
+        )
+    about = (
+        f"Preset {options.preset} at {config.max_size} px with {options.budget:g} of its steps, {list(config.iterations)}; "
+        f"{len(example_names()) - len(HELD_OUT)} photos trained on, {len(HELD_OUT)} held out, {options.count} samples of "
+        f"each, seed {options.seed}. {machine(options.device)}"
+    )
     for name, changed in arms.items():
         arm = run_arm(options.out / changed.embedding, changed, options, deadline)
         if arm is None:

@@ -44,9 +44,14 @@ COUNT = 10
 
 def trained(options: argparse.Namespace) -> tuple[apps.Model, str]:
     """The run, trained to its end or until the time is up, and how far that is."""
-    files = sorted(find_photos(options.folder), key=lambda path: path.name)[:options.photos]
-    config = preset(options.preset, options.system, max_size=options.max_size, precision=options.precision,
-                    iterations=options.iterations and (options.iterations,))
+    files = sorted(find_photos(options.folder), key=lambda path: path.name)[: options.photos]
+    config = preset(
+        options.preset,
+        options.system,
+        max_size=options.max_size,
+        precision=options.precision,
+        iterations=options.iterations and (options.iterations,),
+    )
     train(options.runs, files, config, Deadline(options.minutes), device=options.device)
     run = Run.open(options.runs)
     scale, step = run.checkpoint()
@@ -87,21 +92,37 @@ def main() -> None:
     config, ours = model.config, evaluation.overall()
     steps = "/".join(map(str, config.iterations))
     own = f"hyperconv's {options.system}, {config.max_size} px, {steps} steps a scale"
-    published = {f"{method}, as published, 250 px": scores for (photos, method), scores in PUBLISHED.items()
-                 if photos == "LSUN-50"}
+    published = {
+        f"{method}, as published, 250 px": scores
+        for (photos, method), scores in PUBLISHED.items()
+        if photos == "LSUN-50"
+    }
     lines = {**published, own: ours, f"photos softened to half their resolution, {config.max_size} px": softened(model)}
     settings = f"--system {options.system} --preset {options.preset} --precision {config.precision}"
-    facts = {"photos": len(model.names), "settings": settings, "trained": where,
-             "seconds of training": f"{seconds_of(options.runs):.0f}",
-             "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}", **describe(model.device.type)}
+    facts = {
+        "photos": len(model.names),
+        "settings": settings,
+        "trained": where,
+        "seconds of training": f"{seconds_of(options.runs):.0f}",
+        "reconstruction RMSE of ours": f"{ours['reconstruction_rmse']:.4f}",
+        **describe(model.device.type),
+    }
     rows = [[name, *cells(scores)] for name, scores in lines.items()]
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        kept = {"facts": facts, "config": config.to_json(), "scores": lines,
-                "photos": {photo.name: photo.samples for photo in evaluation.photos}}
+        kept = {
+            "facts": facts,
+            "config": config.to_json(),
+            "scores": lines,
+            "photos": {photo.name: photo.samples for photo in evaluation.photos},
+        }
         (options.out / "published.json").write_text(json.dumps(kept, indent=1) + "\n")
-    publish("Single-image GANs beside the published samples", facts, table(["samples of", *SCORES.values()], rows),
-            options.out and options.out / "published.md")
+    publish(
+        "Single-image GANs beside the published samples",
+        facts,
+        table(["samples of", *SCORES.values()], rows),
+        options.out and options.out / "published.md",
+    )
 
 
 if __name__ == "__main__":

@@ -63,8 +63,12 @@ def judge(out: Path, options: Namespace, held_out: list[Path]) -> dict[str, dict
     began = clock(model.device)
     never_seen = model.with_photos([read_photo(path) for path in held_out])
     opening = (clock(model.device) - began) / len(held_out)
-    for who, of, steps in ((TRAINING, model, 0), (HELD_OUT, never_seen, 0),
-                           (TUNED.format(options.tune), never_seen, options.tune), (SINGLE, None, 0)):
+    for who, of, steps in (
+        (TRAINING, model, 0),
+        (HELD_OUT, never_seen, 0),
+        (TUNED.format(options.tune), never_seen, options.tune),
+        (SINGLE, None, 0),
+    ):
         if who not in found:
             found[who] = scores_of_all(of or Model.open(out / "consingan", options.device), options.count, steps)
             if of is never_seen:
@@ -81,30 +85,62 @@ def report(out: Path, found: dict[str, dict], fold: int, device: str) -> str:
     rows = {who: means(photos.values()) for who, photos in found.items()}
     for who, run in ((TRAINING, "meta"), (SINGLE, "consingan")):
         rows[who]["seconds"] = spent[run] / len(found[who])
-    cells = [[who, str(len(found[who])), *(f"{row[key]:.4f}" for key in SCORES), f"{row['seconds']:.2f}"]
-             for who, row in rows.items()]
+    cells = [
+        [who, str(len(found[who])), *(f"{row[key]:.4f}" for key in SCORES), f"{row['seconds']:.2f}"]
+        for who, row in rows.items()
+    ]
     swd = {who: row["patch_swd"] for who, row in rows.items()}
-    summary = {"held-out over training photos, patch SWD": swd[HELD_OUT] / swd[TRAINING],
-               "training photos over ConSinGAN, patch SWD": swd[TRAINING] / swd[SINGLE]}
-    (out / "quality.json").write_text(json.dumps({
-        "machine": machine(device), "configurations": runs, "seconds": spent, "means": rows, **summary,
-    }, indent=1) + "\n")
+    summary = {
+        "held-out over training photos, patch SWD": swd[HELD_OUT] / swd[TRAINING],
+        "training photos over ConSinGAN, patch SWD": swd[TRAINING] / swd[SINGLE],
+    }
+    (out / "quality.json").write_text(
+        json.dumps(
+            {
+                "machine": machine(device),
+                "configurations": runs,
+                "seconds": spent,
+                "means": rows,
+                **summary,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     size, meta, single = runs["meta"]["max_size"], runs["meta"]["iterations"], runs["consingan"]["iterations"]
-    about = (f"Photos of at most {size} px, seed {runs['meta']['seed']}; of every five, number {fold} is held out. "
-             f"Meta-GAN: steps of the scales {meta}, batch {runs['meta']['batch_size']}, {spent['meta']:.0f} s. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
-             "for all photos. Means over the photos; seconds are of a photo: its share of the training, or for photos "
-             "nobody trained on, what its model took.")
+    about = (
+        f"Photos of at most {size} px, seed {runs['meta']['seed']}; of every five, number {fold} is held out. "
+        f"Meta-GAN: steps of the scales {meta}, batch {runs['meta']['batch_size']}, {spent['meta']:.0f} s. ConSinGAN: {single[0]} steps per stage, {spent['consingan']:.0f} s "
+        "for all photos. Means over the photos; seconds are of a photo: its share of the training, or for photos "
+        "nobody trained on, what its model took."
+    )
     title = "# One meta-GAN, single-image GANs for the same time, and photos nobody trained on"
-    lines = [title, "", machine(device), "", about, "", *table(["samples of", "photos", *SCORES.values(), "seconds"], cells),
-             *(f"- {what}: {ratio:.2f}" for what, ratio in summary.items()), "", "![one dot a photo](quality.png)", "",
-             "For comparison, scores of samples that others published, at 250 px (first 15 photos of a set):", "",
-             *table(["set", "samples of", *published.SCORES.values()],
-                    [[*which, *published.cells(scores)] for which, scores in published.PUBLISHED.items()])]
+    lines = [
+        title,
+        "",
+        machine(device),
+        "",
+        about,
+        "",
+        *table(["samples of", "photos", *SCORES.values(), "seconds"], cells),
+        *(f"- {what}: {ratio:.2f}" for what, ratio in summary.items()),
+        "",
+        "![one dot a photo](quality.png)",
+        "",
+        "For comparison, scores of samples that others published, at 250 px (first 15 photos of a set):",
+        "",
+        *table(
+            ["set", "samples of", *published.SCORES.values()],
+            [[*which, *published.cells(scores)] for which, scores in published.PUBLISHED.items()],
+        ),
+    ]
     page = "\n".join(lines)
     (out / "quality.md").write_text(page)
     canvas = Canvas(640, 380)
-    series = [Series(who, colour, [(row["patch_swd"], row["diversity"]) for row in found[who].values()])
-              for who, colour in zip(found, COLOURS)]
+    series = [
+        Series(who, colour, [(row["patch_swd"], row["diversity"]) for row in found[who].values()])
+        for who, colour in zip(found, COLOURS)
+    ]
     canvas.legend((14, 12), series[:2])
     canvas.legend((14, 30), series[2:])
     title = "diversity (up: more) over patch SWD (left: better), one dot a photo"
@@ -117,16 +153,30 @@ def main() -> None:
     arguments = parser(__doc__, budget=1.0, count=10)
     arguments.add_argument("--photos", type=Path, required=True, help="a folder of photos")
     arguments.add_argument("--tune", type=int, default=50, help="steps per scale on a held-out photo")
-    arguments.add_argument("--fold", type=int, default=HELD_OUT_EVERY, choices=range(1, HELD_OUT_EVERY + 1),
-                           help="which of every five photos is held out (default: %(default)s)")
-    arguments.add_argument("--arm", default="preset", choices=list(ARMS), metavar="ARM",
-                           help="of benchmarks.ablation: 'half the rate', for one (default: the preset as it is)")
+    arguments.add_argument(
+        "--fold",
+        type=int,
+        default=HELD_OUT_EVERY,
+        choices=range(1, HELD_OUT_EVERY + 1),
+        help="which of every five photos is held out (default: %(default)s)",
+    )
+    arguments.add_argument(
+        "--arm",
+        default="preset",
+        choices=list(ARMS),
+        metavar="ARM",
+        help="of benchmarks.ablation: 'half the rate', for one (default: the preset as it is)",
+    )
     options = arguments.parse_args()
     deadline, out = Deadline(options.minutes), options.out
     training, held_out = split(find_photos([options.photos]), options.fold)
     config = scaled(preset(options.preset, seed=options.seed, **ARMS[options.arm]), options.budget)
-    alike = preset("paper" if options.preset.startswith("paper") else options.preset, "consingan",
-                   max_size=config.max_size, seed=options.seed)
+    alike = preset(
+        "paper" if options.preset.startswith("paper") else options.preset,
+        "consingan",
+        max_size=config.max_size,
+        seed=options.seed,
+    )
     if not train(out / "meta", training, config, deadline, device=options.device):
         unfinished()
     if not (out / "consingan").is_dir():

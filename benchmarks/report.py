@@ -85,7 +85,9 @@ def by_layer(found: list[dict]) -> list[str]:
         for r in found:
             if r["precision"] == precision and (ratio := speed_up(r["seconds"])):
                 ratios.setdefault(_channels(r), {}).setdefault(r["phase"], []).append(ratio)
-        rows = [[layer, *(_spread(phases.get(phase, [])) for phase in PHASE_TITLES)] for layer, phases in ratios.items()]
+        rows = [
+            [layer, *(_spread(phases.get(phase, [])) for phase in PHASE_TITLES)] for layer, phases in ratios.items()
+        ]
         lines += [f"Speed-up by layer, {precision}: geometric mean (least to most)", ""]
         lines += table(["layer", *PHASE_TITLES.values()], rows)
     return lines
@@ -98,14 +100,34 @@ def bounds(found: list[dict]) -> list[str]:
     """
     rows = []
     for layer, phase in dict.fromkeys((_channels(r), r["phase"]) for r in found):
-        own = [r for r in found if (_channels(r), r["phase"]) == (layer, phase) and r.get("limits") and speed_up(r["seconds"])]
+        own = [
+            r
+            for r in found
+            if (_channels(r), r["phase"]) == (layer, phase) and r.get("limits") and speed_up(r["seconds"])
+        ]
         if own:
             arithmetic, traffic = (geometric_mean(shares) for shares in zip(*map(limit_shares, own)))
             ratio = geometric_mean(speed_up(r["seconds"]) for r in own)
-            rows.append([layer, PHASE_TITLES[phase], f"{arithmetic:.0%}", f"{traffic:.0%}", f"{ratio:.2f}",
-                         f"{ratio / arithmetic:.2f}", f"{min(traffic / arithmetic, 1):.0%}"])
-    header = ["layer", "phase", "% of matmul rate", "% of copy bandwidth", "speed-up", "speed-up of direct sums at the rate",
-              "their % of copy bandwidth"]
+            rows.append(
+                [
+                    layer,
+                    PHASE_TITLES[phase],
+                    f"{arithmetic:.0%}",
+                    f"{traffic:.0%}",
+                    f"{ratio:.2f}",
+                    f"{ratio / arithmetic:.2f}",
+                    f"{min(traffic / arithmetic, 1):.0%}",
+                ]
+            )
+    header = [
+        "layer",
+        "phase",
+        "% of matmul rate",
+        "% of copy bandwidth",
+        "speed-up",
+        "speed-up of direct sums at the rate",
+        "their % of copy bandwidth",
+    ]
     return ["What bounds the layers:", "", *table(header, rows)] if rows else []
 
 
@@ -197,13 +219,9 @@ def report(paths: list[Path], machine: Path | None = None, least: bool = False) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path, help="JSON files of benchmarks/test_operator.py")
-    parser.add_argument(
-        "--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline"
-    )
+    parser.add_argument("--machine", type=Path, help="JSON of benchmarks.machine, for the share of the roofline")
     parser.add_argument("--out", type=Path, help="write the whole report here and print the summary only")
     parser.add_argument("--least", action="store_true", help="the least times in place of the medians")
     arguments = parser.parse_args()

@@ -29,15 +29,21 @@ from hyperconv.apps.scorecard import TITLES, write_evaluation
 from hyperconv.data.images import Photo, find_photos, read_photo
 from hyperconv.gan.presets import preset
 
-TRAININGS = {"lsun-50": ("paper", 5000), "places-50": ("paper-places", 4000), "v500": ("paper", 25_000),
-             "v2500": ("paper", 100_000), "v5000": ("paper", 150_000)}  # preset, steps of a scale as published
+TRAININGS = {
+    "lsun-50": ("paper", 5000),
+    "places-50": ("paper-places", 4000),
+    "v500": ("paper", 25_000),
+    "v2500": ("paper", 100_000),
+    "v5000": ("paper", 150_000),
+}  # preset, steps of a scale as published
 SHOWN, CURVE_PHOTOS = 6, 3  # photos on sheets; whose curves are averaged
 FIGURES = (  # title; of every pattern the file of the shortest name, which is the picture of the whole
     ("Photos it trained on", "training/samples/sheet.png", "training/charts.png"),
     ("Photos it never saw", "held_out/samples/sheet.png", "held_out/charts.png"),
     ("From one photo's model to another's", "walk/*.png", "walk/*_smoothness.png"),
     ("The finer half of the scales alone", "texture/*.png", "texture/*_smoothness.png"),
-    ("Between four photos", "grid/*.png", "grid/*_smoothness.png"))
+    ("Between four photos", "grid/*.png", "grid/*_smoothness.png"),
+)
 
 
 def train(options: argparse.Namespace, photos: list) -> bool:
@@ -45,8 +51,14 @@ def train(options: argparse.Namespace, photos: list) -> bool:
     name, steps = TRAININGS[options.experiment]
     published = replace(preset(name), iterations=(steps,))
     config = scaled(preset(options.preset) if options.preset else published, options.budget)
-    return train_on(options.out / "run", photos, config, Deadline(options.minutes), device=options.device,
-                    checkpoint_every=options.checkpoint_every)
+    return train_on(
+        options.out / "run",
+        photos,
+        config,
+        Deadline(options.minutes),
+        device=options.device,
+        checkpoint_every=options.checkpoint_every,
+    )
 
 
 def score(options: argparse.Namespace, model: Model, held_out: Model) -> None:
@@ -65,24 +77,38 @@ def tune(options: argparse.Namespace, model: Model, photos: list[Photo]) -> None
 def walk(options: argparse.Namespace, model: Model) -> None:
     names = model.names
     write_interpolation(model, names[:2], options.out / "walk", 8, force=True)
-    write_interpolation(model, names[:2], options.out / "texture", 8, scales=range(model.scales // 2, model.scales), force=True)
+    write_interpolation(
+        model, names[:2], options.out / "texture", 8, scales=range(model.scales // 2, model.scales), force=True
+    )
     write_interpolation(model, names[:4], options.out / "grid", 5, force=True)
 
 
 def report(out: Path, about: dict) -> None:
     """REPORT/report.md of all that is there."""
     config = json.loads((out / "run" / "config.json").read_text())
-    settings = (f"{about['training']} photos trained on, {about['held_out']} held out; {config['max_size']} px, "
-                f"{config['scale_count']} scales, steps of the scales {config['iterations']}.")
+    settings = (
+        f"{about['training']} photos trained on, {about['held_out']} held out; {config['max_size']} px, "
+        f"{config['scale_count']} scales, steps of the scales {config['iterations']}."
+    )
     lines = ["# Meta Internal Learning", "", settings, "", machine(about["device"]), ""]
-    found = {name: json.loads((out / name / "evaluation.json").read_text())["mean"] for name in ("training", "held_out")
-             if (out / name / "evaluation.json").is_file()}
+    found = {
+        name: json.loads((out / name / "evaluation.json").read_text())["mean"]
+        for name in ("training", "held_out")
+        if (out / name / "evaluation.json").is_file()
+    }
     if found:
-        cells = [[TITLES[key], *(f"{found[name][key]:.4f}" for name in found)] for key in TITLES if key in found["training"]]
+        cells = [
+            [TITLES[key], *(f"{found[name][key]:.4f}" for name in found)] for key in TITLES if key in found["training"]
+        ]
         lines += ["## Scores, means over the photos", "", *table(["", *found], cells)]
     if (out / "unseen" / "adapt_curve.md").is_file():
-        lines += ["## Training on an unseen photo", "", (out / "unseen" / "adapt_curve.md").read_text(),
-                  "![quality against seconds](unseen/adapt_curve.png)", ""]
+        lines += [
+            "## Training on an unseen photo",
+            "",
+            (out / "unseen" / "adapt_curve.md").read_text(),
+            "![quality against seconds](unseen/adapt_curve.png)",
+            "",
+        ]
     for title, *patterns in FIGURES:
         found = [sorted(out.glob(pattern), key=lambda path: len(path.name))[:1] for pattern in patterns]
         pictures = [f"![{title}]({path.relative_to(out)})\n" for paths in found for path in paths]

@@ -54,8 +54,10 @@ class ConditionalDCGAN:
         for module in (*self.generator.modules(), *self.critic.modules()):
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.normal_(module.weight, 0, 0.02)
-        self.adams = [torch.optim.Adam(net.parameters(), config.learning_rate, config.betas, fused=True)
-                      for net in (self.generator, self.critic)]
+        self.adams = [
+            torch.optim.Adam(net.parameters(), config.learning_rate, config.betas, fused=True)
+            for net in (self.generator, self.critic)
+        ]
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         fake = self.draw(labels)
@@ -69,7 +71,9 @@ class ConditionalDCGAN:
         self.adams[player].step()
 
     def draw(self, labels: Tensor) -> Tensor:
-        return self.generator(torch.cat([torch.randn(len(labels), self.config.latent), F.one_hot(labels, 10).float()], 1))
+        return self.generator(
+            torch.cat([torch.randn(len(labels), self.config.latent), F.one_hot(labels, 10).float()], 1)
+        )
 
     def score(self, images: Tensor, labels: Tensor) -> Tensor:
         planes = F.one_hot(labels, 10).float()[:, :, None, None].expand(-1, -1, *images.shape[2:])
@@ -132,18 +136,27 @@ def main() -> None:
     model = DomainModel(trainer.gan, seen)
     samplers = {
         "Reptile-GAN": lambda digit, shots: model.adapt(shots).sample(SAMPLES),
-        "Reptile-GAN, four times the steps": lambda digit, shots: model.adapt(shots, 4 * config.inner_steps).sample(SAMPLES),
+        "Reptile-GAN, four times the steps": lambda digit, shots: model.adapt(shots, 4 * config.inner_steps).sample(
+            SAMPLES
+        ),
         "Reptile-GAN, not adapted": lambda digit, shots: model.adapt(shots, 0).sample(SAMPLES),
         "cDCGAN": conditional.imitate,
-        "real images": lambda digit, shots: digits.images(str(digit))[options.shots::2],
+        "real images": lambda digit, shots: digits.images(str(digit))[options.shots :: 2],
     }
     kept: dict[str, dict[str, Tensor]] = {name: {} for name in samplers}
-    results = {name: judge(sampler, digits, options.shots, classifier, kept[name]) for name, sampler in samplers.items()}
+    results = {
+        name: judge(sampler, digits, options.shots, classifier, kept[name]) for name, sampler in samplers.items()
+    }
     print("\n".join(report(results)))
     print(f"{seconds:.0f} s of processor time each: {trainer.iterations} outer steps, {steps} steps of the cDCGAN")
     if options.out:
-        facts = {"environment": describe("cpu"), "config": config.to_json(), "processor_seconds": seconds,
-                 "conditional_steps": steps, "results": results}
+        facts = {
+            "environment": describe("cpu"),
+            "config": config.to_json(),
+            "processor_seconds": seconds,
+            "conditional_steps": steps,
+            "results": results,
+        }
         options.out.write_text(json.dumps(facts, indent=1) + "\n")
     if options.sheet:
         chosen = ("real images", "Reptile-GAN", "cDCGAN")

@@ -46,9 +46,7 @@ def inductor_run(phase: str) -> Run:
     return partial(PHASES[phase], compiled(grouped))
 
 
-def check(
-    runs: dict[str, Run], phase: str, problem: Problem, precision: str
-) -> tuple[dict[str, Run], dict[str, str]]:
+def check(runs: dict[str, Run], phase: str, problem: Problem, precision: str) -> tuple[dict[str, Run], dict[str, str]]:
     """The rivals whose results are right, and for each of the others what is not."""
     wrong = {}
     for name, run in runs.items():
@@ -59,7 +57,5 @@ def check(
             continue
         worst = max(found, key=lambda result: math.inf if math.isnan(found[result]) else found[result])
         if not found[worst] <= TOLERANCE[precision]:
-            wrong[name] = (
-                f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
-            )
+            wrong[name] = f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
     return {name: run for name, run in runs.items() if name not in wrong}, wrong

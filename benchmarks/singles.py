@@ -72,7 +72,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per stage")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precision", choices=PRECISIONS, help="of this package (fp32, on a GPU tf32)")
-    parser.add_argument("--processor-time", action="store_true", help="count seconds of the processor, on a busy machine")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count seconds of the processor, on a busy machine"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     clock = "processor" if options.processor_time else options.device
@@ -82,8 +84,10 @@ def main() -> None:
         result = json.loads(options.out.read_text())
     known = {stage["stage"] for stage in result["stages"]}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {n: trainer_of(Path(folder), n, options.max_size, options.min_size, options.device, precision)
-                    for n in options.photos}
+        trainers = {
+            n: trainer_of(Path(folder), n, options.max_size, options.min_size, options.device, precision)
+            for n in options.photos
+        }
         for stage in sorted({*options.stages} - known):
             result["stages"].append(measure(trainers, stage, options.seconds, clock))
             if options.out:
@@ -97,8 +101,16 @@ def report(stages: list[dict]) -> list[str]:
     lines = []
     for stage in stages:
         plain, size = stage["seconds"][PLAIN], "x".join(map(str, stage["size"]))
-        lines += [[str(stage["stage"]), size, name, f"{1e3 * stage['seconds'][name]:.4g}",
-                   f"{plain / stage['seconds'][name]:.2f}"] for name in names]
+        lines += [
+            [
+                str(stage["stage"]),
+                size,
+                name,
+                f"{1e3 * stage['seconds'][name]:.4g}",
+                f"{plain / stage['seconds'][name]:.2f}",
+            ]
+            for name in names
+        ]
     for name in names:
         total = ITERATIONS * sum(stage["seconds"][name] for stage in stages)
         plain = ITERATIONS * sum(stage["seconds"][PLAIN] for stage in stages)

@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--system", default="meta", choices=["meta", "consingan", "singan"])
     options = parser.parse_args()
-    config = preset("tiny", options.system, max_size=24, min_size=16, scale_count=1, hidden=8, iterations=(options.steps,))
+    config = preset(
+        "tiny", options.system, max_size=24, min_size=16, scale_count=1, hidden=8, iterations=(options.steps,)
+    )
     collection = Collection(load_examples(["china", "coffee", "astronaut"]), config.pyramid())
     with tempfile.TemporaryDirectory() as folder:
         memory = train(Path(folder) / "whole", config, collection)
@@ -52,7 +54,9 @@ def main() -> None:
         whole, cut = (Run.open(Path(folder) / name).load("training_state")[0] for name in ("whole", "cut"))
     same = whole.keys() == cut.keys() and all(torch.equal(value, cut[name]) for name, value in whole.items())
     growth = memory[-1] / memory[len(memory) // 2 - 1] - 1
-    print(f"memory grew by {100 * growth:.2f} % over the second half; the resumed run is {'equal' if same else 'different'}")
+    print(
+        f"memory grew by {100 * growth:.2f} % over the second half; the resumed run is {'equal' if same else 'different'}"
+    )
     sys.exit(0 if same and growth < GROWTH else 1)
 
 

@@ -25,9 +25,7 @@ from benchmarks.timing import Race, in_a_graph, rotating, seconds
 
 pytestmark = pytest.mark.timeout(0)  # the largest layers take minutes on a CPU
 
-GRAPH_LIMIT = (
-    64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
-)
+GRAPH_LIMIT = 64  # pixels: up to this height launches weigh as much as the work, and CUDA graphs are timed too
 
 
 def pytest_generate_tests(metafunc):

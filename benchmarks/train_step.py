@@ -57,6 +57,7 @@ def own_trainers(folder: Path, batch: int, device: str, precisions: list[str]) -
 
 def in_precision(precision: str, step: Callable) -> Callable:
     """The published step with PyTorch's switches as the package sets them."""
+
     def call() -> object:
         with arithmetic(precision):
             return step()
@@ -77,8 +78,15 @@ def measure(trainers: dict, scale: int, batch: int, device: str, budget: float, 
     rows = []
     for (name, precision), step in steps.items():
         trainer = trainers.get((name, precision))
-        row = {"rival": name, "precision": precision, "scale": scale, "size": SIZES[scale], "batch": batch,
-               "seconds": seconds[name, precision], "parts": {}}
+        row = {
+            "rival": name,
+            "precision": precision,
+            "scale": scale,
+            "size": SIZES[scale],
+            "batch": batch,
+            "seconds": seconds[name, precision],
+            "parts": {},
+        }
         if device == "cuda":
             row["graph"] = trainer is not None and (trainer.compute.reason or "replayed")
         if parts:
@@ -109,9 +117,18 @@ def part_table(rows: list[dict]) -> list[str]:
     lines = []
     for r in rows:
         beside = plain[r["scale"], "fp32" if r["precision"] == "fp32" else "tf32"]
-        lines.append([str(r["scale"]), "x".join(map(str, r["size"])), str(r["batch"]), r["rival"], r["precision"],
-                      f"{1e3 * r['seconds']:.4g}", f"{beside / r['seconds']:.2f}",
-                      *(f"{1e3 * r['parts'][part]:.3g}" for part in parts)])
+        lines.append(
+            [
+                str(r["scale"]),
+                "x".join(map(str, r["size"])),
+                str(r["batch"]),
+                r["rival"],
+                r["precision"],
+                f"{1e3 * r['seconds']:.4g}",
+                f"{beside / r['seconds']:.2f}",
+                *(f"{1e3 * r['parts'][part]:.3g}" for part in parts),
+            ]
+        )
     return table(header, lines)
 
 
@@ -122,7 +139,9 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=list(range(len(SIZES))))
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="fp32; on a GPU tf32 and bf16")
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds per scale")
-    parser.add_argument("--memory-format", choices=FORMATS, help="the package's generated nets in that one, not in their own")
+    parser.add_argument(
+        "--memory-format", choices=FORMATS, help="the package's generated nets in that one, not in their own"
+    )
     parser.add_argument("--steps-only", action="store_true", help="leave the parts out, which a profiler measures")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -37,15 +37,16 @@ def parser(about: str, *, budget: float, count: int) -> argparse.ArgumentParser:
     made.add_argument("--budget", type=float, default=budget, help="share of the preset's steps (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     made.add_argument("--minutes", type=float, default=10.0, help="until it stops at a checkpoint (default: 10)")
-    made.add_argument("--count", type=int, default=count,
-                      help="samples of each photo that are scored (default: %(default)s)")
+    made.add_argument(
+        "--count", type=int, default=count, help="samples of each photo that are scored (default: %(default)s)"
+    )
     made.add_argument("--device", default="auto")
     return made
 
 
 def split(photos: list, fold: int = HELD_OUT_EVERY) -> tuple[list, list]:
     """Photos to train on, and every fifth to hold out, the first of them number `fold` (1 to 5)."""
-    held_out = photos[fold - 1::HELD_OUT_EVERY]
+    held_out = photos[fold - 1 :: HELD_OUT_EVERY]
     return [photo for number, photo in enumerate(photos, 1) if (number - fold) % HELD_OUT_EVERY], held_out
 
 
@@ -65,8 +66,9 @@ class Deadline:
         return time.monotonic() > self.end
 
 
-def train(path: Path, photos: list, config: Config, deadline: Deadline, *, device: str = "auto",
-          checkpoint_every: int = 200) -> bool:
+def train(
+    path: Path, photos: list, config: Config, deadline: Deadline, *, device: str = "auto", checkpoint_every: int = 200
+) -> bool:
     """Train a run, new or as far as it is, until the first checkpoint after the deadline; whether that was to the end.
 
     RUN/seconds.json holds what its steps took, by `clock`.
@@ -84,8 +86,10 @@ def train(path: Path, photos: list, config: Config, deadline: Deadline, *, devic
         if taken.saved:
             with replacing(path / "seconds.json") as file:
                 file.write_text(json.dumps(spent + clock(trainer.device) - began))
-            print(f"{path.name}: {trainer.title(taken.scale)}, step {taken.step}, {100 * trainer.progress:.1f} %",
-                  flush=True)
+            print(
+                f"{path.name}: {trainer.title(taken.scale)}, step {taken.step}, {100 * trainer.progress:.1f} %",
+                flush=True,
+            )
         if taken.saved and deadline.passed:
             break
     return trainer.finished
@@ -137,6 +141,7 @@ def machine(device: str) -> str:
     """Where a figure was measured, in a sentence."""
     facts = describe(resolve_device(device).type)
     where = facts.get("gpu") or f"{facts['threads']} thread{'s' * (facts['threads'] > 1)} of {facts['cores']} cores"
-    return (f"Measured on {facts['date'][:10]} at commit {facts['commit']}: {facts['cpu']} ({facts['cpu_capability']}), "
-            f"{where}; Python {facts['python']}, torch {facts['torch']}.")
-
+    return (
+        f"Measured on {facts['date'][:10]} at commit {facts['commit']}: {facts['cpu']} ({facts['cpu_capability']}), "
+        f"{where}; Python {facts['python']}, torch {facts['torch']}."
+    )

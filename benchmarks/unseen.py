@@ -65,8 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a trained run: that of `make demo`, for one")
     parser.add_argument("photos", nargs="*", help="more photos it never saw")
-    parser.add_argument("--examples", nargs="*", default=HELD_OUT, choices=example_names(), metavar="NAME",
-                        help=f"bundled photos it never saw (default: {' '.join(HELD_OUT)}), of {', '.join(example_names())}")
+    parser.add_argument(
+        "--examples",
+        nargs="*",
+        default=HELD_OUT,
+        choices=example_names(),
+        metavar="NAME",
+        help=f"bundled photos it never saw (default: {' '.join(HELD_OUT)}), of {', '.join(example_names())}",
+    )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--sheet", type=Path, help="draw them")
     parser.add_argument("--tune", type=int, default=20, help="steps of tuning per scale, on the sheet (default: 20)")

@@ -25,16 +25,50 @@ from hyperconv.ops import cpu_rule, native, reference
 
 # channels in, out, kernel, stride, pixels, samples
 LAYERS = [
-    (64, 64, 3, 1, 4, 4), (64, 64, 3, 1, 8, 4), (64, 64, 3, 1, 16, 4), (128, 128, 3, 1, 8, 4), (64, 64, 1, 1, 16, 4),
-    (64, 64, 5, 1, 16, 4), (32, 32, 5, 1, 32, 4), (64, 64, 5, 1, 32, 4), (32, 32, 7, 1, 32, 4), (64, 64, 4, 1, 32, 4),
-    (16, 32, 3, 2, 32, 4), (64, 128, 3, 2, 16, 4), (64, 64, 3, 2, 32, 4), (64, 64, 3, 2, 64, 4), (32, 32, 3, 2, 128, 2),
-    (32, 64, 4, 2, 16, 8), (32, 64, 4, 2, 32, 4), (64, 128, 4, 2, 16, 4), (64, 128, 4, 2, 32, 4),
-    (128, 256, 4, 2, 8, 4), (64, 64, 4, 2, 64, 4), (32, 32, 4, 2, 128, 2), (64, 64, 5, 2, 64, 2),
-    (3, 64, 4, 2, 64, 4), (16, 32, 4, 2, 8, 16), (16, 32, 3, 2, 8, 16), (16, 16, 4, 2, 8, 16),
-    (128, 128, 3, 1, 2, 4), (256, 256, 3, 1, 4, 4), (512, 512, 3, 1, 4, 2), (128, 128, 3, 1, 6, 4), (64, 64, 3, 1, 7, 4),
-    (256, 256, 3, 1, 8, 4), (256, 256, 3, 1, 16, 4), (512, 512, 3, 1, 8, 2), (512, 512, 3, 1, 16, 2),
-    (256, 512, 4, 2, 8, 4), (128, 256, 3, 2, 8, 4), (64, 128, 3, 2, 10, 4), (3, 64, 4, 2, 16, 4), (256, 256, 1, 1, 4, 4),
-    (512, 512, 1, 1, 1, 16), (256, 256, 3, 1, 1, 4), (512, 64, 4, 2, 2, 4),
+    (64, 64, 3, 1, 4, 4),
+    (64, 64, 3, 1, 8, 4),
+    (64, 64, 3, 1, 16, 4),
+    (128, 128, 3, 1, 8, 4),
+    (64, 64, 1, 1, 16, 4),
+    (64, 64, 5, 1, 16, 4),
+    (32, 32, 5, 1, 32, 4),
+    (64, 64, 5, 1, 32, 4),
+    (32, 32, 7, 1, 32, 4),
+    (64, 64, 4, 1, 32, 4),
+    (16, 32, 3, 2, 32, 4),
+    (64, 128, 3, 2, 16, 4),
+    (64, 64, 3, 2, 32, 4),
+    (64, 64, 3, 2, 64, 4),
+    (32, 32, 3, 2, 128, 2),
+    (32, 64, 4, 2, 16, 8),
+    (32, 64, 4, 2, 32, 4),
+    (64, 128, 4, 2, 16, 4),
+    (64, 128, 4, 2, 32, 4),
+    (128, 256, 4, 2, 8, 4),
+    (64, 64, 4, 2, 64, 4),
+    (32, 32, 4, 2, 128, 2),
+    (64, 64, 5, 2, 64, 2),
+    (3, 64, 4, 2, 64, 4),
+    (16, 32, 4, 2, 8, 16),
+    (16, 32, 3, 2, 8, 16),
+    (16, 16, 4, 2, 8, 16),
+    (128, 128, 3, 1, 2, 4),
+    (256, 256, 3, 1, 4, 4),
+    (512, 512, 3, 1, 4, 2),
+    (128, 128, 3, 1, 6, 4),
+    (64, 64, 3, 1, 7, 4),
+    (256, 256, 3, 1, 8, 4),
+    (256, 256, 3, 1, 16, 4),
+    (512, 512, 3, 1, 8, 2),
+    (512, 512, 3, 1, 16, 2),
+    (256, 512, 4, 2, 8, 4),
+    (128, 256, 3, 2, 8, 4),
+    (64, 128, 3, 2, 10, 4),
+    (3, 64, 4, 2, 16, 4),
+    (256, 256, 1, 1, 4, 4),
+    (512, 512, 1, 1, 1, 16),
+    (256, 256, 3, 1, 1, 4),
+    (512, 64, 4, 2, 2, 4),
 ]
 OPERATORS = ("conv2d", "input_gradient", "weight_gradient")
 
@@ -45,7 +79,9 @@ def loop(name: str, first: Tensor, second: Tensor, *args) -> Tensor:
     return torch.cat(samples)
 
 
-def products(name: str, first: Tensor, second: Tensor, size: tuple[int, int], kernel: tuple[int, int], *geometry) -> Tensor:
+def products(
+    name: str, first: Tensor, second: Tensor, size: tuple[int, int], kernel: tuple[int, int], *geometry
+) -> Tensor:
     """Matrix products over unfolded pixels; `size` is that of the images the kernel reads."""
     stride, padding, dilation, _ = geometry
     window = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
@@ -77,7 +113,8 @@ def measure(layer: tuple[int, ...], budget: float) -> list[str]:
     grad = torch.randn_like(reference.conv2d(x, weight, None, *geometry, 0, 0.0))
     factors = {"conv2d": (x, weight), "input_gradient": (grad, weight), "weight_gradient": (grad, x)}
     settings = {
-        "conv2d": (None, *geometry, 0, 0.0), "input_gradient": (None, size, *geometry, 0.0),
+        "conv2d": (None, *geometry, 0, 0.0),
+        "input_gradient": (None, size, *geometry, 0.0),
         "weight_gradient": (None, samples, kernel, *geometry, 0.0),
     }
     cells = []
@@ -113,9 +150,15 @@ def main() -> None:
         cells = measure(layer, options.seconds)
         rows.append([f"{channels}->{out}", f"{kernel}x{kernel}", str(stride), f"{side}x{side}", str(samples), *cells])
     header = ["layer", "kernel", "stride", "size", "B", "forward", "input gradient", "weight gradient"]
-    about = "Times as quick as the quickest of PyTorch's ways, which is named; in italics where hyperconv takes grouped."
-    publish("Native kernels beside PyTorch over layers of many kinds", describe("cpu"), [about, "", *table(header, rows)],
-            options.out)
+    about = (
+        "Times as quick as the quickest of PyTorch's ways, which is named; in italics where hyperconv takes grouped."
+    )
+    publish(
+        "Native kernels beside PyTorch over layers of many kinds",
+        describe("cpu"),
+        [about, "", *table(header, rows)],
+        options.out,
+    )
 
 
 if __name__ == "__main__":

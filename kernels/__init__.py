@@ -4,7 +4,12 @@ The operators are attributes of this module, as of every backend, and so is `mas
 """
 
 OPERATIONS = (
-    "conv2d", "masked_conv2d", "input_gradient", "weight_gradient", "bias_gradient", "parameter_gradients",
+    "conv2d",
+    "masked_conv2d",
+    "input_gradient",
+    "weight_gradient",
+    "bias_gradient",
+    "parameter_gradients",
 )
 
 

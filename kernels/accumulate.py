@@ -41,8 +41,22 @@ def pixel_tiles(split, splits, samples, sizes, BLOCK_P: tl.constexpr):
 
 @triton.jit
 def keep(
-    total, bias_total, result, bias_result, result_strides, bias_strides, split, weight_set, group, rows, row,
-    channel, tap, exists, pair_block, COLUMNS: tl.constexpr,
+    total,
+    bias_total,
+    result,
+    bias_result,
+    result_strides,
+    bias_strides,
+    split,
+    weight_set,
+    group,
+    rows,
+    row,
+    channel,
+    tap,
+    exists,
+    pair_block,
+    COLUMNS: tl.constexpr,
 ):
     """Write the (M, N) total and the (M, 1) sums; `result_strides` are (split, set, group, row, channel, tap row, column)."""
     start = result + split.to(tl.int64) * result_strides[0] + weight_set.to(tl.int64) * result_strides[1]
@@ -59,12 +73,36 @@ def keep(
 
 @triton.jit(do_not_specialize=["samples", "groups", "splits", "sizes", "moving_size", "reach"])
 def accumulate(
-    fixed, moving, mask, result, bias_result,
-    fixed_strides, moving_strides, mask_strides, result_strides, bias_strides,
-    samples, rows, channels, groups, splits, sizes, moving_size, reach,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLAT: tl.constexpr, SLOPE: tl.constexpr, MASK: tl.constexpr,
-    OPERAND: tl.constexpr, PRECISION: tl.constexpr, TOTAL: tl.constexpr, INDEX: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    fixed,
+    moving,
+    mask,
+    result,
+    bias_result,
+    fixed_strides,
+    moving_strides,
+    mask_strides,
+    result_strides,
+    bias_strides,
+    samples,
+    rows,
+    channels,
+    groups,
+    splits,
+    sizes,
+    moving_size,
+    reach,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    FLAT: tl.constexpr,
+    SLOPE: tl.constexpr,
+    MASK: tl.constexpr,
+    OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
+    TOTAL: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
 ):
     """One split's total of a tile of rows by (channel, tap) pairs.
 
@@ -90,13 +128,35 @@ def accumulate(
         inside = sample < samples
         image = sample + weight_set * samples
         left = gather(
-            fixed, fixed_strides, sizes, mask, mask_strides, image, group * rows + row, pixel_y, pixel_x,
-            inside & (row < rows), MASK == 1, SLOPE, INDEX,
+            fixed,
+            fixed_strides,
+            sizes,
+            mask,
+            mask_strides,
+            image,
+            group * rows + row,
+            pixel_y,
+            pixel_x,
+            inside & (row < rows),
+            MASK == 1,
+            SLOPE,
+            INDEX,
         )
         y, x = tapped(pixel_y, pixel_x, tap, reach, COLUMNS)
         right = gather(
-            moving, moving_strides, moving_size, mask, mask_strides, image, group * channels + channel, y, x,
-            inside & exists, MASK == 2, SLOPE, INDEX,
+            moving,
+            moving_strides,
+            moving_size,
+            mask,
+            mask_strides,
+            image,
+            group * channels + channel,
+            y,
+            x,
+            inside & exists,
+            MASK == 2,
+            SLOPE,
+            INDEX,
         )
         if PRECISION is None:
             total += left.to(TOTAL)[:, :, None] * right.to(TOTAL)[:, None, :]
@@ -115,8 +175,22 @@ def accumulate(
     else:
         bias_total = tl.trans(tl.sum(bias_total, 0, keep_dims=True))
     keep(
-        total, bias_total, result, bias_result, result_strides, bias_strides, split, weight_set, group, rows,
-        tl.trans(row), channel, tap, exists, pair_block, COLUMNS,
+        total,
+        bias_total,
+        result,
+        bias_result,
+        result_strides,
+        bias_strides,
+        split,
+        weight_set,
+        group,
+        rows,
+        tl.trans(row),
+        channel,
+        tap,
+        exists,
+        pair_block,
+        COLUMNS,
     )
 
 
@@ -136,8 +210,19 @@ def combine(partial, result, bias_result, weights, count, splits, TOTAL: tl.cons
 
 @triton.jit(do_not_specialize=["samples", "sizes", "channels"])
 def sum_pixels(
-    grad, mask, result, grad_strides, mask_strides, samples, sizes, channels,
-    SLOPE: tl.constexpr, MASKED: tl.constexpr, TOTAL: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+    grad,
+    mask,
+    result,
+    grad_strides,
+    mask_strides,
+    samples,
+    sizes,
+    channels,
+    SLOPE: tl.constexpr,
+    MASKED: tl.constexpr,
+    TOTAL: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """The bias gradient of one (weight set, channel)."""
     weight_set, channel = tl.program_id(0) // channels, tl.program_id(0) % channels

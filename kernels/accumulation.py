@@ -72,15 +72,33 @@ class Accumulation:
         programs = sets * groups * -(-rows // chosen.outputs) * pair_blocks
         self.splits = splits(programs, -(-samples * pixels // chosen.pixels), grad.device)
         arguments = (
-            fixed.stride(), moving.stride(), call.strides(mask, 4), self._result_strides(channels_out // groups),
+            fixed.stride(),
+            moving.stride(),
+            call.strides(mask, 4),
+            self._result_strides(channels_out // groups),
             (self.weights + self.biases, channels_out),
-            samples, rows, columns, groups, self.splits, tuple(fixed.shape[2:]), tuple(moving.shape[2:]), reach,
+            samples,
+            rows,
+            columns,
+            groups,
+            self.splits,
+            tuple(fixed.shape[2:]),
+            tuple(moving.shape[2:]),
+            reach,
         )
         total = call.total_type(grad.dtype)
         constants = (
-            *kernel, flat, slope, 0 if mask is None else 2 if self.exchanged else 1, call.matrix_operand(grad.dtype),
+            *kernel,
+            flat,
+            slope,
+            0 if mask is None else 2 if self.exchanged else 1,
+            call.matrix_operand(grad.dtype),
             None if layer.kind == "thin" else "tf32" if arithmetic == "tf32" else "ieee",
-            total, call.index_type(samples * pixels, fixed, moving, mask), chosen.pixels, chosen.outputs, chosen.pairs,
+            total,
+            call.index_type(samples * pixels, fixed, moving, mask),
+            chosen.pixels,
+            chosen.outputs,
+            chosen.pairs,
         )
         self.launch = Launch(accumulate, programs * self.splits, arguments, constants, chosen.warps, chosen.stages)
         self.partial, count = call.partial_type(grad.dtype), self.weights + self.biases
@@ -100,7 +118,7 @@ class Accumulation:
             self.launch(fixed, moving, own_mask, weight, own_bias)
         else:
             partial = torch.empty(self.splits * (self.weights + self.biases), dtype=self.partial, device=grad.device)
-            self.launch(fixed, moving, own_mask, partial, partial[self.weights:] if self.with_bias else None)
+            self.launch(fixed, moving, own_mask, partial, partial[self.weights :] if self.with_bias else None)
             self.combine(partial, weight, own_bias)
         if self.sums is not None:
             self.sums.run(grad, mask, bias)

@@ -50,8 +50,16 @@ class Conv(NamedTuple):
 
 
 LAYERS = (
-    Conv(3, 64), Conv(3, 32), Conv(64, 64), Conv(32, 32), Conv(64, 3), Conv(64, 1), Conv(128, 128),
-    Conv(64, 64, groups=4), Conv(64, 64, groups=64), Conv(64, 64, stride=2),
+    Conv(3, 64),
+    Conv(3, 32),
+    Conv(64, 64),
+    Conv(32, 32),
+    Conv(64, 3),
+    Conv(64, 1),
+    Conv(128, 128),
+    Conv(64, 64, groups=4),
+    Conv(64, 64, groups=64),
+    Conv(64, 64, stride=2),
 )
 SIZES = (25, 128)
 """Pixels along an image's side: one small, one large."""
@@ -147,8 +155,13 @@ def target(capability: str) -> Iterator[None]:
 def compiled(launch: Launch, tensors: tuple[Tensor | None, ...]):
     """Triton's compiled kernel for a launch; inside of `target`."""
     return launch.kernel.warmup(
-        *tensors, *launch.arguments, *launch.constants, grid=(launch.programs,),
-        num_warps=launch.warps, num_stages=launch.stages, enable_fp_fusion=True,
+        *tensors,
+        *launch.arguments,
+        *launch.constants,
+        grid=(launch.programs,),
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+        enable_fp_fusion=True,
     )
 
 
@@ -168,8 +181,15 @@ def resources(launch: Launch, kernel) -> Resources:
         for count, bits in re.findall(r"ld\.global[\w.:]*?(?:\.v(\d))?\.[bfsu](\d+)", ptx)
     ]
     return Resources(
-        launch.kernel.__name__, tile(launch), launch.warps, launch.stages, registers, spilled, kernel.metadata.shared,
-        tuple(sorted({" ".join(filter(None, one)) for one in matrix})), max(copies + loads, default=0),
+        launch.kernel.__name__,
+        tile(launch),
+        launch.warps,
+        launch.stages,
+        registers,
+        spilled,
+        kernel.metadata.shared,
+        tuple(sorted({" ".join(filter(None, one)) for one in matrix})),
+        max(copies + loads, default=0),
     )
 
 
@@ -191,8 +211,12 @@ def specialisation(launch: Launch, tensors: tuple[Tensor | None, ...]) -> tuple:
         return value if value == 1 else (value % 16 == 0, value < 2**31)
 
     return (
-        launch.kernel.__name__, tuple(None if t is None else t.dtype for t in tensors),
-        tuple(map(kind, launch.arguments)), tuple(map(str, launch.constants)), launch.warps, launch.stages,
+        launch.kernel.__name__,
+        tuple(None if t is None else t.dtype for t in tensors),
+        tuple(map(kind, launch.arguments)),
+        tuple(map(str, launch.constants)),
+        launch.warps,
+        launch.stages,
     )
 
 
@@ -203,8 +227,11 @@ def configuration(launch: Launch, tensors: tuple[Tensor | None, ...]) -> tuple:
 
 
 def tile(launch: Launch) -> tuple[int, ...]:
-    sizes = [value for parameter, value in zip(launch.kernel.params[::-1], launch.constants[::-1])
-             if parameter.name.startswith("BLOCK")]
+    sizes = [
+        value
+        for parameter, value in zip(launch.kernel.params[::-1], launch.constants[::-1])
+        if parameter.name.startswith("BLOCK")
+    ]
     return tuple(sizes[::-1])
 
 
@@ -254,7 +281,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hyperconv.kernels.ahead", description=__doc__.split("\n")[0])
     parser.add_argument("--capability", nargs="+", choices=SHARED, default=list(SHARED))
     parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETICS, default=list(ARITHMETICS))
-    parser.add_argument("--layer", nargs="+", choices=[str(layer) for layer in LAYERS], default=[str(o) for o in LAYERS])
+    parser.add_argument(
+        "--layer", nargs="+", choices=[str(layer) for layer in LAYERS], default=[str(o) for o in LAYERS]
+    )
     parser.add_argument("--tiles-once", action="store_true", help="each choice of tiles at one operator only")
     chosen = parser.parse_args(arguments)
     if INTERPRETED:

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 ARITHMETICS = {
-    "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
     "float64": torch.float64,
 }
 """The dtype of the operands, by arithmetic."""

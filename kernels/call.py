@@ -8,7 +8,10 @@ from hyperconv.kernels.launch import INTERPRETED
 from hyperconv.memory_format import layout
 
 DTYPES = {
-    torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
+    torch.float64: tl.float64,
+    torch.float32: tl.float32,
+    torch.bfloat16: tl.bfloat16,
+    torch.float16: tl.float16,
 }
 
 

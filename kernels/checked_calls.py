@@ -41,7 +41,11 @@ def calls_of(case, seed: int) -> list[CheckedCall]:
 
     def normal(*shape: int) -> Tensor:
         values = torch.randn(shape, generator=generator, device=case.device).to(case.dtype)
-        return values.contiguous(memory_format=torch.channels_last) if case.layout == "nhwc" and len(shape) == 4 else values
+        return (
+            values.contiguous(memory_format=torch.channels_last)
+            if case.layout == "nhwc" and len(shape) == 4
+            else values
+        )
 
     n, side = case.batch, (case.side, case.side)
     read, made = normal(n, case.channels, *side), normal(n, case.outputs, *side)
@@ -50,12 +54,22 @@ def calls_of(case, seed: int) -> list[CheckedCall]:
         across, mask = normal(n, case.channels, case.outputs, 3, 3), normal(n, case.channels, *side)
         back = (read, across, mask, list(side), *GEOMETRY, SLOPE)
         return [
-            CheckedCall("conv2d", partial(operations.conv2d, read, weight, bias, *GEOMETRY, LEAKY_RELU, SLOPE),
-                        partial(exact_conv2d, read, weight, bias)),
-            CheckedCall("input_gradient", partial(operations.input_gradient, *back),
-                        partial(exact_input_gradient, read, across, mask)),
-            CheckedCall("masked_conv2d", partial(operations.masked_conv2d, read, weight, None, made, *GEOMETRY, SLOPE),
-                        partial(exact_masked, read, weight, made), timed=False),
+            CheckedCall(
+                "conv2d",
+                partial(operations.conv2d, read, weight, bias, *GEOMETRY, LEAKY_RELU, SLOPE),
+                partial(exact_conv2d, read, weight, bias),
+            ),
+            CheckedCall(
+                "input_gradient",
+                partial(operations.input_gradient, *back),
+                partial(exact_input_gradient, read, across, mask),
+            ),
+            CheckedCall(
+                "masked_conv2d",
+                partial(operations.masked_conv2d, read, weight, None, made, *GEOMETRY, SLOPE),
+                partial(exact_masked, read, weight, made),
+                timed=False,
+            ),
         ]
     found = [parameter_gradients(made, read, normal(*made.shape))]
     if exchanged(case.outputs, case.channels):  # the same sum, the other way round
@@ -65,8 +79,11 @@ def calls_of(case, seed: int) -> list[CheckedCall]:
 
 def parameter_gradients(grad: Tensor, input: Tensor, mask: Tensor) -> CheckedCall:
     call = (grad, input, mask, len(grad), [3, 3], *GEOMETRY, SLOPE)
-    return CheckedCall("parameter_gradients", partial(operations.parameter_gradients, *call),
-                       partial(exact_parameter_gradients, grad, input, mask))
+    return CheckedCall(
+        "parameter_gradients",
+        partial(operations.parameter_gradients, *call),
+        partial(exact_parameter_gradients, grad, input, mask),
+    )
 
 
 def as_groups(tensor: Tensor) -> Tensor:

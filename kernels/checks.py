@@ -9,8 +9,15 @@ from hyperconv.kernels.call import DTYPES
 
 
 def check_layer(
-    input: Tensor | None, size: Sequence[int], weight_shape: Sequence[int], output_size: Sequence[int], samples: int,
-    groups: int, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
+    input: Tensor | None,
+    size: Sequence[int],
+    weight_shape: Sequence[int],
+    output_size: Sequence[int],
+    samples: int,
+    groups: int,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> None:
     """A layer's sizes: (height, width) before and after, and as many samples for each weight set."""
     sets, outputs, channels, *kernel = weight_shape
@@ -19,12 +26,16 @@ def check_layer(
     if samples % sets if sets else samples:
         raise ValueError(f"{samples} samples are not a multiple of {sets} weight sets")
     if input is not None and input.shape[1] != channels * groups:
-        raise ValueError(f"input has {input.shape[1]} channels, and weight {tuple(weight_shape)} with {groups} groups "
-                         f"needs {channels * groups}")
+        raise ValueError(
+            f"input has {input.shape[1]} channels, and weight {tuple(weight_shape)} with {groups} groups "
+            f"needs {channels * groups}"
+        )
     expected = convolved(size, kernel, stride, padding, dilation)
     if list(output_size) != expected or min(expected) < 1:
-        raise ValueError(f"a {kernel[0]}x{kernel[1]} kernel leaves {expected} of {list(size)} pixels, "
-                         f"and the call has {list(output_size)}")
+        raise ValueError(
+            f"a {kernel[0]}x{kernel[1]} kernel leaves {expected} of {list(size)} pixels, "
+            f"and the call has {list(output_size)}"
+        )
 
 
 def convolved(size, kernel, stride, padding, dilation) -> list[int]:

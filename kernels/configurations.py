@@ -221,7 +221,9 @@ def unmeasured(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Ti
 def tiles(capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:
     """The tiles for a layer whose channels (or flattened pairs) are `pairs`."""
     own = measured_here(capability).get((arithmetic, str(layer)))
-    return fitted(own, capability, arithmetic, layer, pairs) if own else unmeasured(capability, arithmetic, layer, pairs)
+    return (
+        fitted(own, capability, arithmetic, layer, pairs) if own else unmeasured(capability, arithmetic, layer, pairs)
+    )
 
 
 def fitted(measured: Tiles | None, capability: str, arithmetic: str, layer: Layer, pairs: int) -> Tiles:

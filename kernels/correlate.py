@@ -39,7 +39,9 @@ def where_am_i(samples, sizes, outputs, groups, BLOCK_P: tl.constexpr, BLOCK_O: 
 @triton.jit
 def weights_of(weight, strides, weight_set, group, output, INDEX: tl.constexpr):
     """Pointers (1, O) to the first weight of each output channel; strides are (set, group, out, in, row, column)."""
-    return weight + weight_set.to(tl.int64) * strides[0] + (group.to(INDEX) * strides[1] + output.to(INDEX) * strides[2])
+    return (
+        weight + weight_set.to(tl.int64) * strides[0] + (group.to(INDEX) * strides[1] + output.to(INDEX) * strides[2])
+    )
 
 
 @triton.jit
@@ -50,8 +52,24 @@ def factor_offset(strides, channel, tap, COLUMNS: tl.constexpr, INDEX: tl.conste
 
 @triton.jit
 def finish(
-    values, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample, channel, y, x,
-    inside, exists, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, MASK: tl.constexpr, INDEX: tl.constexpr,
+    values,
+    destination,
+    destination_strides,
+    bias,
+    bias_strides,
+    mask,
+    mask_strides,
+    weight_set,
+    sample,
+    channel,
+    y,
+    x,
+    inside,
+    exists,
+    ACTIVATION: tl.constexpr,
+    SLOPE: tl.constexpr,
+    MASK: tl.constexpr,
+    INDEX: tl.constexpr,
 ):
     """Bias, activation or mask, and the one write of the result, for pixels `inside` and channels that exist."""
     if bias is not None:
@@ -70,12 +88,35 @@ def finish(
 
 @triton.jit(do_not_specialize=["samples", "groups", "sizes", "source_size", "reach"])
 def correlate(
-    source, weight, bias, mask, destination,
-    source_strides, weight_strides, bias_strides, mask_strides, destination_strides,
-    samples, channels, outputs, groups, sizes, source_size, reach,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLAT: tl.constexpr, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr,
-    MASK: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr, INDEX: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_O: tl.constexpr,
+    source,
+    weight,
+    bias,
+    mask,
+    destination,
+    source_strides,
+    weight_strides,
+    bias_strides,
+    mask_strides,
+    destination_strides,
+    samples,
+    channels,
+    outputs,
+    groups,
+    sizes,
+    source_size,
+    reach,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    FLAT: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    SLOPE: tl.constexpr,
+    MASK: tl.constexpr,
+    OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_O: tl.constexpr,
 ):
     """One tile of pixels by output channels of one group.
 
@@ -92,26 +133,75 @@ def correlate(
         channel, tap, exists = pairs(step, channels, BLOCK_K, ROWS * COLUMNS, FLAT)
         y, x = tapped(row, column, tap, reach, COLUMNS)
         values = gather(
-            source, source_strides, source_size, mask, mask_strides, sample, group * channels + channel, y, x,
-            inside & exists, MASK == 2, SLOPE, INDEX,
+            source,
+            source_strides,
+            source_size,
+            mask,
+            mask_strides,
+            sample,
+            group * channels + channel,
+            y,
+            x,
+            inside & exists,
+            MASK == 2,
+            SLOPE,
+            INDEX,
         )
         down = factor_offset(weight_strides, channel, tap, COLUMNS, INDEX)
         factors = tl.load(weights + tl.trans(down), mask=tl.trans(exists) & (output < outputs), other=0.0)
         total = tl.dot(values.to(OPERAND), factors.to(OPERAND), total, input_precision=PRECISION)
 
     finish(
-        total, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample,
-        group * outputs + output, row, column, inside, output < outputs, ACTIVATION, SLOPE, MASK, INDEX,
+        total,
+        destination,
+        destination_strides,
+        bias,
+        bias_strides,
+        mask,
+        mask_strides,
+        weight_set,
+        sample,
+        group * outputs + output,
+        row,
+        column,
+        inside,
+        output < outputs,
+        ACTIVATION,
+        SLOPE,
+        MASK,
+        INDEX,
     )
 
 
 @triton.jit(do_not_specialize=["samples", "groups", "sizes", "source_size", "reach"])
 def correlate_thin(
-    source, weight, bias, mask, destination,
-    source_strides, weight_strides, bias_strides, mask_strides, destination_strides,
-    samples, channels, outputs, groups, sizes, source_size, reach,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACTIVATION: tl.constexpr, SLOPE: tl.constexpr, MASK: tl.constexpr,
-    TOTAL: tl.constexpr, INDEX: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_O: tl.constexpr,
+    source,
+    weight,
+    bias,
+    mask,
+    destination,
+    source_strides,
+    weight_strides,
+    bias_strides,
+    mask_strides,
+    destination_strides,
+    samples,
+    channels,
+    outputs,
+    groups,
+    sizes,
+    source_size,
+    reach,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    SLOPE: tl.constexpr,
+    MASK: tl.constexpr,
+    TOTAL: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_O: tl.constexpr,
 ):
     """As `correlate`, BLOCK_K channels at a time unrolled, so that their reads are under way together."""
     weight_set, group, block, tile = where_am_i(samples, sizes, outputs, groups, BLOCK_P, BLOCK_O)
@@ -127,14 +217,41 @@ def correlate_thin(
         for lane in tl.static_range(BLOCK_K):
             channel = tl.full((1, 1), step // (ROWS * COLUMNS) * BLOCK_K + lane, tl.int32)
             values = gather(
-                source, source_strides, source_size, mask, mask_strides, sample, group * channels + channel, y, x,
-                inside & (channel < channels), MASK == 2, SLOPE, INDEX,
+                source,
+                source_strides,
+                source_size,
+                mask,
+                mask_strides,
+                sample,
+                group * channels + channel,
+                y,
+                x,
+                inside & (channel < channels),
+                MASK == 2,
+                SLOPE,
+                INDEX,
             )
             down = factor_offset(weight_strides, channel, tap, COLUMNS, INDEX)
             factors = tl.load(weights + down, mask=(output < outputs) & (channel < channels), other=0.0)
             total += values.to(TOTAL) * factors.to(TOTAL)
 
     finish(
-        total, destination, destination_strides, bias, bias_strides, mask, mask_strides, weight_set, sample,
-        group * outputs + output, row, column, inside, output < outputs, ACTIVATION, SLOPE, MASK, INDEX,
+        total,
+        destination,
+        destination_strides,
+        bias,
+        bias_strides,
+        mask,
+        mask_strides,
+        weight_set,
+        sample,
+        group * outputs + output,
+        row,
+        column,
+        inside,
+        output < outputs,
+        ACTIVATION,
+        SLOPE,
+        MASK,
+        INDEX,
     )

@@ -76,8 +76,19 @@ class Correlation:
     """One launch on views of the weight and the destination; `transposed` exchanges the weight's channel axes."""
 
     def __init__(
-        self, rows: Axis, columns: Axis, source: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None,
-        destination: Tensor, groups: int, transposed: bool, mask_at: int, activation: int, negative_slope: float,
+        self,
+        rows: Axis,
+        columns: Axis,
+        source: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        destination: Tensor,
+        groups: int,
+        transposed: bool,
+        mask_at: int,
+        activation: int,
+        negative_slope: float,
     ):
         self.whole = rows.destination_step == columns.destination_step == 1
         self.weight_slices = (..., rows.weights, columns.weights)
@@ -86,8 +97,9 @@ class Correlation:
         self.launch, self.preparation, self.pack, self.mask_at = None, None, False, mask_at
         if rows.taps * columns.taps:
             target = self._target(destination)
-            self._plan(rows, columns, source, self._weights(weight), bias, mask, target, groups, activation,
-                       negative_slope)
+            self._plan(
+                rows, columns, source, self._weights(weight), bias, mask, target, groups, activation, negative_slope
+            )
 
     def run(
         self, source: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, destination: Tensor
@@ -117,7 +129,9 @@ class Correlation:
         taps, pixels = rows.taps * columns.taps, rows.size * columns.size
         arithmetic, last = arithmetic_of(source), channels_last(source)
         layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, last)
-        chosen = tiles(capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels)
+        chosen = tiles(
+            capability(source.device), arithmetic, layer, channels * taps if layer.kind == "flat" else channels
+        )
         if chosen.relaid:
             layer = classify("correlate", arithmetic, channels, outputs, taps, pixels, not last)
         flat, thin, relaid = layer.kind == "flat", layer.kind == "thin", chosen.relaid and layer.kind == "wide"
@@ -131,9 +145,17 @@ class Correlation:
         if self.pack:
             weight = packed(weight, self.transposed)
         arguments = (
-            source.stride(), weight_strides(weight, groups, self.transposed), call.strides(bias, 2),
-            call.strides(mask, 4), target.stride(),
-            samples, channels, outputs, groups, (rows.size, columns.size), tuple(source.shape[2:]),
+            source.stride(),
+            weight_strides(weight, groups, self.transposed),
+            call.strides(bias, 2),
+            call.strides(mask, 4),
+            target.stride(),
+            samples,
+            channels,
+            outputs,
+            groups,
+            (rows.size, columns.size),
+            tuple(source.shape[2:]),
             (rows.step, columns.step, rows.spacing, columns.spacing, rows.first, columns.first),
         )
         products = (
@@ -142,8 +164,17 @@ class Correlation:
             else (call.matrix_operand(source.dtype), "tf32" if arithmetic == "tf32" else "ieee")
         )
         constants = (
-            rows.taps, columns.taps, *(() if thin else (flat,)), activation, slope, self.mask_at, *products,
-            call.index_type(samples * pixels, source, weight, mask, target), chosen.pixels, chosen.pairs, chosen.outputs,
+            rows.taps,
+            columns.taps,
+            *(() if thin else (flat,)),
+            activation,
+            slope,
+            self.mask_at,
+            *products,
+            call.index_type(samples * pixels, source, weight, mask, target),
+            chosen.pixels,
+            chosen.pairs,
+            chosen.outputs,
         )
         programs = weight.shape[0] * groups * -(-outputs // chosen.outputs) * -(-samples * pixels // chosen.pixels)
         kernel = correlate_thin if thin else correlate
@@ -168,8 +199,18 @@ class Convolution:
         if output.numel():
             rows, columns = map(forward_axis, (height, width), weight.shape[3:], stride, padding, dilation)
             self.correlation = Correlation(
-                rows, columns, input, weight, bias, mask, output, groups, False,
-                NO_MASK if mask is None else MASK_RESULT, activation, negative_slope,
+                rows,
+                columns,
+                input,
+                weight,
+                bias,
+                mask,
+                output,
+                groups,
+                False,
+                NO_MASK if mask is None else MASK_RESULT,
+                activation,
+                negative_slope,
             )
 
     def run(self, input, weight, bias, mask, output) -> None:

@@ -32,8 +32,12 @@ class Launch:
                 _rehearsal.append((self, tensors))
                 return
             compiled = self.kernel[(self.programs,)](
-                *tensors, *self.arguments, *self.constants,
-                num_warps=self.warps, num_stages=self.stages, enable_fp_fusion=True,
+                *tensors,
+                *self.arguments,
+                *self.constants,
+                num_warps=self.warps,
+                num_stages=self.stages,
+                enable_fp_fusion=True,
             )
             if not INTERPRETED:
                 self._run = compiled[(self.programs, 1, 1)]

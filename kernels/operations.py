@@ -40,8 +40,13 @@ def masked_conv2d(input, weight, bias, mask, stride, padding, dilation, groups, 
 def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, activation, negative_slope) -> Tensor:
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups, activation, negative_slope)
     key = (
-        Convolution, arithmetic_of(input), geometry,
-        describe(input), describe(weight), describe(bias), describe(mask),
+        Convolution,
+        arithmetic_of(input),
+        geometry,
+        describe(input),
+        describe(weight),
+        describe(bias),
+        describe(mask),
     )
     plan = _plans.get(key) or _make(key, Convolution, input, weight, bias, mask, *geometry)
     output = input.new_empty_strided(plan.shape, plan.strides)
@@ -50,13 +55,15 @@ def _convolve(input, weight, bias, mask, stride, padding, dilation, groups, acti
     return output
 
 
-def input_gradient(
-    grad, weight, mask, input_size, stride, padding, dilation, groups, negative_slope
-) -> Tensor:
+def input_gradient(grad, weight, mask, input_size, stride, padding, dilation, groups, negative_slope) -> Tensor:
     geometry = (tuple(input_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope)
     key = (
-        InputGradient, arithmetic_of(grad), geometry,
-        describe(grad), describe(weight), describe(mask),
+        InputGradient,
+        arithmetic_of(grad),
+        geometry,
+        describe(grad),
+        describe(weight),
+        describe(mask),
     )
     plan = _plans.get(key) or _make(key, InputGradient, grad, weight, mask, *geometry)
     result = grad.new_empty_strided(plan.shape, plan.strides)
@@ -91,11 +98,22 @@ def _parameter_gradients(
     grad, input, mask, weight_sets, kernel_size, stride, padding, dilation, groups, negative_slope, with_bias
 ) -> tuple[Tensor, Tensor | None]:
     geometry = (
-        weight_sets, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), groups, negative_slope, with_bias
+        weight_sets,
+        tuple(kernel_size),
+        tuple(stride),
+        tuple(padding),
+        tuple(dilation),
+        groups,
+        negative_slope,
+        with_bias,
     )
     key = (
-        Accumulation, arithmetic_of(grad), geometry,
-        describe(grad), describe(input), describe(mask),
+        Accumulation,
+        arithmetic_of(grad),
+        geometry,
+        describe(grad),
+        describe(input),
+        describe(mask),
     )
     plan = _plans.get(key) or _make(key, Accumulation, grad, input, mask, *geometry)
     weight = grad.new_empty(plan.shape)

@@ -15,8 +15,19 @@ PIXELS, CHANNELS = 64, 64
 
 @triton.jit(do_not_specialize=["size"])
 def prepare(
-    source, mask, destination, source_strides, mask_strides, destination_strides, channels, size,
-    MASKED: tl.constexpr, SLOPE: tl.constexpr, INDEX: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+    source,
+    mask,
+    destination,
+    source_strides,
+    mask_strides,
+    destination_strides,
+    channels,
+    size,
+    MASKED: tl.constexpr,
+    SLOPE: tl.constexpr,
+    INDEX: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr,
 ):
     """One tile of pixels by channels of one sample."""
     height, width = tl.cast(size[0], INDEX), tl.cast(size[1], INDEX)

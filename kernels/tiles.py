@@ -112,8 +112,19 @@ def apply_mask(values, output, SLOPE: tl.constexpr):
 
 @triton.jit
 def gather(
-    source, strides, size, mask, mask_strides, sample, channel, y, x, inside, MASKED: tl.constexpr,
-    SLOPE: tl.constexpr, INDEX: tl.constexpr,
+    source,
+    strides,
+    size,
+    mask,
+    mask_strides,
+    sample,
+    channel,
+    y,
+    x,
+    inside,
+    MASKED: tl.constexpr,
+    SLOPE: tl.constexpr,
+    INDEX: tl.constexpr,
 ):
     """Values of a tensor at (sample, channel, y, x), zero outside of it; times m where `mask` is its own."""
     inside = inside & within(y, x, size)

@@ -79,8 +79,12 @@ class Case:
 
 
 def cases_of(
-    layers: Iterable[tuple[int, int]], sides: Iterable[int], arithmetics: Iterable[str], layouts: Iterable[str] = ("nchw",),
-    batch: int = 16, device: str = "cuda",
+    layers: Iterable[tuple[int, int]],
+    sides: Iterable[int],
+    arithmetics: Iterable[str],
+    layouts: Iterable[str] = ("nchw",),
+    batch: int = 16,
+    device: str = "cuda",
 ) -> list[Case]:
     """Every class that a training step of 3x3 layers (channels in, out) uses, forward and backward, once each."""
     found: dict[str, Case] = {}
@@ -90,7 +94,9 @@ def cases_of(
                 for channels, outputs in layers:
                     sums = (outputs, channels) if exchanged(channels, outputs) else (channels, outputs)
                     for kernel, pair in (
-                        ("correlate", (channels, outputs)), ("correlate", (outputs, channels)), ("accumulate", sums)
+                        ("correlate", (channels, outputs)),
+                        ("correlate", (outputs, channels)),
+                        ("accumulate", sums),
                     ):
                         case = Case(kernel, *pair, side, arithmetic, layout, batch, device)
                         found.setdefault(case.name, case)
@@ -260,8 +266,11 @@ class Finding:
     def record(self) -> dict:
         tried = [{"tiles": asdict(tiles), "gain": gain} for tiles, gain in self.tried.items()]
         return {
-            "tiles": asdict(self.best) if self.best else None, "default": asdict(self.default),
-            "base": asdict(self.base) if self.base else None, "seconds": self.seconds, "finished": self.finished,
+            "tiles": asdict(self.best) if self.best else None,
+            "default": asdict(self.default),
+            "base": asdict(self.base) if self.base else None,
+            "seconds": self.seconds,
+            "finished": self.finished,
             "tried": tried,
         }
 

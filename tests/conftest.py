@@ -25,7 +25,13 @@ if not torch.cuda.is_available():
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
 
-LONGEST = {"test_cuda_on_host.py", "test_ahead.py", "test_triton_against_loop.py", "test_stopping.py", "test_package.py"}
+LONGEST = {
+    "test_cuda_on_host.py",
+    "test_ahead.py",
+    "test_triton_against_loop.py",
+    "test_stopping.py",
+    "test_package.py",
+}
 
 
 def pytest_collection_modifyitems(items):

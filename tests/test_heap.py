@@ -62,6 +62,20 @@ def test_training_keeps_it(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr("hyperconv.cli.training.keep_freed_memory", lambda: kept.append(True))
     with pytest.raises(SystemExit) as left:
-        main(["train", "--examples", "--out", str(tmp_path / "run"), "--preset", "tiny", "--max-size", "24",
-              "--scale-count", "1", "--iterations", "1"])
+        main(
+            [
+                "train",
+                "--examples",
+                "--out",
+                str(tmp_path / "run"),
+                "--preset",
+                "tiny",
+                "--max-size",
+                "24",
+                "--scale-count",
+                "1",
+                "--iterations",
+                "1",
+            ]
+        )
     assert left.value.code == 0 and kept == [True]

@@ -60,9 +60,7 @@ def write_adaptation(
     if force:
         remove_images(folder, "sample")
     write_images(samples, folder, "sample")
-    contact_sheet(
-        photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png"
-    )
+    contact_sheet(photo_rows(photo.name, seen.photo(0), reconstruction, samples), PHOTO_HEADINGS, folder / "sheet.png")
     if export is not None:
         Path(export).parent.mkdir(parents=True, exist_ok=True)
         seen.export(0, photo_model, export)

@@ -74,5 +74,7 @@ def _owners(stems: Sequence[str], names: Sequence[str]) -> list[str | None]:
     exact = [own.get(stem.casefold()) for stem in stems]
     numbered = [own.get(re.sub(r"_\d+$", "", stem.casefold())) if re.search(r"_\d+$", stem) else None for stem in stems]
     several = set(numbered)
-    return [whole if one is None or (whole is not None and whole not in several) else one
-            for whole, one in zip(exact, numbered)]
+    return [
+        whole if one is None or (whole is not None and whole not in several) else one
+        for whole, one in zip(exact, numbered)
+    ]

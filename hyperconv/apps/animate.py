@@ -23,9 +23,7 @@ from hyperconv.progress import OnEach
 STRIP_FRAMES = 6
 
 
-def walk(
-    noise: Callable[[int], Tensor], alpha: float, beta: float, period: int | None = None
-) -> Iterator[Tensor]:
+def walk(noise: Callable[[int], Tensor], alpha: float, beta: float, period: int | None = None) -> Iterator[Tensor]:
     """Positions x_0, x_1, ... of a random walk around 0, for ever; SinGAN (Shaham et al. 2019), appendix.
 
     x_{t+1} = (1 - alpha) (x_t + beta (x_t - x_{t-1}) + (1 - beta) noise(t)). alpha draws it back to 0, beta keeps its

@@ -82,8 +82,15 @@ def edit(
 
 
 def _blend(
-    model: Model, name: str | int | PathLike, picture: Tensor, mask: Tensor, kind: Kind, start_scale: int | None,
-    seed: int, fine_tune_steps: int, on_step: OnEach,
+    model: Model,
+    name: str | int | PathLike,
+    picture: Tensor,
+    mask: Tensor,
+    kind: Kind,
+    start_scale: int | None,
+    seed: int,
+    fine_tune_steps: int,
+    on_step: OnEach,
 ) -> Blend:
     if fine_tune_steps < 0:
         raise InputError(f"fine_tune_steps is {fine_tune_steps}: it must be 0 or more")
@@ -128,8 +135,14 @@ def _fine_tuned(
 
 
 def write_harmonized(
-    model: Model, name: str | PathLike | int, composite: Photo | str | PathLike, mask: str | PathLike,
-    folder: str | PathLike, *, force: bool = False, **options,
+    model: Model,
+    name: str | PathLike | int,
+    composite: Photo | str | PathLike,
+    mask: str | PathLike,
+    folder: str | PathLike,
+    *,
+    force: bool = False,
+    **options,
 ) -> Written:
     """`harmonize` of files: FOLDER/PHOTO-COMPOSITE.png, and a sheet of every step beside it.
 
@@ -140,8 +153,14 @@ def write_harmonized(
 
 
 def write_edited(
-    model: Model, name: str | PathLike | int, edited: Photo | str | PathLike, mask: str | PathLike,
-    folder: str | PathLike, *, force: bool = False, **options,
+    model: Model,
+    name: str | PathLike | int,
+    edited: Photo | str | PathLike,
+    mask: str | PathLike,
+    folder: str | PathLike,
+    *,
+    force: bool = False,
+    **options,
 ) -> Written:
     """`edit` of files: FOLDER/PHOTO-EDITED.png, and a sheet of every step beside it; as `write_harmonized`."""
     headings = ("photo", "edited by hand", "mask", "drawn", "without seams")
@@ -149,8 +168,15 @@ def write_edited(
 
 
 def _write(
-    function: Callable[..., Blend], model: Model, name: str | PathLike | int, given: Photo | str | PathLike,
-    mask_path: str | PathLike, folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
+    function: Callable[..., Blend],
+    model: Model,
+    name: str | PathLike | int,
+    given: Photo | str | PathLike,
+    mask_path: str | PathLike,
+    folder: str | PathLike,
+    headings: Sequence[str],
+    force: bool,
+    options: dict[str, Any],
 ) -> Written:
     picture, (mask, remarks) = as_picture(given), read_mask(mask_path)
     if mask.shape != picture.pixels.shape[1:]:

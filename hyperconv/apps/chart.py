@@ -132,7 +132,12 @@ def histogram(
 
 
 def curves(
-    canvas: Canvas, box: tuple[int, int, int, int], title: str, x_label: str, colour: Colour, rows: Sequence[Sequence[float]]
+    canvas: Canvas,
+    box: tuple[int, int, int, int],
+    title: str,
+    x_label: str,
+    colour: Colour,
+    rows: Sequence[Sequence[float]],
 ) -> None:
     """Values at 0, 1, 2, ... : one faint curve for each row, and a strong one for their mean."""
     rows = [row for row in rows if all(map(math.isfinite, row))]

@@ -54,13 +54,21 @@ def held_out_images(run: str | PathLike, model: DomainModel) -> dict[str, Tensor
     """The images of RUN/held_out by domain, (count, C, S, S) in [-1, 1]."""
     root = Path(run) / "held_out"
     folders = sorted({file.parent for file in root.rglob("*.png")})
-    return {folder.relative_to(root).as_posix(): read_shots(folder, len(find_photos(folder)), model.domains)
-            for folder in folders}
+    return {
+        folder.relative_to(root).as_posix(): read_shots(folder, len(find_photos(folder)), model.domains)
+        for folder in folders
+    }
 
 
 def evaluate_domains(
-    model: DomainModel, held_out: dict[str, Tensor], k: int = 16, count: int | None = None, *, seed: int = 0,
-    features: InstanceFeatures | None = None, on_domain: OnEach = None,
+    model: DomainModel,
+    held_out: dict[str, Tensor],
+    k: int = 16,
+    count: int | None = None,
+    *,
+    seed: int = 0,
+    features: InstanceFeatures | None = None,
+    on_domain: OnEach = None,
 ) -> tuple[DomainEvaluation, list[Row]]:
     """Imitate every domain of a run, and others by name, from k images each; scores, and rows for a sheet.
 
@@ -74,7 +82,9 @@ def evaluate_domains(
     everything += [(name, False, images.to(model.domains.device)) for name, images in held_out.items()]
     for name, _, images in everything:
         if len(images) < k + LEAST:
-            raise InputError(f"{name} has {len(images)} images: {k} to imitate and {LEAST} to compare with are needed, lower -k")
+            raise InputError(
+                f"{name} has {len(images)} images: {k} to imitate and {LEAST} to compare with are needed, lower -k"
+            )
     if features is None:
         features = train_contrastive(model.domains.pixels, source=seeded(model.domains.device, seed, "contrast"))
     features, found, rows = features.to(model.domains.device), [], []
@@ -91,8 +101,16 @@ def evaluate_domains(
 
 
 def write_domain_scores(
-    path: str | PathLike, folder: str | PathLike, k: int = 16, count: int | None = None, *, device: str = "auto", seed: int = 0,
-    features: InstanceFeatures | None = None, force: bool = False, on_domain: OnEach = None,
+    path: str | PathLike,
+    folder: str | PathLike,
+    k: int = 16,
+    count: int | None = None,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    features: InstanceFeatures | None = None,
+    force: bool = False,
+    on_domain: OnEach = None,
 ) -> DomainEvaluation:
     """`evaluate_domains` of a run, its own domains and RUN/held_out, into FOLDER/evaluation.json and imitations.png."""
     record, sheet = Path(folder) / "evaluation.json", Path(folder) / "imitations.png"
@@ -100,8 +118,9 @@ def write_domain_scores(
     if count is not None and count < LEAST:
         raise InputError(f"{count} samples: scores of distributions need {LEAST} or more")
     model = DomainModel.open(path, device)
-    evaluation, rows = evaluate_domains(model, held_out_images(path, model), k, count, seed=seed, features=features,
-                                        on_domain=on_domain)
+    evaluation, rows = evaluate_domains(
+        model, held_out_images(path, model), k, count, seed=seed, features=features, on_domain=on_domain
+    )
     sheet.parent.mkdir(parents=True, exist_ok=True)
     with replacing(record) as file:
         file.write_text(json.dumps(_record(evaluation), indent=2) + "\n")
@@ -112,5 +131,8 @@ def write_domain_scores(
 def _record(evaluation: DomainEvaluation) -> dict:
     domains = [{**asdict(domain), "scores": domain.scores._asdict()} for domain in evaluation.domains]
     means = {"seen": evaluation.mean(True), "never_seen": evaluation.mean(False)}
-    return {**asdict(evaluation), "domains": domains,
-            "mean": {name: None if scores is None else scores._asdict() for name, scores in means.items()}}
+    return {
+        **asdict(evaluation),
+        "domains": domains,
+        "mean": {name: None if scores is None else scores._asdict() for name, scores in means.items()},
+    }

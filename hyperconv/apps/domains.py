@@ -25,9 +25,15 @@ HELD_OUT_IMAGES = 100  # written of each domain kept aside
 TRAINERS = {"reptile": ReptileTrainer, "dip": DipTrainer}
 
 
-def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, config: ReptileConfig | DipConfig, *,
-                  hold_out: Sequence[str] = (), device: str = "auto", on_step: OnEach = None
-                  ) -> tuple[DomainTrainer, list[str]]:
+def start_domains(
+    data: Domains | str | PathLike | None,
+    out: str | PathLike,
+    config: ReptileConfig | DipConfig,
+    *,
+    hold_out: Sequence[str] = (),
+    device: str = "auto",
+    on_step: OnEach = None,
+) -> tuple[DomainTrainer, list[str]]:
     """A trainer at its first step in a new run folder, and one line for each file that was left out.
 
     data: domains of config.image_size pixels, or a folder (of domains, `read_domains`, for a Reptile-GAN; of images,
@@ -61,8 +67,9 @@ def start_domains(data: Domains | str | PathLike | None, out: str | PathLike, co
         raise
 
 
-def _read(data: Domains | str | PathLike | None, config: ReptileConfig | DipConfig, channels: int | None
-          ) -> tuple[Domains, list[str]]:
+def _read(
+    data: Domains | str | PathLike | None, config: ReptileConfig | DipConfig, channels: int | None
+) -> tuple[Domains, list[str]]:
     if data is None or isinstance(data, Domains):
         domains = load_digits(config.image_size) if data is None else data
         return domains if channels is None else domains.with_channels(channels), []

@@ -111,8 +111,9 @@ def evaluate(
     return Evaluation(photos, notes + _notes(photos, against))
 
 
-def with_scorable(model: Model, photos: Sequence[Photo], inception: InceptionFront | None = None
-                  ) -> tuple[Model, list[str]]:
+def with_scorable(
+    model: Model, photos: Sequence[Photo], inception: InceptionFront | None = None
+) -> tuple[Model, list[str]]:
     """The model of those photos that are large enough for it and for the scores, and a line for each other.
 
     InputError where there is none.

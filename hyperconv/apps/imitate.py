@@ -48,8 +48,9 @@ class DomainModel:
         """
         domains = self.domains.with_domain(STRANGER, shots)
         draws = Draws(domains, self.config, torch.tensor([len(domains) - 1], device=domains.device), "imitate", seed)
-        return Imitation(adapt(self.gan, draws, self.config.inner_steps if steps is None else steps),
-                         domains.images(STRANGER))
+        return Imitation(
+            adapt(self.gan, draws, self.config.inner_steps if steps is None else steps), domains.images(STRANGER)
+        )
 
 
 class Imitation:
@@ -63,14 +64,28 @@ class Imitation:
         return self.task.sample(white((count, self.task.config.latent), source), self.shots)
 
 
-def imitate(model: DomainModel, shots: str | PathLike | Iterable[str | PathLike], k: int, steps: int | None = None,
-            seed: int = 0) -> Imitation:
+def imitate(
+    model: DomainModel,
+    shots: str | PathLike | Iterable[str | PathLike],
+    k: int,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Imitation:
     """Imitate the domain of the first k images among files and folders. InputError where there are fewer."""
     return model.adapt(read_shots(shots, k, model.domains), steps, seed)
 
 
-def write_imitation(model: DomainModel, shots: str | PathLike, k: int, folder: str | PathLike, count: int = 16, *,
-                    steps: int | None = None, seed: int = 0, force: bool = False) -> Path:
+def write_imitation(
+    model: DomainModel,
+    shots: str | PathLike,
+    k: int,
+    folder: str | PathLike,
+    count: int = 16,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> Path:
     """`imitate` into files: FOLDER/sample_01.png ... and a sheet of the shots and the samples (returned).
 
     InputError where one of these files is there already, unless `force`.
@@ -92,8 +107,10 @@ def write_domain_sheet(trainer: ReptileTrainer) -> Path:
     per_domain = len(real) // len(chosen)
     source = seeded(trainer.device, trainer.config.seed, "sheet")
     samples = tasks.sample(white((len(chosen) * SHEET_IMAGES, trainer.config.latent), source), real)
-    rows = [(name, [*some_real[:SHEET_IMAGES], None, *drawn])
-            for name, some_real, drawn in zip(trainer.domains.names, real.split(per_domain), samples.split(SHEET_IMAGES))]
+    rows = [
+        (name, [*some_real[:SHEET_IMAGES], None, *drawn])
+        for name, some_real, drawn in zip(trainer.domains.names, real.split(per_domain), samples.split(SHEET_IMAGES))
+    ]
     headings = ["real", *[""] * min(SHEET_IMAGES, per_domain), "generated"]
     path = trainer.run.path / "samples" / f"step_{trainer.step:06}.png"
     contact_sheet(rows, headings, path)

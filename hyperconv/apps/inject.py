@@ -110,8 +110,14 @@ def drawn_files(name: str, picture: Photo, folder: str | PathLike) -> tuple[Path
 
 
 def write_drawn(
-    model: Model, name: str | PathLike | int, picture: Photo, folder: str | PathLike, headings: Sequence[str],
-    draw: Callable[[Model, int, Tensor], list[Tensor]], remarks: list[str], force: bool,
+    model: Model,
+    name: str | PathLike | int,
+    picture: Photo,
+    folder: str | PathLike,
+    headings: Sequence[str],
+    draw: Callable[[Model, int, Tensor], list[Tensor]],
+    remarks: list[str],
+    force: bool,
 ) -> Written:
     """FOLDER/NAME-PICTURE.png of what is drawn from a picture, and a sheet beside it.
 

@@ -38,8 +38,14 @@ class InstanceScores:
     halves: DistributionScores | None
 
 
-def evaluate_instances(model: InstanceModel, count: int | None = None, prior: str = "stored", *, seed: int = 0,
-                       features: InstanceFeatures | None = None) -> tuple[InstanceScores, Tensor]:
+def evaluate_instances(
+    model: InstanceModel,
+    count: int | None = None,
+    prior: str = "stored",
+    *,
+    seed: int = 0,
+    features: InstanceFeatures | None = None,
+) -> tuple[InstanceScores, Tensor]:
     """Scores, and the samples (count, C, S, S) they are of.
 
     count: as many as there are images, but 256 to 2,000, by default. features: a published network's
@@ -58,8 +64,16 @@ def evaluate_instances(model: InstanceModel, count: int | None = None, prior: st
     return InstanceScores(extractor.name, prior, count, len(real), distribution_scores(drawn, real), halves), samples
 
 
-def write_instance_scores(model: InstanceModel, folder: str | PathLike, count: int | None = None, prior: str = "stored", *,
-                          seed: int = 0, features: InstanceFeatures | None = None, force: bool = False) -> InstanceScores:
+def write_instance_scores(
+    model: InstanceModel,
+    folder: str | PathLike,
+    count: int | None = None,
+    prior: str = "stored",
+    *,
+    seed: int = 0,
+    features: InstanceFeatures | None = None,
+    force: bool = False,
+) -> InstanceScores:
     """`evaluate_instances` into FOLDER/evaluation.json, and nearest.png: samples over the real images nearest to them."""
     record, sheet = Path(folder) / "evaluation.json", Path(folder) / "nearest.png"
     refuse_existing([record, sheet], force)
@@ -72,8 +86,10 @@ def write_instance_scores(model: InstanceModel, folder: str | PathLike, count: i
 
 
 def _record(scores: InstanceScores) -> dict:
-    named = {name: None if each is None else each._asdict() for name, each in (("scores", scores.scores),
-                                                                              ("halves", scores.halves))}
+    named = {
+        name: None if each is None else each._asdict()
+        for name, each in (("scores", scores.scores), ("halves", scores.halves))
+    }
     return {**asdict(scores), **named}
 
 
@@ -81,8 +97,9 @@ def _record(scores: InstanceScores) -> dict:
 def _write_nearest(model: InstanceModel, samples: Tensor, path: Path) -> None:
     """Each sample, and under it the image of the run whose pixels are nearest: a copy would show."""
     places = torch.arange(len(model.instances), device=model.device)
-    apart = torch.cat([torch.cdist(samples.flatten(1), model.instances.domains.at(some).flatten(1))
-                       for some in places.split(1024)], 1)
+    apart = torch.cat(
+        [torch.cdist(samples.flatten(1), model.instances.domains.at(some).flatten(1)) for some in places.split(1024)], 1
+    )
     nearest = model.instances.domains.at(apart.argmin(1))
     rows = []
     for own, real in zip(samples.split(PER_ROW), nearest.split(PER_ROW)):

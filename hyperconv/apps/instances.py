@@ -83,7 +83,9 @@ class InstanceModel:
         return white((count, self.config.latent), seeded(self.device, seed, "samples"))
 
 
-def sample_instances(model: InstanceModel, count: int, prior: str = "stored", *, seed: int = 0, **settings: int) -> Tensor:
+def sample_instances(
+    model: InstanceModel, count: int, prior: str = "stored", *, seed: int = 0, **settings: int
+) -> Tensor:
     """`count` images (count, C, S, S) in [-1, 1] of priors that are drawn, too.
 
     prior: 'stored', 'mixed', 'kmeans', 'gmm' or 'neighbours', with its settings (`hyperconv.gan.dip.prior`).
@@ -99,16 +101,18 @@ def sample_around(model: InstanceModel, reference: str | PathLike, count: int, *
     return model.draw(model.noise(count, seed), model.prior(reference).expand(count, -1))
 
 
-def interpolate_instances(model: InstanceModel, a: str | PathLike, b: str | PathLike, steps: int = 8, *, seed: int = 0
-                          ) -> Tensor:
+def interpolate_instances(
+    model: InstanceModel, a: str | PathLike, b: str | PathLike, steps: int = 8, *, seed: int = 0
+) -> Tensor:
     """`steps` images from the prior of a to that of b, of equal noise; each is an instance of the run or a file."""
     share = torch.linspace(0, 1, steps, device=model.device)[:, None]
     between = F.normalize(torch.lerp(model.prior(a), model.prior(b), share), dim=1)
     return model.draw(model.noise(1, seed).expand(steps, -1), between)
 
 
-def invert(model: InstanceModel, photo: Tensor, steps: int = 300, *, seed: int = 0,
-           on_step: OnEach = None) -> tuple[Inversion, float]:
+def invert(
+    model: InstanceModel, photo: Tensor, steps: int = 300, *, seed: int = 0, on_step: OnEach = None
+) -> tuple[Inversion, float]:
     """The prior and the noise of a photo (C, S, S) in [-1, 1], and the mean squared error they were sought from."""
     source = seeded(model.device, seed, "invert")
     for taken, found in enumerate(inversion.invert(model.gan, photo, model.extractor, steps, source)):
@@ -120,8 +124,9 @@ def invert(model: InstanceModel, photo: Tensor, steps: int = 300, *, seed: int =
     return best, before
 
 
-def write_instance_samples(folder: str | PathLike, images: Sequence[Tensor], around: Sequence[Tensor] = (),
-                           force: bool = False) -> Path:
+def write_instance_samples(
+    folder: str | PathLike, images: Sequence[Tensor], around: Sequence[Tensor] = (), force: bool = False
+) -> Path:
     """FOLDER/sample_01.png ... and a sheet (returned) of the first ones, those around one image in a row beside it."""
     sheet = Path(folder) / "sheet.png"
     refuse_existing([*image_paths(folder, "sample", len(images)), sheet], force)
@@ -129,8 +134,10 @@ def write_instance_samples(folder: str | PathLike, images: Sequence[Tensor], aro
     rows = image_rows("", images[:SHEET_SAMPLES])
     if around:
         each = len(images) // len(around)
-        rows = [("", [own, None, *images[number * each : number * each + each][:SHEET_SAMPLES]])
-                for number, own in enumerate(around)]
+        rows = [
+            ("", [own, None, *images[number * each : number * each + each][:SHEET_SAMPLES]])
+            for number, own in enumerate(around)
+        ]
     contact_sheet(rows, ["image", "", "around it"] if around else (), sheet)
     return sheet
 
@@ -140,8 +147,9 @@ def file_name(instance: str) -> str:
     return instance.replace("/", "_").replace(":", "_")
 
 
-def write_instance_walk(model: InstanceModel, a: str, b: str, folder: str | PathLike, steps: int = 8, *, seed: int = 0,
-                        force: bool = False) -> Path:
+def write_instance_walk(
+    model: InstanceModel, a: str, b: str, folder: str | PathLike, steps: int = 8, *, seed: int = 0, force: bool = False
+) -> Path:
     """`interpolate_instances` into files: FOLDER/A-B_01.png ... and all of them between the two images, A-B.png (returned)."""
     names = [Path(name).stem if Path(name).is_file() else name for name in (a, b)]
     stem = "-".join(map(file_name, names))
@@ -154,9 +162,17 @@ def write_instance_walk(model: InstanceModel, a: str, b: str, folder: str | Path
     return picture
 
 
-def write_inversion(model: InstanceModel, photo: str | PathLike, folder: str | PathLike, count: int = 6, *, steps: int = 300,
-                    seed: int = 0, force: bool = False, on_step: OnEach = None
-                    ) -> tuple[Path, float, float]:
+def write_inversion(
+    model: InstanceModel,
+    photo: str | PathLike,
+    folder: str | PathLike,
+    count: int = 6,
+    *,
+    steps: int = 300,
+    seed: int = 0,
+    force: bool = False,
+    on_step: OnEach = None,
+) -> tuple[Path, float, float]:
     """A photo found in the GAN's world, and what is around it: a sheet, and the RMSE (of values 0 to 1) before and after.
 
     FOLDER/reconstruction.png; variation_01.png ..., its prior with other noise; and, with the prior, edit_01.png ..., its
@@ -173,7 +189,9 @@ def write_inversion(model: InstanceModel, photo: str | PathLike, folder: str | P
     write_images(variations, folder, "variation")
     if model.extractor is not None:
         instances = model.instances
-        others = torch.randint(len(instances), (count,), generator=seeded(model.device, seed, "edit"), device=model.device)
+        others = torch.randint(
+            len(instances), (count,), generator=seeded(model.device, seed, "edit"), device=model.device
+        )
         priors = F.normalize(found.prior + instances.features[others], dim=1)
         edits = model.draw(found.noise.expand(count, -1), priors)
         write_images(edits, folder, "edit")
@@ -192,8 +210,10 @@ def write_instance_sheet(trainer: DipTrainer) -> Path:
     noise = white((SHEET_IMAGES, trainer.config.latent), source)
     priors = instances.features[chosen].repeat_interleave(SHEET_IMAGES, 0)
     drawn = trainer.gan.draw(noise.repeat(count, 1), priors).split(SHEET_IMAGES)
-    rows = [(instances.name(int(place)), [real, None, *images])
-            for place, real, images in zip(chosen, instances.domains.at(chosen), drawn)]
+    rows = [
+        (instances.name(int(place)), [real, None, *images])
+        for place, real, images in zip(chosen, instances.domains.at(chosen), drawn)
+    ]
     path = trainer.run.path / "samples" / f"step_{trainer.step:06}.png"
     contact_sheet(rows, ["real", "", "generated"], path)
     return path

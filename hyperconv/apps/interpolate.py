@@ -78,7 +78,7 @@ def interpolate_grid(
     down, right = (axis.flatten() for axis in torch.meshgrid(t, t, indexing="ij"))
     shares = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
     frames = _frames(model, corners, torch.stack(shares, dim=1), space, scales, seed)
-    return [frames[row * steps:(row + 1) * steps] for row in range(steps)]
+    return [frames[row * steps : (row + 1) * steps] for row in range(steps)]
 
 
 def smoothness(frames: Sequence[Tensor]) -> list[float]:
@@ -109,8 +109,9 @@ def _frames(
         raise ValueError(f"space is {space!r}: choose 'embedding' or 'weights'")
     scales = range(model.scales) if scales is None else scales
     if not scales or scales[0] < 0 or scales[-1] >= model.scales:
-        raise InputError(f"scales {scales.start} to {scales.stop - 1} are not among the scales 0 to {model.scales - 1} "
-                         "of this run")
+        raise InputError(
+            f"scales {scales.start} to {scales.stop - 1} are not among the scales 0 to {model.scales - 1} of this run"
+        )
     between = _blend(model, [model.find(photo) for photo in photos], shares.to(model.device), space, scales)
     if seed is None:
         frames = between.reconstruct()
@@ -133,13 +134,18 @@ def _blend(model: Model, photos: list[tuple[Model, int]], shares: Tensor, space:
     def mix(of: Callable[[PhotoModel], Tensor], by: Tensor) -> Tensor:
         return by @ torch.cat([of(each) for each in own]).to(by)
 
-    sizes = [mix(lambda each, scale=scale: each.sizes[scale], of_scale[0].double()).round().long()
-             for scale in range(model.scales)]
-    amplitudes = torch.stack([mix(lambda each, scale=scale: each.amplitudes[:, scale], by)
-                              for scale, by in enumerate(of_scale)], dim=1)
+    sizes = [
+        mix(lambda each, scale=scale: each.sizes[scale], of_scale[0].double()).round().long()
+        for scale in range(model.scales)
+    ]
+    amplitudes = torch.stack(
+        [mix(lambda each, scale=scale: each.amplitudes[:, scale], by) for scale, by in enumerate(of_scale)], dim=1
+    )
     if space == "weights":
-        weights = [WeightSet(own[0].weights[scale].layout, mix(lambda each, scale=scale: each.weights[scale].flat, by))
-                   for scale, by in enumerate(of_scale)]
+        weights = [
+            WeightSet(own[0].weights[scale].layout, mix(lambda each, scale=scale: each.weights[scale].flat, by))
+            for scale, by in enumerate(of_scale)
+        ]
     else:
         contexts = torch.cat([holder.contexts(index) for holder, index in photos])
         generator = model.system.generator

@@ -60,9 +60,7 @@ class Model:
         if amplitudes is None:
             self.amplitudes = torch.zeros(len(collection), self.scales, device=self.device)
             everyone = range(len(collection))
-            measured = self.photo_model(*everyone).with_amplitudes(
-                self.pyramid(everyone), self.config.noise_factor
-            )
+            measured = self.photo_model(*everyone).with_amplitudes(self.pyramid(everyone), self.config.noise_factor)
             amplitudes = measured.amplitudes
         self.amplitudes = amplitudes[:, : self.scales]
 
@@ -197,8 +195,9 @@ class Model:
         if tuning == "weights":
             stages = tune(photo_model, *critic, pyramid, steps, self.config)
         else:
-            stages = tune_context(self.contexts(photo), partial(self._generated, photo_model), *critic, pyramid, steps,
-                                  self.config)
+            stages = tune_context(
+                self.contexts(photo), partial(self._generated, photo_model), *critic, pyramid, steps, self.config
+            )
         for taken, photo_model in stages:
             if on_step is not None:
                 on_step(taken, total)

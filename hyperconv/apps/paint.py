@@ -72,6 +72,7 @@ def _repainted(
     model: Model, index: int, photo_model: PhotoModel, scale: int, colours: Tensor, steps: int, on_step: OnEach
 ) -> PhotoModel:
     """The model with one scale trained on pictures in these colours; its critic starts as the finest one's."""
+
     def few_colours(images: Tensor) -> Tensor:
         return torch.stack([quantised(image, colours) for image in images])
 
@@ -113,8 +114,13 @@ def _shaped_like(picture: Tensor, photo_model: PhotoModel) -> PhotoModel:
 
 
 def write_painted(
-    model: Model, name: str | PathLike | int, painting: Photo | str | PathLike, folder: str | PathLike,
-    *, force: bool = False, **options,
+    model: Model,
+    name: str | PathLike | int,
+    painting: Photo | str | PathLike,
+    folder: str | PathLike,
+    *,
+    force: bool = False,
+    **options,
 ) -> Written:
     """`paint` of a file: FOLDER/PHOTO-PAINTING.png, and a sheet beside it. options: those of `paint`.
 
@@ -124,16 +130,27 @@ def write_painted(
 
 
 def write_styled(
-    model: Model, name: str | PathLike | int, structure: Photo | str | PathLike, folder: str | PathLike,
-    *, force: bool = False, **options,
+    model: Model,
+    name: str | PathLike | int,
+    structure: Photo | str | PathLike,
+    folder: str | PathLike,
+    *,
+    force: bool = False,
+    **options,
 ) -> Written:
     """`style` of a file: FOLDER/PHOTO-STRUCTURE.png, and a sheet beside it; as `write_painted`."""
     return _write(style, model, name, structure, folder, ("style", "structure", "result"), force, options)
 
 
 def _write(
-    function: Callable[..., Tensor], model: Model, name: str | PathLike | int, given: Photo | str | PathLike,
-    folder: str | PathLike, headings: Sequence[str], force: bool, options: dict[str, Any],
+    function: Callable[..., Tensor],
+    model: Model,
+    name: str | PathLike | int,
+    given: Photo | str | PathLike,
+    folder: str | PathLike,
+    headings: Sequence[str],
+    force: bool,
+    options: dict[str, Any],
 ) -> Written:
     def draw(holder: Model, index: int, picture: Tensor) -> list[Tensor]:
         result = function(holder, index, picture, **options)

@@ -65,9 +65,7 @@ def check_start_scale(photo_model: PhotoModel, start_scale: int, least: int = 0)
 def stretched(photo_model: PhotoModel, size: tuple[int, int]) -> PhotoModel:
     """The model of one photo asked for images of `size` (height, width): every scale is stretched alike."""
     if min(size) < MIN_SIDE:
-        raise InputError(
-            f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}"
-        )
+        raise InputError(f"a size of {size[0]}x{size[1]} pixels is too small: each side must have at least {MIN_SIDE}")
     check_memory(photo_model, size)
     finest = photo_model.sizes[-1]
     target = finest.new_tensor([size])
@@ -81,14 +79,14 @@ def check_memory(photo_model: PhotoModel, size: Sequence[float]) -> None:
     channels = max(shape[0] for shape in layout.shapes.values())
     needed = 2 * 4 * channels * size[0] * size[1]
     if free is not None and needed > free:
-        raise InputError(f"an image of {size[0]:.0f}x{size[1]:.0f} pixels needs {gigabytes(needed)} and more, and "
-                         f"{gigabytes(free)} of memory are free: ask for a smaller one")
+        raise InputError(
+            f"an image of {size[0]:.0f}x{size[1]:.0f} pixels needs {gigabytes(needed)} and more, and "
+            f"{gigabytes(free)} of memory are free: ask for a smaller one"
+        )
 
 
 @torch.no_grad()
-def draw(
-    photo_model: PhotoModel, count: int, *, seed: int = 0, kept: Carried | None = None
-) -> list[Tensor]:
+def draw(photo_model: PhotoModel, count: int, *, seed: int = 0, kept: Carried | None = None) -> list[Tensor]:
     """`count` images (C, H, W) of the model of one photo; image i depends on the seed and i alone.
 
     kept: what the scales below the first one drawn carry, one row; None draws them all.
@@ -97,9 +95,7 @@ def draw(
     height, width = photo_model.extent(photo_model.scales - 1)
     at_once = max(1, min(AT_ONCE, PIXELS_AT_ONCE // (height * width)))
     for first in range(0, count, at_once):
-        sources = [
-            seeded(photo_model.device, seed, "sample", i) for i in range(first, min(first + at_once, count))
-        ]
+        sources = [seeded(photo_model.device, seed, "sample", i) for i in range(first, min(first + at_once, count))]
         images += _draw(photo_model, sources, kept).clamp(-1, 1)
     return images
 

@@ -148,13 +148,21 @@ def _write_charts(evaluation: Evaluation, against: str | PathLike | None, path: 
         ]
 
     scatter(
-        canvas, (0, 66, 600, 310), "diversity (up: more) over patch SWD (left: better), one dot a photo", "patch SWD",
-        numbers("patch_swd", "diversity"), _labels(photos),
+        canvas,
+        (0, 66, 600, 310),
+        "diversity (up: more) over patch SWD (left: better), one dot a photo",
+        "patch SWD",
+        numbers("patch_swd", "diversity"),
+        _labels(photos),
     )
     if len(photos[0].diversity_from) > 1:
         curves(
-            canvas, (610, 66, 390, 310), "diversity when only the scales from K on are drawn", "K",
-            OURS, [photo.diversity_from for photo in photos],
+            canvas,
+            (610, 66, 390, 310),
+            "diversity when only the scales from K on are drawn",
+            "K",
+            OURS,
+            [photo.diversity_from for photo in photos],
         )
     for place, name in enumerate(scores):
         histogram(canvas, (width * place, 390, width, 180), TITLES[name], numbers(name))
@@ -169,9 +177,7 @@ def _labels(photos: Sequence[PhotoScores], most: int = 12) -> dict:
     return {point: points[point] for point in sorted(finite, reverse=True)[:most]}
 
 
-def _write_sheet(
-    evaluation: Evaluation, model: Model, seed: int, against: str | PathLike | None, path: Path
-) -> None:
+def _write_sheet(evaluation: Evaluation, model: Model, seed: int, against: str | PathLike | None, path: Path) -> None:
     """The photos of the lowest and the highest patch SWD, in this order, with reconstruction and samples."""
     ranked = sorted(
         (photo for photo in evaluation.photos if not math.isnan(photo.samples["patch_swd"])),

@@ -20,9 +20,7 @@ COMFORTABLE = 160  # px: images smaller than this are enlarged by one whole fact
 Row = tuple[str | Sequence[str], Sequence[Tensor | None]]
 
 
-def contact_sheet(
-    rows: Sequence[Row], headings: Sequence[str] = (), path: str | PathLike | None = None
-) -> Tensor:
+def contact_sheet(rows: Sequence[Row], headings: Sequence[str] = (), path: str | PathLike | None = None) -> Tensor:
     """Lay out rows of images under column headings, a small caption under the first image of each row.
 
     rows: (caption, images) each, or (captions, images) with one under every image; an image is (1 or 3, H, W) float
@@ -33,9 +31,7 @@ def contact_sheet(
     return _finish(_lay_out([_captioned(*row) for row in rows], headings), path)
 
 
-def strip(
-    frames: Sequence[Tensor], captions: Sequence[str] = (), path: str | PathLike | None = None
-) -> Tensor:
+def strip(frames: Sequence[Tensor], captions: Sequence[str] = (), path: str | PathLike | None = None) -> Tensor:
     """Lay out frames from left to right, each over its caption; the rest as for `contact_sheet`."""
     return _finish(_lay_out([_captioned(captions, frames)], ()), path)
 
@@ -44,9 +40,7 @@ def photo_rows(
     name: str, photo: Tensor, reconstruction: Tensor, samples: Sequence[Tensor], samples_per_row: int = 6
 ) -> list[Row]:
     """Rows for one photo, `photo | reconstruction | samples...`; further samples go on below."""
-    chunks = [
-        samples[start : start + samples_per_row] for start in range(0, len(samples), samples_per_row)
-    ] or [()]
+    chunks = [samples[start : start + samples_per_row] for start in range(0, len(samples), samples_per_row)] or [()]
     rows: list[Row] = [(name, [photo, reconstruction, *chunks[0]])]
     rows += [("", [None, None, *chunk]) for chunk in chunks[1:]]
     return rows
@@ -61,9 +55,7 @@ def image_rows(caption: str, images: Sequence[Tensor], per_row: int = 8) -> list
 PHOTO_HEADINGS = ("photo", "reconstruction", "samples")
 
 
-def _captioned(
-    captions: str | Sequence[str], images: Sequence[Tensor | None]
-) -> list[tuple[Tensor | None, str]]:
+def _captioned(captions: str | Sequence[str], images: Sequence[Tensor | None]) -> list[tuple[Tensor | None, str]]:
     """Each image with its caption, '' where there is none."""
     captions = [captions] if isinstance(captions, str) else captions
     return list(zip_longest(images, captions[: len(images)], fillvalue=""))

@@ -83,14 +83,18 @@ def new_config(
     for an argument that means nothing to the system.
     """
     if hold_out and system not in OF_DOMAINS:
-        raise InputError(f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
-                         "--system reptile or dip")
+        raise InputError(
+            f"--hold-out names domains, which {system} does not learn from: leave it out, or take "
+            "--system reptile or dip"
+        )
     changes = _from_anywhere(changes)
     if start_from is None:
         return preset(preset_name or "tiny", system, **changes)
     if system != "dip" or preset_name is not None:
-        raise InputError("--from is for a new run of --system dip, which has the settings of the other: leave out "
-                         "--preset, and choose that system")
+        raise InputError(
+            "--from is for a new run of --system dip, which has the settings of the other: leave out "
+            "--preset, and choose that system"
+        )
     return config_from(Run.open(start_from), **changes)
 
 
@@ -169,11 +173,15 @@ def resume(
     return Trainer(run, collection, where, ranks=ranks)
 
 
-def _reopen(out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks) -> tuple[Run, Collection | Domains]:
+def _reopen(
+    out: str | PathLike, wanted: dict[str, Any], on_disk: bool, ranks: Ranks
+) -> tuple[Run, Collection | Domains]:
     run = Run.open(out)
     if run.has("model") and not run.has("training_state"):
-        raise InputError(f"{out} has a model and no training_state.safetensors to go on from: restore that file, or "
-                         "train anew with another --out")
+        raise InputError(
+            f"{out} has a model and no training_state.safetensors to go on from: restore that file, or "
+            "train anew with another --out"
+        )
     wanted = _from_anywhere(wanted)
     changed = {name: value for name, value in wanted.items() if value != getattr(run.config, name, None)}
     fixed = [
@@ -203,7 +211,9 @@ def _from_anywhere(settings: dict[str, Any]) -> dict[str, Any]:
 def follow(trainer: TrainingLoop, *, tensorboard: bool = False) -> Iterator[Progress]:
     """Train to the end, yielding after every step; a contact sheet with every checkpoint."""
     leads = trainer.ranks.leads
-    write_sheet = {"reptile": write_domain_sheet, "dip": write_instance_sheet}.get(trainer.config.system, write_training_sheet)
+    write_sheet = {"reptile": write_domain_sheet, "dip": write_instance_sheet}.get(
+        trainer.config.system, write_training_sheet
+    )
     with _curves(trainer) if tensorboard and leads else nullcontext() as curves:
         for progress in trainer.train():
             if progress.saved and leads:

@@ -12,9 +12,9 @@ from hyperconv.heap import keep_freed_memory
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the run and pictures go.")
-    ] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the run and pictures go.")] = Path(
+        "demo"
+    ),
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
     ] = "auto",

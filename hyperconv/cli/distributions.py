@@ -33,15 +33,19 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def evaluate_reptile(run: Path, k: int, count: int | None, features: Path | None, seed: int, device: str, out: Path,
-                     force: bool) -> None:
+def evaluate_reptile(
+    run: Path, k: int, count: int | None, features: Path | None, seed: int, device: str, out: Path, force: bool
+) -> None:
     """All domains imitated from k images each: scores, and a sheet of the shots beside the imitations."""
     network = None if features is None else InstanceFeatures.from_file(features)
     with counted("imitating") as on_domain:
-        evaluation = write_domain_scores(run, out, k, count, device=device, seed=seed, features=network, force=force,
-                                         on_domain=on_domain)
+        evaluation = write_domain_scores(
+            run, out, k, count, device=device, seed=seed, features=network, force=force, on_domain=on_domain
+        )
     rows = [(domain.name + ("" if domain.seen else ", never seen"), domain.scores) for domain in evaluation.domains]
     means = [("mean", evaluation.mean(True)), ("mean, never seen", evaluation.mean(False))]
     print_table(distribution_table(rows + [(name, scores) for name, scores in means if scores is not None]))
-    print(f"features: {evaluation.features}; {k} shots of each domain\n"
-          f"scores: {out / 'evaluation.json'}\nsheet: {out / 'imitations.png'}")
+    print(
+        f"features: {evaluation.features}; {k} shots of each domain\n"
+        f"scores: {out / 'evaluation.json'}\nsheet: {out / 'imitations.png'}"
+    )

@@ -33,7 +33,11 @@ def evaluate(
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", "-n", min=1, metavar="NUMBER", show_default=False,
+            "--count",
+            "-n",
+            min=1,
+            metavar="NUMBER",
+            show_default=False,
             help="Samples of each photo (default: 10); diversity needs 2. Of a run of --system dip: in all (default: as many "
             "as it has images, but 256 to 2000).",
         ),
@@ -41,14 +45,16 @@ def evaluate(
     photos: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", show_default=False,
+            metavar="FOLDER",
+            show_default=False,
             help="Score the models of these photos, which the run need not have seen, instead of its own.",
         ),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", show_default=False,
+            metavar="DIR",
+            show_default=False,
             help="Score images made elsewhere, too: another method's or run's samples. Of a photo called lake, those in "
             "DIR/lake, or else DIR/lake.png, DIR/lake_1.png, ...; the first NUMBER of them, at their own size.",
         ),
@@ -56,7 +62,8 @@ def evaluate(
     sifid: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", show_default=False,
+            metavar="FILE",
+            show_default=False,
             help="Score SIFID, too, with these Inception weights: pytorch-fid's pt_inception-2015-12-05-*.pth, or "
             "torchvision's inception_v3_google-*.pth; scores of different files do not compare.",
         ),
@@ -71,7 +78,8 @@ def evaluate(
     each_scale: Annotated[
         bool | None,
         typer.Option(
-            "--each-scale/--no-each-scale", show_default=False,
+            "--each-scale/--no-each-scale",
+            show_default=False,
             help="Also the diversity when only the scales from K on are drawn, for every K; takes as many "
             "samples again for each scale (default: yes).",
         ),
@@ -80,7 +88,8 @@ def evaluate(
     features: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", show_default=False,
+            metavar="FILE",
+            show_default=False,
             help="With a run of --system dip or reptile: score with the features of this network: pytorch-fid's Inception, "
             "as FID does, or a ResNet or VGG16, torchvision's, MoCo's or SwAV's (default: of a small net trained on the run's "
             "images, which do not compare with those of another run).",
@@ -89,7 +98,10 @@ def evaluate(
     shots: Annotated[
         int | None,
         typer.Option(
-            "-k", min=1, metavar="NUMBER", show_default=False,
+            "-k",
+            min=1,
+            metavar="NUMBER",
+            show_default=False,
             help="With a run of --system reptile: from how many of its images each domain is imitated (default: 16).",
         ),
     ] = None,
@@ -98,7 +110,10 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FOLDER", show_default=False,
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            show_default=False,
             help="Where the files go (default: RUN/evaluation; with --photos a folder of their name in it).",
         ),
     ] = None,
@@ -143,7 +158,10 @@ def evaluate(
         evaluate_reptile(run, shots or 16, count, features, seed, device, out or run / "evaluation", force)
         return
     leave_out("pyramids", prior=prior, features=features, k=shots)
-    model, out = Model.open(run, device), out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem)
+    model, out = (
+        Model.open(run, device),
+        out or beside(run, "evaluation") / ("" if photos is None else photos.resolve().stem),
+    )
     inception = None if sifid is None else InceptionFront(sifid, int(sifid_block)).to(model.device)
     if photos is not None:
         given, problems = read_photos(photos)
@@ -151,8 +169,16 @@ def evaluate(
         _warn(problems + small)
     with counted("evaluating") as on_photo:
         evaluation = write_evaluation(
-            model, out, image, count or 10, seed=seed, each_scale=each_scale is not False, inception=inception, against=against,
-            force=force, on_photo=on_photo,
+            model,
+            out,
+            image,
+            count or 10,
+            seed=seed,
+            each_scale=each_scale is not False,
+            inception=inception,
+            against=against,
+            force=force,
+            on_photo=on_photo,
         )
     _warn(evaluation.notes)
     print_table(score_table(evaluation))

@@ -148,7 +148,11 @@ def paint(
     """
     with counted("training on five colours") as on_step:
         write = partial(
-            write_painted, quantise=quantise, retrain_steps=retrain, start_scale=start_scale, seed=seed,
+            write_painted,
+            quantise=quantise,
+            retrain_steps=retrain,
+            start_scale=start_scale,
+            seed=seed,
             on_step=on_step if retrain else None,
         )
         _each(write, run, painting, image, out or beside(run, "painted"), device, force)
@@ -179,8 +183,17 @@ def style(
 
 
 def _blend(
-    write: Callable[..., Written], run: Path, given: Sequence[Path], masks: list[Path], image: str | None, out: Path,
-    device: str, steps: int, start_scale: int | None, seed: int, force: bool,
+    write: Callable[..., Written],
+    run: Path,
+    given: Sequence[Path],
+    masks: list[Path],
+    image: str | None,
+    out: Path,
+    device: str,
+    steps: int,
+    start_scale: int | None,
+    seed: int,
+    force: bool,
 ) -> None:
     pictures = read_pictures(given)
     if len(masks) not in (1, len(pictures)):
@@ -191,14 +204,27 @@ def _blend(
     for picture, mask in zip(pictures, masks * len(pictures) if len(masks) == 1 else masks):
         with counted(f"fine-tuning on {picture.name}") as on_step:
             written = write(
-                holder, index, picture, mask, out, start_scale=start_scale, seed=seed, fine_tune_steps=steps,
-                on_step=on_step if steps else None, force=force,
+                holder,
+                index,
+                picture,
+                mask,
+                out,
+                start_scale=start_scale,
+                seed=seed,
+                fine_tune_steps=steps,
+                on_step=on_step if steps else None,
+                force=force,
             )
         _tell(written)
 
 
 def _each(
-    write: Callable[..., Written], run: Path, given: Sequence[Path], image: str | None, out: Path, device: str,
+    write: Callable[..., Written],
+    run: Path,
+    given: Sequence[Path],
+    image: str | None,
+    out: Path,
+    device: str,
     force: bool,
 ) -> None:
     pictures = read_pictures(given)

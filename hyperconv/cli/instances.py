@@ -32,8 +32,16 @@ Prior = Annotated[
 ]
 
 
-def sample_dip(run: Path, image: list[str] | None, count: int, prior: str | None, seed: int, device: str, out: Path | None,
-               force: bool) -> None:
+def sample_dip(
+    run: Path,
+    image: list[str] | None,
+    count: int,
+    prior: str | None,
+    seed: int,
+    device: str,
+    out: Path | None,
+    force: bool,
+) -> None:
     """`hyperconv sample`: `count` images, or as many around each of the images named."""
     if image and prior:
         raise InputError("choose between --image, whose features are the prior, and --prior")
@@ -47,8 +55,16 @@ def sample_dip(run: Path, image: list[str] | None, count: int, prior: str | None
     print(f"{len(images)} samples in {out}\nsheet: {sheet}")
 
 
-def evaluate_dip(run: Path, count: int | None, prior: str | None, features: Path | None, seed: int, device: str,
-                 out: Path | None, force: bool) -> None:
+def evaluate_dip(
+    run: Path,
+    count: int | None,
+    prior: str | None,
+    features: Path | None,
+    seed: int,
+    device: str,
+    out: Path | None,
+    force: bool,
+) -> None:
     """`hyperconv evaluate`: scores of distributions, and samples beside the images nearest to them."""
     model, out = InstanceModel.open(run, device), out or run / "evaluation"
     network = None if features is None else InstanceFeatures.from_file(features)
@@ -57,12 +73,15 @@ def evaluate_dip(run: Path, count: int | None, prior: str | None, features: Path
     if scores.halves is not None:
         rows.append(("real, half beside half", scores.halves))
     print_table(distribution_table(rows))
-    print(f"features: {scores.features}; {scores.samples} samples, {scores.real} images\n"
-          f"scores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}")
+    print(
+        f"features: {scores.features}; {scores.samples} samples, {scores.real} images\n"
+        f"scores: {out / 'evaluation.json'}\nsheet: {out / 'nearest.png'}"
+    )
 
 
-def interpolate_dip(run: Path, photos: list[str], steps: int, seed: int | None, device: str, out: Path | None, force: bool
-                    ) -> None:
+def interpolate_dip(
+    run: Path, photos: list[str], steps: int, seed: int | None, device: str, out: Path | None, force: bool
+) -> None:
     """`hyperconv interpolate`: from one image's features to another's."""
     if len(photos) != 2:
         raise InputError(f"{len(photos)} images are named: a run of --system dip walks between two")
@@ -76,7 +95,9 @@ def invert(
     photo: Annotated[
         str,
         typer.Argument(
-            metavar="PHOTO", show_default=False, help="An image file, of which the middle square is taken, or FOLDER:NUMBER of the run."
+            metavar="PHOTO",
+            show_default=False,
+            help="An image file, of which the middle square is taken, or FOLDER:NUMBER of the run.",
         ),
     ],
     steps: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Steps of the search.")] = 300,
@@ -105,6 +126,10 @@ def invert(
     name = Path(photo).stem if Path(photo).is_file() else file_name(photo)
     out = out or run / "inverted" / name
     with counted("searching") as on_step:
-        sheet, before, after = write_inversion(model, photo, out, count, steps=steps, seed=seed, force=force, on_step=on_step)
-    print(f"RMSE {before:.4f} from the photo's own features, {after:.4f} after {steps} steps (of values from 0 to 1)\n"
-          f"sheet: {sheet}")
+        sheet, before, after = write_inversion(
+            model, photo, out, count, steps=steps, seed=seed, force=force, on_step=on_step
+        )
+    print(
+        f"RMSE {before:.4f} from the photo's own features, {after:.4f} after {steps} steps (of values from 0 to 1)\n"
+        f"sheet: {sheet}"
+    )

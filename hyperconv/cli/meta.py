@@ -27,14 +27,16 @@ def interpolate(
             show_default=False,
         ),
     ],
-    steps: Annotated[int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted; of a grid, along each side.")] = 8,
+    steps: Annotated[
+        int, typer.Option(min=2, metavar="NUMBER", help="Frames, both ends counted; of a grid, along each side.")
+    ] = 8,
     space: Annotated[
         Literal["embedding", "weights"] | None,
         typer.Option(
             show_default=False,
             help="What is blended: the photos' embeddings (the hypernetwork makes a model for every point "
             "between) or the generated weights. They differ where contexts are kept at unit norm, as in "
-            "the tiny and small presets (default: embedding)."
+            "the tiny and small presets (default: embedding).",
         ),
     ] = None,
     scales: Annotated[
@@ -81,7 +83,14 @@ def interpolate(
     out = out or beside(run, "interpolations")
     model = Model.open(run, device)
     written = write_interpolation(
-        model, photos, out, steps, space=space or "embedding", scales=_parse_scales(scales, model.scales), seed=seed, force=force
+        model,
+        photos,
+        out,
+        steps,
+        space=space or "embedding",
+        scales=_parse_scales(scales, model.scales),
+        seed=seed,
+        force=force,
     )
     distances = [distance for row in written.distances for distance in row]
     print(
@@ -119,7 +128,10 @@ def adapt(
     k: Annotated[
         int | None,
         typer.Option(
-            "-k", min=1, metavar="NUMBER", show_default=False,
+            "-k",
+            min=1,
+            metavar="NUMBER",
+            show_default=False,
             help="How many of the SHOTS it may see: the first ones, by name (default: 16).",
         ),
     ] = None,
@@ -144,7 +156,8 @@ def adapt(
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", show_default=False,
+            metavar="FILE",
+            show_default=False,
             help="Also write the model of this photo alone: a small file, name it .safetensors, that sample, retarget, "
             "superres, animate, harmonize, edit, paint, style, reconstruct and evaluate take in place of a run.",
         ),
@@ -152,7 +165,11 @@ def adapt(
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", "-n", min=1, metavar="NUMBER", show_default=False,
+            "--count",
+            "-n",
+            min=1,
+            metavar="NUMBER",
+            show_default=False,
             help="How many samples (default: 6 of a photo, 16 of a domain).",
         ),
     ] = None,

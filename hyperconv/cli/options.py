@@ -50,13 +50,9 @@ Image = Annotated[
         "file of one it never saw (default: the only photo).",
     ),
 ]
-Count = Annotated[
-    int, typer.Option("--count", "-n", min=1, metavar="NUMBER", help="How many samples of each photo.")
-]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, metavar="NUMBER", help="How many samples of each photo.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same images.", metavar="NUMBER")]
-Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.", metavar="DEVICE")
-]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.", metavar="DEVICE")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -76,9 +72,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     height, cross, width = text.lower().partition("x")
     if not (cross and height.isascii() and height.isdecimal() and width.isascii() and width.isdecimal()):
-        raise InputError(
-            f"--size {text!r} is not a size; write height x width in pixels, for example --size 128x192"
-        )
+        raise InputError(f"--size {text!r} is not a size; write height x width in pixels, for example --size 128x192")
     return int(height), int(width)
 
 
@@ -89,8 +83,11 @@ def system_of(run: Path) -> str:
 
 def leave_out(systems: str, **options: object) -> None:
     """InputError for options that were given and mean nothing to a run of these systems."""
-    given = [f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}" for name, value in options.items()
-             if value is not None]
+    given = [
+        f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value is not None
+    ]
     if given:
         raise InputError(f"a run of {systems} has no {', '.join(given)}: leave that out")
 

@@ -77,9 +77,7 @@ def sample(
     leave_out("pyramids", prior=prior)
     wanted_size, model, out = parse_size(size), Model.open(run, device), out or beside(run, "samples")
     names = image or model.names
-    sheet = write_samples(
-        model, names, out, count, seed=seed, size=wanted_size, start_scale=start_scale, force=force
-    )
+    sheet = write_samples(model, names, out, count, seed=seed, size=wanted_size, start_scale=start_scale, force=force)
     print(f"{count * len(names)} samples in {out}\nsheet: {sheet}")
 
 

@@ -23,9 +23,7 @@ _TITLES = ("backend", "device", "operation", "class", "dtype", "error", "PyTorch
 
 
 def selftest(
-    backend: Annotated[
-        list[Backend] | None, typer.Option(help="Check this backend only; repeat for several.")
-    ] = None,
+    backend: Annotated[list[Backend] | None, typer.Option(help="Check this backend only; repeat for several.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or all.")] = "all",
     dtype: Annotated[list[Dtype] | None, typer.Option(help="Check this dtype only; repeat for several.")] = None,
     every: Annotated[

@@ -33,7 +33,9 @@ def _asked() -> Iterator[list[int]]:
         asked.append(number)
 
     main = threading.current_thread() is threading.main_thread()  # where alone Python lets signals be handled
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(number) != signal.SIG_IGN]
+    numbers = [
+        number for number in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(number) != signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield asked

@@ -42,9 +42,7 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="RUN", show_default=False, help="Folder of the run, new or empty."
-        ),
+        typer.Option("--out", "-o", metavar="RUN", show_default=False, help="Folder of the run, new or empty."),
     ] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Use the bundled example photos, or digits.")] = False,
     system: Annotated[
@@ -68,9 +66,7 @@ def train(
             f"and small 32. All of them: {_list_presets()}.",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in RUN, with the photos it has.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN, with the photos it has.")] = False,
     on_disk: Annotated[
         bool,
         typer.Option(
@@ -82,9 +78,7 @@ def train(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, … or auto: a GPU where there is one.")
     ] = "auto",
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write curves to RUN/tensorboard.")
-    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write curves to RUN/tensorboard.")] = False,
     seed: Annotated[
         int | None,
         setting(metavar="NUMBER", help="Same seed, same machine: same run (default: 0)."),
@@ -100,8 +94,9 @@ def train(
     batch_size: Annotated[
         int | None,
         setting(
-            min=1, metavar="PHOTOS", help=f"Photos per step {OURS}; fewer photos than that are all used. Single-image GANs "
-            "always use all."
+            min=1,
+            metavar="PHOTOS",
+            help=f"Photos per step {OURS}; fewer photos than that are all used. Single-image GANs always use all.",
         ),
     ] = None,
     precision: Annotated[
@@ -114,15 +109,17 @@ def train(
     max_size: Annotated[
         int | None,
         setting(
-            min=11, metavar="PIXELS", help=f"Long side of the finished images {OURS}; --system consingan and singan "
-            "enlarge no smaller photo."
+            min=11,
+            metavar="PIXELS",
+            help=f"Long side of the finished images {OURS}; --system consingan and singan enlarge no smaller photo.",
         ),
     ] = None,
     min_size: Annotated[
         int | None,
         setting(
-            min=11, metavar="PIXELS", help=f"Long side at the coarsest scale {OURS}; the short side with --system "
-            "consingan and singan."
+            min=11,
+            metavar="PIXELS",
+            help=f"Long side at the coarsest scale {OURS}; the short side with --system consingan and singan.",
         ),
     ] = None,
     scale_count: Annotated[
@@ -188,7 +185,11 @@ def train(
     ] = None,
     start_from: Annotated[
         Path | None,
-        of_dip("--from", metavar="RUN", help="Start from the weights of this trained run, with its settings: few-shot transfer."),
+        of_dip(
+            "--from",
+            metavar="RUN",
+            help="Start from the weights of this trained run, with its settings: few-shot transfer.",
+        ),
     ] = None,
     transfer: Annotated[
         Literal["all", "freeze-d"] | None,
@@ -199,11 +200,15 @@ def train(
     ] = False,
     neighbours: Annotated[
         int | None,
-        of_dip(min=1, metavar="K", help=f"Show a random one of an image's K nearest as the real one, as IC-GAN {OURS}."),
+        of_dip(
+            min=1, metavar="K", help=f"Show a random one of an image's K nearest as the real one, as IC-GAN {OURS}."
+        ),
     ] = None,
     augment: Annotated[
         str | None,
-        of_dip(metavar="WORDS", help="Alter what the discriminator sees (DiffAugment): some of color,translation,cutout."),
+        of_dip(
+            metavar="WORDS", help="Alter what the discriminator sees (DiffAugment): some of color,translation,cutout."
+        ),
     ] = None,
 ) -> None:
     """Train a model of photos.
@@ -285,7 +290,5 @@ def _parse_steps(text: str | None) -> tuple[int, ...] | None:
         return None
     parts = text.split(",")
     if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(
-            f"--iterations {text!r} is not a number of steps; write 600, or 600,300,200 for the scales"
-        )
+        raise InputError(f"--iterations {text!r} is not a number of steps; write 600, or 600,300,200 for the scales")
     return tuple(int(part) for part in parts)

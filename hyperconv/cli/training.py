@@ -48,7 +48,9 @@ def take_all_steps(trainer: TrainingLoop, tensorboard: bool) -> None:
         ) from None
     if isinstance(trainer, Trainer) and trainer.config.alone and trainer.progress > begun:
         hours = (time.monotonic() - began) / (trainer.progress - begun) / 3600
-        print(f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour")
+        print(
+            f"{int(trainer.awake.sum())} of {len(trainer.collection)} photos, {len(trainer.collection) / hours:.3g} an hour"
+        )
 
 
 def started(
@@ -74,20 +76,29 @@ def started(
     return first_trainer(run, collection, where, ranks)
 
 
-def started_domains(images: list[Path], examples: bool, out: Path, config: ReptileConfig | DipConfig,
-                    hold_out: Sequence[str], device: str) -> DomainTrainer:
+def started_domains(
+    images: list[Path],
+    examples: bool,
+    out: Path,
+    config: ReptileConfig | DipConfig,
+    hold_out: Sequence[str],
+    device: str,
+) -> DomainTrainer:
     if examples == bool(images):
         raise InputError("choose between a folder of images and --examples")
     if len(images) > 1:
         raise InputError(f"--system {config.system} learns from one folder of images, {len(images)} are named")
     with counted("learning features") as on_step:
-        trainer, remarks = start_domains(None if examples else images[0], out, config, hold_out=hold_out, device=device,
-                                         on_step=on_step)
+        trainer, remarks = start_domains(
+            None if examples else images[0], out, config, hold_out=hold_out, device=device, on_step=on_step
+        )
     for remark in remarks:
         print(remark, file=sys.stderr)
     domains = trainer.domains
-    print(f"{len(domains)} {'domains' if config.system == 'reptile' else 'folders'}, {len(domains.pixels)} images of "
-          f"{domains.size} px, {trainer.iterations} steps of {_a_step(config)}, on {trainer.device}")
+    print(
+        f"{len(domains)} {'domains' if config.system == 'reptile' else 'folders'}, {len(domains.pixels)} images of "
+        f"{domains.size} px, {trainer.iterations} steps of {_a_step(config)}, on {trainer.device}"
+    )
     return trainer
 
 
@@ -117,7 +128,9 @@ def resumed(
     trainer = continue_run(out, wanted, device=device, on_disk=on_disk, ranks=ranks)
     where = f"scale {trainer.scale + 1}, step {trainer.step}"
     if ranks.leads:
-        known = f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
+        known = (
+            f"{len(trainer.collection)} photos" if isinstance(trainer, Trainer) else f"{len(trainer.domains)} domains"
+        )
         print(f"{out} with {known}, continued from {where}")
     return trainer
 

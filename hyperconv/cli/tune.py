@@ -73,8 +73,11 @@ def tune(
 
     logging.basicConfig(format="%(message)s")
     cases = cases_of(
-        parse_layers(layers), SIDES, parse_names("--dtypes", dtypes, ARITHMETICS),
-        parse_names("--layouts", layouts, LAYOUTS), batch_size,
+        parse_layers(layers),
+        SIDES,
+        parse_names("--dtypes", dtypes, ARITHMETICS),
+        parse_names("--layouts", layouts, LAYOUTS),
+        batch_size,
     )
     pool = Workers(fault, workers or min(8, os.cpu_count() or 1))
     print(f"{torch.cuda.get_device_name()}: {len(cases)} kinds of layers in at most {budget:g} minutes", flush=True)
@@ -119,7 +122,9 @@ def show(progress, steps, findings: dict, count: int, seconds: float) -> None:
         by_pace = spent / finished * (count - finished) if finished else seconds
         left = max(0, min(seconds - spent, by_pace))
         progress.update(
-            task, completed=finished, left=f"{int(left) // 60}:{int(left) % 60:02} left",
+            task,
+            completed=finished,
+            left=f"{int(left) // 60}:{int(left) % 60:02} left",
             description=f"{finding.case.name}: {len(finding.tried)} tried{gain_of(finding)}",
         )
         if not progress.console.is_terminal:
@@ -145,12 +150,17 @@ def table(findings: list) -> list[str]:
     for finding in findings:
         gain = finding.right.get(finding.best)
         at_default = finding.seconds if finding.base == finding.default else None
-        rows.append((
-            finding.case.name, tiles_text(finding.default),
-            "the same" if finding.best == finding.default else tiles_text(finding.best),
-            f"{gain:.2f}" if gain and finding.base == finding.default else "", f"{at_default * 1e6:.1f}" if at_default else "",
-            str(len(finding.tried)), str(len(finding.faults)),
-        ))
+        rows.append(
+            (
+                finding.case.name,
+                tiles_text(finding.default),
+                "the same" if finding.best == finding.default else tiles_text(finding.best),
+                f"{gain:.2f}" if gain and finding.base == finding.default else "",
+                f"{at_default * 1e6:.1f}" if at_default else "",
+                str(len(finding.tried)),
+                str(len(finding.faults)),
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

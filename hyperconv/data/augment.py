@@ -42,8 +42,10 @@ def _for_harmonisation(image: Tensor, source: torch.Generator) -> Tensor:
         scale = min(image.shape[1:]) / SHORT_SIDE
         least, most = HOLES[count]
         for _ in range(count):
-            rows, columns = (_part(side, max(1, round(scale * _integer(least, most + 1, source))), source)
-                             for side in image.shape[1:])
+            rows, columns = (
+                _part(side, max(1, round(scale * _integer(least, most + 1, source))), source)
+                for side in image.shape[1:]
+            )
             colour = 2 * torch.rand(len(image), generator=source, device=source.device) - 1
             image[:, rows, columns] = colour[:, None, None]
     return image
@@ -58,10 +60,12 @@ def _for_editing(image: Tensor, source: torch.Generator) -> Tensor:
         starts = [_integer(0, side - tile + 1, source) for side, tile in zip(image.shape[1:], sides)]
         towards = 2 * _integer(0, 2, source) - 1
         moves = [max(1, round(side * _between(LEAST_MOVE, furthest, source))) for side in image.shape[1:]]
-        ends = [min(max(start + towards * move, 0), side - tile)
-                for start, move, side, tile in zip(starts, moves, image.shape[1:], sides)]
-        tile = image[:, starts[0]:starts[0] + sides[0], starts[1]:starts[1] + sides[1]]
-        result[:, ends[0]:ends[0] + sides[0], ends[1]:ends[1] + sides[1]] = tile
+        ends = [
+            min(max(start + towards * move, 0), side - tile)
+            for start, move, side, tile in zip(starts, moves, image.shape[1:], sides)
+        ]
+        tile = image[:, starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]]
+        result[:, ends[0] : ends[0] + sides[0], ends[1] : ends[1] + sides[1]] = tile
     return result + EDIT_NOISE * torch.randn(image.shape, generator=source, device=source.device)
 
 

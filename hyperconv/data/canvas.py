@@ -63,8 +63,9 @@ def mean(values: Tensor, sizes: Tensor) -> Tensor:
     return valid.sum((1, 2, 3)) / (values.shape[1] * sizes.prod(1))
 
 
-def resample(canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int],
-             how: Resampling = "bilinear") -> Tensor:
+def resample(
+    canvas: Tensor, from_sizes: Tensor, to_sizes: Tensor, size: tuple[int, int], how: Resampling = "bilinear"
+) -> Tensor:
     """Every image of a canvas (B, C, H, W) resized from its size in `from_sizes` to its size in `to_sizes`.
 
     Returns a canvas (B, C, *size), zero beyond the new valid regions. 'bilinear' and 'bicubic' equal

@@ -47,8 +47,16 @@ class Collection:
         sizes = [[level.shape[1:] for level in of_one] for of_one in levels]
         self._fill(names, paths, notes, channels, shape, sizes, InMemory(levels))
 
-    def _fill(self, names: list, paths: list, notes: list, channels: int, shape: PyramidShape, sizes: list,
-              store: PyramidStore) -> None:
+    def _fill(
+        self,
+        names: list,
+        paths: list,
+        notes: list,
+        channels: int,
+        shape: PyramidShape,
+        sizes: list,
+        store: PyramidStore,
+    ) -> None:
         """sizes[photo][scale]: (height, width)."""
         self.names, self.paths, self.notes, self.channels, self.shape = names, paths, notes, channels, shape
         self._store = store
@@ -83,9 +91,10 @@ class Collection:
         """
         if self.on_disk:
             return lambda indices, extent: canvas.stack(
-                [self._store.image(index, scale) for index in indices.tolist()], extent)[0]
+                [self._store.image(index, scale) for index in indices.tolist()], extent
+            )[0]
         everyone = self.batch(range(len(self)), scale).images
-        return lambda indices, extent: everyone[:, :, :extent[0], :extent[1]][indices.to(self.device)].contiguous()
+        return lambda indices, extent: everyone[:, :, : extent[0], : extent[1]][indices.to(self.device)].contiguous()
 
     def sizes_of(self, indices: Tensor | Sequence[int]) -> list[Tensor]:
         """Sizes (B, 2) of the photos `indices` at every scale, coarse to fine, on the collection's device."""
@@ -132,8 +141,15 @@ class Collection:
         """One photo alone."""
         levels = [self._store.image(photo, scale) for scale in range(self.shape.scale_count)]
         alone = Collection.__new__(Collection)
-        alone._fill([self.names[photo]], [self.paths[photo]], [], self.channels, self.shape,
-                    [[level.shape[1:] for level in levels]], InMemory([levels]))
+        alone._fill(
+            [self.names[photo]],
+            [self.paths[photo]],
+            [],
+            self.channels,
+            self.shape,
+            [[level.shape[1:] for level in levels]],
+            InMemory([levels]),
+        )
         return alone
 
     def tensors(self) -> dict[str, Tensor]:
@@ -168,12 +184,15 @@ class Collection:
     def of(cls, file: TensorFile, on_disk: bool = False) -> "Collection":
         """The collection in an open file; ValueError, KeyError or TypeError where it holds none."""
         entries, shape = read_about(file)
-        keys = [[level_key(photo, scale) for scale in range(shape.scale_count)] for photo in range(len(entries["names"]))]
+        keys = [
+            [level_key(photo, scale) for scale in range(shape.scale_count)] for photo in range(len(entries["names"]))
+        ]
         sizes = [[file.shape(key)[1:] for key in of_one] for of_one in keys]
         store = OnDisk(file, shape.scale_count, entries["channels"])
         if not on_disk:
-            store = InMemory([[store.image(photo, scale) for scale in range(len(of_one))]
-                              for photo, of_one in enumerate(keys)])
+            store = InMemory(
+                [[store.image(photo, scale) for scale in range(len(of_one))] for photo, of_one in enumerate(keys)]
+            )
         collection = cls.__new__(cls)
         collection._fill(**entries, shape=shape, sizes=sizes, store=store)
         return collection

@@ -54,13 +54,17 @@ def _known_set(path: str | os.PathLike, size: int) -> Domains | None:
     if not path.exists():
         raise InputError(f"{path}: no such folder")
     if not path.is_dir():
-        raise InputError(f"{path} is a file: give the folder that holds the data (images, sub-folders of them, MNIST, CIFAR-10)")
+        raise InputError(
+            f"{path} is a file: give the folder that holds the data (images, sub-folders of them, MNIST, CIFAR-10)"
+        )
     if images := _first(path, r"train-images[.-]idx3-ubyte(\.gz)?"):
         return _read_mnist(images, size)
     if batches := sorted(path.glob("data_batch_*.bin")):
         return _read_cifar10(batches, size)
     if (path / "data_batch_1").exists():
-        raise InputError(f"{path} is CIFAR-10's Python version, which only unpickling can read: take the binary version")
+        raise InputError(
+            f"{path} is CIFAR-10's Python version, which only unpickling can read: take the binary version"
+        )
     return None
 
 
@@ -94,8 +98,11 @@ def _read_folders(root: Path, size: int, channels: int | None = None, crop: bool
         if file.suffix.lower() in EXTENSIONS and (crop or file.parent != root) and not hidden:
             folders.setdefault(file.parent, []).append(file)
     if len(folders) < least:
-        raise InputError(f"{root} holds no images, nor do its sub-folders (png, jpg, webp, tif, ...)" if crop else
-                         f"{root} holds {len(folders)} sub-folders of images: domains are sub-folders, two or more of them")
+        raise InputError(
+            f"{root} holds no images, nor do its sub-folders (png, jpg, webp, tif, ...)"
+            if crop
+            else f"{root} holds {len(folders)} sub-folders of images: domains are sub-folders, two or more of them"
+        )
     inverted = not crop and all(re.fullmatch(r"character\d+", folder.name) for folder in folders)
     domains, problems = {}, []
     for folder, files in folders.items():
@@ -108,11 +115,16 @@ def _read_folders(root: Path, size: int, channels: int | None = None, crop: bool
         if images:
             domains[root.resolve().name if folder == root else folder.relative_to(root).as_posix()] = images
     if len(domains) < least:
-        raise InputError(f"{root} holds no readable images ({problems[0]})" if crop else
-                         f"{root} holds {len(domains)} sub-folders with readable images ({problems[0]}): two are needed")
+        raise InputError(
+            f"{root} holds no readable images ({problems[0]})"
+            if crop
+            else f"{root} holds {len(domains)} sub-folders with readable images ({problems[0]}): two are needed"
+        )
     channels = max(image.shape[0] for images in domains.values() for image in images)
-    packed = {name: to_uint8(torch.stack([with_channels(image, channels) for image in images]))
-              for name, images in domains.items()}
+    packed = {
+        name: to_uint8(torch.stack([with_channels(image, channels) for image in images]))
+        for name, images in domains.items()
+    }
     return Domains(packed, inverted), problems
 
 
@@ -141,7 +153,9 @@ def _read_mnist(images: Path, size: int) -> Domains:
         raise InputError(f"{images.parent} holds {images.name} without train-labels-idx1-ubyte: put it there too")
     pixels, target = _read_idx(images, IDX_IMAGES), _read_idx(labels, IDX_LABELS)
     if len(pixels) != len(target):
-        raise InputError(f"{images} holds {len(pixels)} images and {labels} {len(target)} labels: they are not of one set")
+        raise InputError(
+            f"{images} holds {len(pixels)} images and {labels} {len(target)} labels: they are not of one set"
+        )
     return _by_label(_resized(pixels[:, None], size), target.long(), [str(i) for i in range(10)])
 
 
@@ -156,7 +170,7 @@ def _read_idx(path: Path, magic: int) -> Tensor:
     header = np.frombuffer(content[: 4 * (1 + dims)], ">u4")
     if len(header) < 1 + dims or header[0] != magic:
         raise InputError(f"{path}: not an idx file of {'images' if dims == 3 else 'labels'} (magic number {magic:#x})")
-    sizes, data = header[1:].astype(int).tolist(), content[4 * (1 + dims):]
+    sizes, data = header[1:].astype(int).tolist(), content[4 * (1 + dims) :]
     if len(data) != np.prod(sizes):
         raise InputError(f"{path}: damaged, it has {len(data)} bytes of data where {sizes} need {np.prod(sizes)}")
     return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(sizes)
@@ -167,7 +181,9 @@ def _read_cifar10(batches: list[Path], size: int) -> Domains:
     for path in batches:
         content = np.fromfile(path, np.uint8)
         if not len(content) or len(content) % CIFAR_RECORD:
-            raise InputError(f"{path}: damaged, its {len(content)} bytes are no whole number of {CIFAR_RECORD}-byte records")
+            raise InputError(
+                f"{path}: damaged, its {len(content)} bytes are no whole number of {CIFAR_RECORD}-byte records"
+            )
         parts.append(torch.from_numpy(content).view(-1, CIFAR_RECORD))
     records = torch.cat(parts)
     return _by_label(_resized(records[:, 1:].reshape(-1, 3, 32, 32), size), records[:, 0].long(), CIFAR10)

@@ -92,8 +92,10 @@ class Domains:
     def without(self, names: list[str]) -> tuple[Domains, dict[str, Tensor]]:
         """The domains but those named, and the images of these, in [-1, 1]. InputError for a name that is not here."""
         if unknown := [name for name in names if name not in self.names]:
-            raise InputError(f"no domain is called {unknown[0]!r}: there are {', '.join(self.names[:12])}"
-                             f"{', …' if len(self) > 12 else ''}")
+            raise InputError(
+                f"no domain is called {unknown[0]!r}: there are {', '.join(self.names[:12])}"
+                f"{', …' if len(self) > 12 else ''}"
+            )
         own = dict(zip(self.names, self.pixels.split(self.counts.tolist())))
         kept = {name: images for name, images in own.items() if name not in names}
         return Domains(kept, self.inverted), {name: _unpacked(own[name]) for name in names}

@@ -65,8 +65,15 @@ def _save_mp4(frames: Sequence[Tensor], path: Path, fps: float) -> None:
 
     pixels = [_even(frame) for frame in frames]
     height, width = pixels[0].shape[:2]
-    writer = write_frames(str(path), (width, height), fps=fps, macro_block_size=2, quality=8, ffmpeg_log_level="error",
-                          output_params=["-f", "mp4"])
+    writer = write_frames(
+        str(path),
+        (width, height),
+        fps=fps,
+        macro_block_size=2,
+        quality=8,
+        ffmpeg_log_level="error",
+        output_params=["-f", "mp4"],
+    )
     writer.send(None)
     for frame in pixels:
         writer.send(frame.numpy())

@@ -87,8 +87,10 @@ class PyramidShape:
 
     def _from_short_side(self, height: int, width: int, name: str) -> list[tuple[int, int]]:
         if min(height, width) < MIN_SIDE:
-            raise InputError(f"{name} is too small: {width}x{height} pixels, needs a short side of {self.min_size}, "
-                             f"and with any --min-size of {MIN_SIDE}")
+            raise InputError(
+                f"{name} is too small: {width}x{height} pixels, needs a short side of {self.min_size}, "
+                f"and with any --min-size of {MIN_SIDE}"
+            )
         shrink = min(1, self.max_size / max(height, width))
         finest = [max(MIN_SIDE, round(side * shrink)) for side in (height, width)]
         if min(finest) < self.min_size:
@@ -97,8 +99,10 @@ class PyramidShape:
                 f"needs a short side of {self.min_size}; lower --min-size or raise --max-size"
             )
         factor = (self.min_size / min(finest)) ** (1 / max(1, self.scale_count - 1))
-        return [tuple(max(MIN_SIDE, math.ceil(round(side * factor**exponent, 6))) for side in finest)
-                for exponent in self.exponents]
+        return [
+            tuple(max(MIN_SIDE, math.ceil(round(side * factor**exponent, 6))) for side in finest)
+            for exponent in self.exponents
+        ]
 
 
 def build_pyramid(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:

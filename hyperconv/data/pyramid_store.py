@@ -100,8 +100,13 @@ class PhotoIntake:
     all) is called after each. After `save`, problems has a line for each image that had to be left out.
     """
 
-    def __init__(self, images: Sequence[PathLike | Photo], shape: PyramidShape, square: int | None = None,
-                 on_photo: OnEach = None) -> None:
+    def __init__(
+        self,
+        images: Sequence[PathLike | Photo],
+        shape: PyramidShape,
+        square: int | None = None,
+        on_photo: OnEach = None,
+    ) -> None:
         self.images, self.shape, self.square, self.on_photo = list(images), shape, square, on_photo
         self.problems: list[str] = []
 
@@ -147,8 +152,9 @@ class PhotoIntake:
         return [*(level_key(photo, scale) for scale in range(self.shape.scale_count)), *squares]
 
 
-def about(names: list[str], paths: list[str | None], notes: list[str], shape: PyramidShape, channels: int
-          ) -> dict[str, str]:
+def about(
+    names: list[str], paths: list[str | None], notes: list[str], shape: PyramidShape, channels: int
+) -> dict[str, str]:
     """What the file says of its photos."""
     entries = {"names": names, "paths": paths, "notes": notes, "shape": asdict(shape), "channels": channels}
     return {"format": FORMAT, "about": json.dumps(entries)}

@@ -48,8 +48,9 @@ def _alter(photos: Tensor, source: torch.Generator) -> Tensor:
     return parts * contrast[:, None, None, None] + tint[:, :, None, None]
 
 
-def _crop(photos: Tensor, source: torch.Generator, least: float = LEAST_CROP,
-          mirror: tuple[float, float] = (0.5, UPSIDE_DOWN)) -> Tensor:
+def _crop(
+    photos: Tensor, source: torch.Generator, least: float = LEAST_CROP, mirror: tuple[float, float] = (0.5, UPSIDE_DOWN)
+) -> Tensor:
     """A random part of each photo, at least `least` of each side, enlarged to its size; mirror: shares, x and y."""
     count, device = len(photos), source.device
     side = least + (1 - least) * torch.rand((count, 2), generator=source, device=device)

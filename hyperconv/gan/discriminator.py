@@ -13,8 +13,9 @@ from hyperconv.nn.layout import WeightSet
 class Discriminator:
     """Score map of (h - 2 margin) x (w - 2 margin) for an image of h x w; no padding, no activation at the tail."""
 
-    def __init__(self, channels: int, hidden: int = 64, *, depth: int = 5, negative_slope: float = 0.02,
-                 norm: bool = False) -> None:
+    def __init__(
+        self, channels: int, hidden: int = 64, *, depth: int = 5, negative_slope: float = 0.02, norm: bool = False
+    ) -> None:
         self.stack = ConvStack(channels, hidden, 1, depth=depth, negative_slope=negative_slope, tail=None, norm=norm)
         self.margin = self.stack.margin
 
@@ -23,8 +24,9 @@ class Discriminator:
         scored = sizes - 2 * self.margin
         return canvas.mean(self.stack(images, weights, scored), scored)
 
-    def gradient_penalty(self, real: Tensor, fake: Tensor, alpha: Tensor, sizes: Tensor, weights: WeightSet,
-                         norm: str) -> Tensor:
+    def gradient_penalty(
+        self, real: Tensor, fake: Tensor, alpha: Tensor, sizes: Tensor, weights: WeightSet, norm: str
+    ) -> Tensor:
         """WGAN-GP (Gulrajani et al. 2017, eq. 3) on alpha real + (1 - alpha) fake, for each image (N,).
 
         norm='pixel': the gradient of the summed score map, its norm over the channels of each pixel (SinGAN and
@@ -36,7 +38,7 @@ class Discriminator:
         valid = canvas.mask(scored, *score_map.shape[-2:]).to(score_map)
         if norm == "sample":
             valid = valid / valid.sum(dim=(1, 2, 3), keepdim=True)
-        gradient, = torch.autograd.grad(score_map, between, valid.expand_as(score_map), create_graph=True)
+        (gradient,) = torch.autograd.grad(score_map, between, valid.expand_as(score_map), create_graph=True)
         if norm == "sample":
             return (gradient.flatten(1).norm(dim=1) - 1).square()
         return canvas.mean((channel_norm(gradient) - 1).square(), sizes)

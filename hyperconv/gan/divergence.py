@@ -45,5 +45,7 @@ class Safeguard:
             for state in player.adam.state.values():
                 for average in (state["exp_avg"], state["exp_avg_sq"]):
                     average[bad] = 0
-        return [f"{self.names[i]} diverged; it keeps the weights this scale began with, the others go on"
-                for i in bad.nonzero()[:, 0].tolist()]
+        return [
+            f"{self.names[i]} diverged; it keeps the weights this scale began with, the others go on"
+            for i in bad.nonzero()[:, 0].tolist()
+        ]

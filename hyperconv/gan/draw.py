@@ -78,22 +78,31 @@ class Loaded(NamedTuple):
     to_alter: Tensor | None
 
 
-def draw_noise(extents: list[tuple[int, int]], photos: int, generator: Template, source: torch.Generator,
-               critic_steps: int = 1) -> RoundNoise:
+def draw_noise(
+    extents: list[tuple[int, int]], photos: int, generator: Template, source: torch.Generator, critic_steps: int = 1
+) -> RoundNoise:
     """Noise for canvases of these heights and widths, coarse to fine."""
     margin = generator.noise_margin
     z = white((photos, generator.first_noise_channels, *extents[0]), source).expand(-1, generator.channels, -1, -1)
-    above = [white((photos, generator.noise_channels, height + 2 * margin, width + 2 * margin), source)
-             for height, width in extents[1:]]
+    above = [
+        white((photos, generator.noise_channels, height + 2 * margin, width + 2 * margin), source)
+        for height, width in extents[1:]
+    ]
     return RoundNoise(z, tuple(above), torch.rand(critic_steps, generator=source, device=source.device))
 
 
-def draw_noise_alone(sizes: list[list[tuple[int, int]]], extents: list[tuple[int, int]], generator: Template,
-                     begin: Callable[..., torch.Generator], critic_steps: int) -> RoundNoise:
+def draw_noise_alone(
+    sizes: list[list[tuple[int, int]]],
+    extents: list[tuple[int, int]],
+    generator: Template,
+    begin: Callable[..., torch.Generator],
+    critic_steps: int,
+) -> RoundNoise:
     """As `draw_noise`, for photos of these sizes (per scale, coarse to fine), each getting what it would get alone.
 
     begin(scale or word): the stream of that part.
     """
+
     def noise(scale: int, channels: int, margin: int) -> Tensor:
         around = [(height + 2 * margin, width + 2 * margin) for height, width in sizes[scale]]
         extent = (extents[scale][0] + 2 * margin, extents[scale][1] + 2 * margin)
@@ -119,8 +128,9 @@ class Canvases:
     def extents(self, indices: Tensor) -> list[tuple[int, int]]:
         """(height, width) at every scale, coarse to fine, for the photos `indices` (B,)."""
         largest = self.sizes[-1][indices].amax(dim=0).tolist()
-        high, wide = (next(giver for side, giver in givers if side >= wanted)
-                      for givers, wanted in zip(self.givers, largest))
+        high, wide = (
+            next(giver for side, giver in givers if side >= wanted) for givers, wanted in zip(self.givers, largest)
+        )
         return [(int(level[high, 0]), int(level[wide, 1])) for level in self.sizes]
 
 
@@ -140,15 +150,24 @@ class Draws:
     and gets its rows of it.
     """
 
-    def __init__(self, collection: Collection, config: Config, scale: int, generator: Template, amplitudes: Tensor,
-                 contexts: Tensor | None, awake: Tensor, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        config: Config,
+        scale: int,
+        generator: Template,
+        amplitudes: Tensor,
+        contexts: Tensor | None,
+        awake: Tensor,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.collection, self.config, self.scale, self.generator = collection, config, scale, generator
         self.amplitudes, self.contexts, self.awake, self.ranks = amplitudes, contexts, awake, ranks
         self.device = amplitudes.device
-        self.canvases = Canvases(collection.sizes[:scale + 1])
+        self.canvases = Canvases(collection.sizes[: scale + 1])
         self.photos, self.coarsest = collection.canvases(scale), collection.canvases(0)
         self.load = Ahead(self._load, self.iterations) if collection.on_disk else self._load
-        self.sizes = torch.stack(collection.sizes[:scale + 1], dim=1).to(self.device)
+        self.sizes = torch.stack(collection.sizes[: scale + 1], dim=1).to(self.device)
 
     def step(self, step: int) -> StepInputs:
         """What step `step` reads: of its batch, the rows of this process."""
@@ -200,7 +219,7 @@ class Draws:
         if not config.alone:
             source = seeded(self.device, config.seed, self.scale, step)
             return draw_noise(extents, len(indices), self.generator, source, config.critic_steps)
-        sizes = [[tuple(size) for size in level.tolist()] for level in self.collection.sizes[:self.scale + 1]]
+        sizes = [[tuple(size) for size in level.tolist()] for level in self.collection.sizes[: self.scale + 1]]
         begin = partial(seeded, self.device, config.seed, self.scale, step, draw)
         drawn = draw_noise_alone(sizes, extents, self.generator, begin, config.critic_steps)
         if config.first_input == "noise":
@@ -219,7 +238,9 @@ class Draws:
     def _variants(self, step: int, photos: Tensor) -> Variants:
         chosen, source = self._chosen(step), seeded(self.device, self.config.seed, "altered", *self._at(step))
         squares = variants(send(photos, self.device), source)[self.ranks.rows]
-        images = tuple(resize(squares, tuple(sizes[chosen[0]].tolist())) for sizes in self.collection.sizes[:self.scale + 1])
+        images = tuple(
+            resize(squares, tuple(sizes[chosen[0]].tolist())) for sizes in self.collection.sizes[: self.scale + 1]
+        )
         sizes = self.sizes[send(chosen[:1], self.device)].expand(len(squares), -1, -1)
         each = torch.full((len(squares),), 1 / len(chosen), device=self.device)
         return Variants(squares, images, sizes, each)

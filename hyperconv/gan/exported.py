@@ -47,8 +47,9 @@ def load_exported(path: str | PathLike, device: torch.device | str = "cpu") -> t
         amplitudes, z = file.tensor("amplitudes").to(device), file.tensor("z").to(device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is neither the folder of a run nor a whole file that `hyperconv adapt --export` wrote "
-                         f"({reason})") from None
+        raise InputError(
+            f"{path} is neither the folder of a run nor a whole file that `hyperconv adapt --export` wrote ({reason})"
+        ) from None
     system = system.to(device)
     system.fixed = [z, *[None] * (system.scales - 1)]
     return system, collection, amplitudes

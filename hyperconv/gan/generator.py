@@ -25,11 +25,22 @@ class Generator:
     carries_images = True
     picture_noise = 0.0
 
-    def __init__(self, channels: int, *widths: int, depth: int = 5, negative_slope: float = 0.02, norm: bool = False,
-                 resampling: Resampling = "bilinear", shared_noise: bool = False, noise_on_padding: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *widths: int,
+        depth: int = 5,
+        negative_slope: float = 0.02,
+        norm: bool = False,
+        resampling: Resampling = "bilinear",
+        shared_noise: bool = False,
+        noise_on_padding: bool = True,
+    ) -> None:
         self.channels = self.noise_channels = channels
-        self.stacks = [ConvStack(channels, width, channels, depth=depth, negative_slope=negative_slope, tail="tanh",
-                                 norm=norm) for width in widths or (64,)]
+        self.stacks = [
+            ConvStack(channels, width, channels, depth=depth, negative_slope=negative_slope, tail="tanh", norm=norm)
+            for width in widths or (64,)
+        ]
         self.margin = self.stacks[0].margin
         self.noise_margin = self.margin if noise_on_padding else 0
         self.first_noise_channels = 1 if shared_noise else channels

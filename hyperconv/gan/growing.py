@@ -25,8 +25,17 @@ class GrowingGenerator:
     carries_images = False
     resampling = "bicubic"
 
-    def __init__(self, channels: int, hidden: int = 64, *, depth: int = 3, negative_slope: float = 0.05,
-                 norm: bool = False, noisy_borders: bool = True, picture_noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int = 64,
+        *,
+        depth: int = 3,
+        negative_slope: float = 0.05,
+        norm: bool = False,
+        noisy_borders: bool = True,
+        picture_noise: float = 0.0,
+    ) -> None:
         self.channels = self.first_noise_channels = channels
         self.noise_channels = hidden
         slope = {"negative_slope": negative_slope}
@@ -35,10 +44,12 @@ class GrowingGenerator:
         self.tail = ConvStack(hidden, hidden, channels, depth=1, tail="tanh", **slope)
         self.noisy_borders, self.picture_noise = noisy_borders, picture_noise
         self.noise_margin = self.body.margin if noisy_borders else 0
-        self.first_layout = WeightLayout({
-            **{f"head.{name}": shape for name, shape in self.head.layout.shapes.items()},
-            **{f"body.{name}": shape for name, shape in self.body.layout.shapes.items()},
-        })
+        self.first_layout = WeightLayout(
+            {
+                **{f"head.{name}": shape for name, shape in self.head.layout.shapes.items()},
+                **{f"body.{name}": shape for name, shape in self.body.layout.shapes.items()},
+            }
+        )
 
     def layout(self, scale: int) -> WeightLayout:
         """Of the weights of one scale: the head belongs to the first."""
@@ -83,4 +94,3 @@ class GrowingGenerator:
     def image(self, carried: Tensor, at: Grid, tail: WeightSet | None) -> Tensor:
         """Features of any scale (N, hidden, H, W) -> images (N, C, H, W)."""
         return self.tail(F.pad(at.keep(carried), [1] * 4), tail)
-

@@ -58,20 +58,24 @@ def batch_bytes(config: Config, system: System, photos: int) -> int:
     return photos * (weights + 2 * EMBEDDING_BYTES.get(config.embedding, FROZEN_BYTES) * config.embedding_size**2)
 
 
-def plan_scales(system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1
-                ) -> list[ScalePlan]:
+def plan_scales(
+    system: System, collection: Collection, photos: int, free: int | None, where: str, processes: int = 1
+) -> list[ScalePlan]:
     """How every scale is to train on `photos` photos a step in `free` bytes (None: unknown) of each process.
 
     The whole batch at a time where that fits, else a half, a quarter ..., and where not even one photo does, that one
     with its activations computed again on the way back; the gradients are the same. InputError where that is too much
     still, before anything is allocated for it.
     """
-    return [_plan(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where, processes)
-            for scale in range(system.config.scale_count)]
+    return [
+        _plan(system, scale, collection.sizes[scale].amax(dim=0).tolist(), photos, free, where, processes)
+        for scale in range(system.config.scale_count)
+    ]
 
 
-def _plan(system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int
-          ) -> ScalePlan:
+def _plan(
+    system: System, scale: int, size: list[int], photos: int, free: int | None, where: str, processes: int
+) -> ScalePlan:
     config, parameters = system.config, parameter_bytes(system, scale, processes)
     fixed = parameters + batch_bytes(config, system, photos)
     fixed += config.variants_at(scale) * photo_bytes(config, system.channels, *size)
@@ -82,9 +86,11 @@ def _plan(system: System, scale: int, size: list[int], photos: int, free: int | 
         return ScalePlan(photos, False)
     if fixed + least <= SHARE * free:
         return ScalePlan(photos, True)
-    raise InputError(f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + least)}, "
-                     f"{gigabytes(parameters)} of it for parameters and optimizers; "
-                     f"{where} has {gigabytes(free)} free: lower {KNOBS}")
+    raise InputError(
+        f"scale {scale + 1} ({size[1]}x{size[0]} px) needs about {gigabytes(fixed + least)}, "
+        f"{gigabytes(parameters)} of it for parameters and optimizers; "
+        f"{where} has {gigabytes(free)} free: lower {KNOBS}"
+    )
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -40,7 +40,7 @@ class ThumbnailHead(nn.Module):
         self.first = layout.offsets[f"{last}.weight"]
         self.projection = nn.Linear(pixels, layout.size - self.first, bias=False)
         nn.init.zeros_(self.projection.weight)
-        scale = self.PACE * layout.fill(template.scaling())[self.first:]
+        scale = self.PACE * layout.fill(template.scaling())[self.first :]
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, thumbnails: Tensor) -> Tensor:
@@ -56,17 +56,20 @@ class PhotoHyperNetwork(nn.Module):
     projection can learn how any image is written into them. It starts at zero; see `hyperconv.gan.first_guess`.
     """
 
-    def __init__(self, config: Config, channels: int, template: ConvStack, pretrained: bool,
-                 thumbnail_side: int = 0) -> None:
+    def __init__(
+        self, config: Config, channels: int, template: ConvStack, pretrained: bool, thumbnail_side: int = 0
+    ) -> None:
         super().__init__()
         self.features = config.features
         self.thumbnail_side = thumbnail_side
         self.unit_contexts = config.context_norm == "unit"
         backbone_weights = config.backbone_weights if pretrained else None
-        self.embedding = build_embedding(config.embedding, config.features, channels, backbone_weights,
-                                         config.embedding_size)
-        head = HyperNetwork(template.layout, config.features, scale=template.scaling(), init=config.head_init,
-                            rank=config.head_rank)
+        self.embedding = build_embedding(
+            config.embedding, config.features, channels, backbone_weights, config.embedding_size
+        )
+        head = HyperNetwork(
+            template.layout, config.features, scale=template.scaling(), init=config.head_init, rank=config.head_rank
+        )
         self.heads = nn.ModuleList([head])
         if thumbnail_side:
             self.thumbnail_head = ThumbnailHead(channels * thumbnail_side**2, template)
@@ -91,15 +94,15 @@ class PhotoHyperNetwork(nn.Module):
         """Contexts as `embed` gives them, with the embedding brought to mean square 1 where such were trained on."""
         if not self.unit_contexts:
             return contexts
-        embedding, thumbnail = contexts[:, :self.features], contexts[:, self.features:]
+        embedding, thumbnail = contexts[:, : self.features], contexts[:, self.features :]
         return torch.cat([F.rms_norm(embedding, embedding.shape[1:]), thumbnail], dim=1)
 
     def weights(self, contexts: Tensor, scale: int) -> WeightSet:
         """The weight sets (B, P) of a scale that has been grown, from contexts of B photos as `embed` gives them."""
-        weights = self.heads[scale].weights(contexts[:, :self.features])
+        weights = self.heads[scale].weights(contexts[:, : self.features])
         if scale > 0 or not self.thumbnail_side:
             return weights
-        return WeightSet(weights.layout, weights.flat + self.thumbnail_head(contexts[:, self.features:]))
+        return WeightSet(weights.layout, weights.flat + self.thumbnail_head(contexts[:, self.features :]))
 
     def parameters_at(self, scale: int) -> list[nn.Parameter]:
         """What trains at a scale, the embedding aside."""
@@ -127,10 +130,10 @@ class MetaGAN(nn.Module):
         stack = self.generator_template.stack()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator = PhotoHyperNetwork(config, channels, stack, pretrained,
-                                               z_side if config.first_scale_sees != "embedding" else 0)
-            self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack,
-                                                    pretrained)
+            self.generator = PhotoHyperNetwork(
+                config, channels, stack, pretrained, z_side if config.first_scale_sees != "embedding" else 0
+            )
+            self.discriminator = PhotoHyperNetwork(config, channels, self.discriminator_template.stack, pretrained)
         if isinstance(self.generator.embedding, InstanceEmbedding):  # both see the same, of which there is one copy
             self.discriminator.embedding.prior = self.generator.embedding.prior
         self.register_buffer("z_star", white((channels, z_side, z_side), seeded("cpu", config.seed, "z*")))
@@ -171,11 +174,14 @@ class MetaGAN(nn.Module):
         """What trains at the newest scale, by player."""
         scale = self.scales - 1
         embedding = list(self.generator.embedding.parameters()) if self.contexts_change(scale) else []
-        return {"generator": [Group(self.generator.parameters_at(scale) + embedding, average=self.config.average)],
-                "discriminator": [Group(list(self.discriminator.parameters()))]}
+        return {
+            "generator": [Group(self.generator.parameters_at(scale) + embedding, average=self.config.average)],
+            "discriminator": [Group(list(self.discriminator.parameters()))],
+        }
 
     def parameter_counts(self, scale: int) -> tuple[int, int]:
         """Numbers that rest, and that train, at a scale that may be still to come."""
+
         def count(module: nn.Module) -> int:
             return sum(parameter.numel() for parameter in module.parameters())
 
@@ -211,8 +217,13 @@ class MetaGAN(nn.Module):
 
         Finished scales carry no graph; the newest one's weights do, when gradients are enabled.
         """
-        return PhotoModel(self.generator_template, self.generator_weights(contexts), amplitudes, sizes,
-                          self.fixed_inputs(len(contexts)))
+        return PhotoModel(
+            self.generator_template,
+            self.generator_weights(contexts),
+            amplitudes,
+            sizes,
+            self.fixed_inputs(len(contexts)),
+        )
 
     def generator_weights(self, contexts: Tensor) -> list[WeightSet]:
         """The weight sets of every scale, coarse to fine; only the newest scale's carry a graph."""

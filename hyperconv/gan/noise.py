@@ -20,8 +20,9 @@ def white(shape: tuple[int, ...], source: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=source, device=source.device)
 
 
-def on_canvas(channels: int, sizes: Sequence[tuple[int, int]], extent: tuple[int, int],
-              begin: Callable[[], torch.Generator]) -> Tensor:
+def on_canvas(
+    channels: int, sizes: Sequence[tuple[int, int]], extent: tuple[int, int], begin: Callable[[], torch.Generator]
+) -> Tensor:
     """Noise (N, channels, *extent) for images of these sizes, zero beyond each: that of an image depends on its size alone.
 
     Every size starts a stream of its own, `begin()`, so equal sizes get equal noise. Not to be written to: rows may
@@ -32,5 +33,5 @@ def on_canvas(channels: int, sizes: Sequence[tuple[int, int]], extent: tuple[int
         return drawn[extent].expand(len(sizes), -1, -1, -1)
     canvas = next(iter(drawn.values())).new_zeros(len(sizes), channels, *extent)
     for row, size in zip(canvas, sizes):
-        row[:, :size[0], :size[1]] = drawn[size]
+        row[:, : size[0], : size[1]] = drawn[size]
     return canvas

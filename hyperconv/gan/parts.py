@@ -45,8 +45,10 @@ def cut(photos: int, at_a_time: int, sizes: Sequence[Tensor] | None, device: tor
     groups = _alike(sizes[-1].tolist(), at_a_time, PART_PIXELS.get(device.type, PART_PIXELS["cuda"]))
     if len(groups) == 1:
         return [Part(slice(0, photos), None)]
-    return [Part(torch.tensor(group, device=device), [tuple(level[group].amax(dim=0).tolist()) for level in sizes])
-            for group in groups]
+    return [
+        Part(torch.tensor(group, device=device), [tuple(level[group].amax(dim=0).tolist()) for level in sizes])
+        for group in groups
+    ]
 
 
 def _alike(sizes: list[list[int]], at_a_time: int, part_pixels: int) -> list[list[int]]:
@@ -63,6 +65,6 @@ def _alike(sizes: list[list[int]], at_a_time: int, part_pixels: int) -> list[lis
         begins.append(begin)
     groups, end = [], len(order)
     while end > 0:
-        groups.append(order[begins[end - 1]:end])
+        groups.append(order[begins[end - 1] : end])
         end = begins[end - 1]
     return groups[::-1]

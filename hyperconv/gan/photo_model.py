@@ -128,7 +128,7 @@ class PhotoModel:
     def fixed_noise(self, shape: tuple[int, ...], scale: int) -> Tensor | None:
         """The reconstruction's noise above the coarsest scale."""
         fixed = self.fixed[scale]
-        return None if fixed is None else fixed[:, :, :shape[2], :shape[3]]
+        return None if fixed is None else fixed[:, :, : shape[2], : shape[3]]
 
     def climb_fixed(self, stop: int | None = None) -> Carried:
         """What the reconstruction carries at scale `stop` - 1 (default: the finest)."""
@@ -176,7 +176,13 @@ class PhotoModel:
 
     def rows(self, rows: slice | Tensor, extents: list[tuple[int, int]] | None = None) -> PhotoModel:
         """The models of some of the photos, on canvases as large as before, or on smaller ones."""
-        return replace(self, weights=[w.select(rows) for w in self.weights], amplitudes=self.amplitudes[rows],
-                       sizes=[s[rows] for s in self.sizes], fixed=[None if f is None else f[rows] for f in self.fixed],
-                       tail=None if self.tail is None else self.tail.select(rows), extents=extents or self.extents,
-                       trained=None if self.trained is None else [t[rows] for t in self.trained])
+        return replace(
+            self,
+            weights=[w.select(rows) for w in self.weights],
+            amplitudes=self.amplitudes[rows],
+            sizes=[s[rows] for s in self.sizes],
+            fixed=[None if f is None else f[rows] for f in self.fixed],
+            tail=None if self.tail is None else self.tail.select(rows),
+            extents=extents or self.extents,
+            trained=None if self.trained is None else [t[rows] for t in self.trained],
+        )

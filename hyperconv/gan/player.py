@@ -37,8 +37,10 @@ class Player:
         self.name, self.groups, self.clip, self.ranks = name, groups, config.clip, ranks
         self.moved = {parameter: self._own(parameter) for parameter in self.parameters}
         device = self.parameters[0].device
-        settings = [{"params": [self.moved[parameter] for parameter in group.parameters],
-                     "lr": torch.zeros((), device=device)} for group in groups]
+        settings = [
+            {"params": [self.moved[parameter] for parameter in group.parameters], "lr": torch.zeros((), device=device)}
+            for group in groups
+        ]
         self.adam = torch.optim.Adam(settings, betas=config.betas, fused=True, capturable=device.type == "cuda")
         self.adam._warned_capturable_if_run_uncaptured = True  # the eager steps before a capture are meant
 
@@ -97,8 +99,13 @@ class Player:
     @torch.no_grad()
     def settle(self) -> None:
         """Parameters take their averages over all updates so far, which began at zero."""
-        averaged = [(parameter, group.average) for group in self.groups if group.average for parameter in group.parameters
-                    if self.moved[parameter] in self.adam.state]
+        averaged = [
+            (parameter, group.average)
+            for group in self.groups
+            if group.average
+            for parameter in group.parameters
+            if self.moved[parameter] in self.adam.state
+        ]
         for parameter, decay in averaged:
             state = self.adam.state[self.moved[parameter]]
             self.moved[parameter].copy_(state["average"] / (1 - decay ** state["step"]))
@@ -112,8 +119,11 @@ class Player:
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's state by name, for a checkpoint. Every process has to call it; rank 0 gets all of it."""
         states = self.adam.state_dict()["state"]
-        return {f"{self.name}_optimizer.{i}.{key}": self._whole(self.parameters[i], value)
-                for i, state in states.items() for key, value in state.items()}
+        return {
+            f"{self.name}_optimizer.{i}.{key}": self._whole(self.parameters[i], value)
+            for i, state in states.items()
+            for key, value in state.items()
+        }
 
     def _whole(self, parameter: nn.Parameter, value: Tensor) -> Tensor:
         if self.moved[parameter] is parameter or value.dim() == 0:
@@ -127,10 +137,13 @@ class Player:
         averaged = {parameter for group in self.groups if group.average for parameter in group.parameters}
         for i, parameter in enumerate(self.parameters):
             prefix, divided = f"{self.name}_optimizer.{i}.", self.moved[parameter] is not parameter
-            state = {key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)}
+            state = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
             if not state or ("average" not in state and parameter in averaged):
-                raise InputError(f"the training state lacks the {self.name}'s "
-                                 f"{'averages' if state else 'optimizer'}: it was written by another version")
-            saved["state"][i] = {key: self.ranks.own(value).clone() if divided and value.dim() else value
-                                 for key, value in state.items()}
+                raise InputError(
+                    f"the training state lacks the {self.name}'s "
+                    f"{'averages' if state else 'optimizer'}: it was written by another version"
+                )
+            saved["state"][i] = {
+                key: self.ranks.own(value).clone() if divided and value.dim() else value for key, value in state.items()
+            }
         self.adam.load_state_dict(saved)

@@ -17,7 +17,9 @@ from hyperconv.nn.embedding import EMBEDDINGS
 class Config(Settings):
     """The defaults are the published settings of Meta Internal Learning on LSUN-50 (`--preset paper`)."""
 
-    system: str = "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
+    system: str = (
+        "meta"  # or 'consingan', 'singan': a GAN of its own for every photo; 'adapted': of one, made by 'meta'
+    )
     max_size: int = 250  # long side of the finest scale, pixels
     min_size: int = 25  # of the coarsest scale, pixels: the side that `coarsest` names
     coarsest: str = "long side"  # or 'short side', and no photo is enlarged to max_size; so with consingan and singan
@@ -41,7 +43,9 @@ class Config(Settings):
     context_norm: str = "none"  # or 'unit': every context is scaled to mean square 1, so weights keep their scale
     head_init: str = "linear"  # or 'hyperfan', 'base': at He's scale, half of it the photo's own, or at first none
     head_rank: int | None = None  # numbers in a bottleneck between context and generated weights; None: there is none
-    critic_init: str = "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
+    critic_init: str = (
+        "published"  # deviation of a free critic's first weights: 0.02, or 'he': that of He et al. (2015)
+    )
     embedding_trains: str = "first scale"  # or 'every scale': as published, finished scales then drift
     train_depth: int = 1  # scales that train together, the newest ones
     pace: float = 0.1  # learning rate of each of them over that of the next finer one
@@ -65,17 +69,33 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_numbers("max_size", "min_size", "scale_count", "hidden", "features", "batch_size", "widen_every",
-                           "head_rank", "train_depth", "critic_steps", "generator_steps", "draws", least=1)
-        self.check_numbers("variants", "variants_above", "learning_rate", "clip", "penalty_weight",
-                           "reconstruction_weight", least=0)
+        self.check_numbers(
+            "max_size",
+            "min_size",
+            "scale_count",
+            "hidden",
+            "features",
+            "batch_size",
+            "widen_every",
+            "head_rank",
+            "train_depth",
+            "critic_steps",
+            "generator_steps",
+            "draws",
+            least=1,
+        )
+        self.check_numbers(
+            "variants", "variants_above", "learning_rate", "clip", "penalty_weight", "reconstruction_weight", least=0
+        )
         self.check_numbers("average", least=0, below=1)
         if not self.iterations or min(self.iterations) < 1:
             raise InputError(f"iterations is {self.iterations}: every scale needs at least 1")
         self.check_choices(CHOICES)
         if self.system == "meta" and self.embedding.startswith("frozen-") and self.backbone_weights is None:
-            raise InputError(f"the embedding {self.embedding} is that of a published network: name its file, "
-                             "--backbone-weights, or take --embedding contrastive, which needs none")
+            raise InputError(
+                f"the embedding {self.embedding} is that of a published network: name its file, "
+                "--backbone-weights, or take --embedding contrastive, which needs none"
+            )
         if self.draws not in (1, self.critic_steps):
             raise InputError(f"draws is {self.draws}: it must be 1 or critic_steps, {self.critic_steps}")
 
@@ -90,8 +110,13 @@ class Config(Settings):
         return max(self.critic_steps, self.generator_steps) > 1
 
     def pyramid(self) -> PyramidShape:
-        return PyramidShape(max_size=self.max_size, min_size=self.min_size, scale_count=self.scale_count,
-                            coarsest=self.coarsest, steps=self.steps)
+        return PyramidShape(
+            max_size=self.max_size,
+            min_size=self.min_size,
+            scale_count=self.scale_count,
+            coarsest=self.coarsest,
+            steps=self.steps,
+        )
 
     def hidden_at(self, scale: int) -> int:
         """Channels of the nets of a scale."""
@@ -113,22 +138,49 @@ class Config(Settings):
 
 
 MOST_HIDDEN = 128  # that SinGAN's nets grow to
-CHOICES = {"system": ("meta", "consingan", "singan", "adapted"), "first_scale_sees": ("embedding", "embedding and thumbnail"),
-           "context_norm": ("none", "unit"), "head_init": ("linear", "hyperfan", "base"),
-           "critic_init": ("published", "he"), "penalty_norm": ("pixel", "sample"),
-           "embedding_trains": ("first scale", "every scale"),
-           "precision": PRECISIONS,
-           "coarsest": ("long side", "short side"), "steps": ("geometric", "consingan"),
-           "norm": ("none", "generator", "both"), "borders": ("noise", "zeros"),
-           "first_input": ("noise", "harmonize", "edit"), "fixed_input": ("noise", "photo"),
-           "embedding": EMBEDDINGS}
+CHOICES = {
+    "system": ("meta", "consingan", "singan", "adapted"),
+    "first_scale_sees": ("embedding", "embedding and thumbnail"),
+    "context_norm": ("none", "unit"),
+    "head_init": ("linear", "hyperfan", "base"),
+    "critic_init": ("published", "he"),
+    "penalty_norm": ("pixel", "sample"),
+    "embedding_trains": ("first scale", "every scale"),
+    "precision": PRECISIONS,
+    "coarsest": ("long side", "short side"),
+    "steps": ("geometric", "consingan"),
+    "norm": ("none", "generator", "both"),
+    "borders": ("noise", "zeros"),
+    "first_input": ("noise", "harmonize", "edit"),
+    "fixed_input": ("noise", "photo"),
+    "embedding": EMBEDDINGS,
+}
 
 PAPER = Config()
-SINGLE = replace(PAPER, coarsest="short side", negative_slope=0.05, critic_steps=3, generator_steps=3,
-                 iterations=(2000,), learning_rate=5e-4, clip=None, reconstruction_weight=10.0, noise_factor=0.1)
+SINGLE = replace(
+    PAPER,
+    coarsest="short side",
+    negative_slope=0.05,
+    critic_steps=3,
+    generator_steps=3,
+    iterations=(2000,),
+    learning_rate=5e-4,
+    clip=None,
+    reconstruction_weight=10.0,
+    noise_factor=0.1,
+)
 CONSINGAN = replace(SINGLE, system="consingan", scale_count=6, steps="consingan", train_depth=3, fixed_input="photo")
-SINGAN = replace(SINGLE, system="singan", scale_count=10, hidden=32, widen_every=4, negative_slope=0.2, norm="both",
-                 borders="zeros", draws=3)
+SINGAN = replace(
+    SINGLE,
+    system="singan",
+    scale_count=10,
+    hidden=32,
+    widen_every=4,
+    negative_slope=0.2,
+    norm="both",
+    borders="zeros",
+    draws=3,
+)
 EDITABLE = {"borders": "zeros", "norm": "generator", "iterations": (1000,)}
 SMALL = {"max_size": 128, "min_size": 20, "iterations": (1000,)}
 TINY = {"max_size": 64, "min_size": 16, "hidden": 32, "iterations": (300,), "decay_at": 0.7}
@@ -138,26 +190,69 @@ PRESETS = {
     "meta": {
         "paper": PAPER,
         "paper-places": replace(PAPER, min_size=28, iterations=(4000,)),
-        "small": replace(PAPER, max_size=128, min_size=20, scale_count=6, embedding="resnet18", iterations=(2000,),
-                         batch_size=8, learning_rate=2e-4, first_scale_sees="embedding and thumbnail", variants=16,
-                         context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
-        "tiny": replace(PAPER, max_size=64, min_size=18, scale_count=4, hidden=32, embedding="conv", embedding_size=64,
-                        features=64, negative_slope=0.2, iterations=(900, 600, 400, 300), batch_size=6,
-                        learning_rate=1e-3, decay_at=0.7, first_scale_sees="embedding and thumbnail", variants=16,
-                        context_norm="unit", head_init="hyperfan", penalty_weight=0.4, noise_factor=0.25),
+        "small": replace(
+            PAPER,
+            max_size=128,
+            min_size=20,
+            scale_count=6,
+            embedding="resnet18",
+            iterations=(2000,),
+            batch_size=8,
+            learning_rate=2e-4,
+            first_scale_sees="embedding and thumbnail",
+            variants=16,
+            context_norm="unit",
+            head_init="hyperfan",
+            penalty_weight=0.4,
+            noise_factor=0.25,
+        ),
+        "tiny": replace(
+            PAPER,
+            max_size=64,
+            min_size=18,
+            scale_count=4,
+            hidden=32,
+            embedding="conv",
+            embedding_size=64,
+            features=64,
+            negative_slope=0.2,
+            iterations=(900, 600, 400, 300),
+            batch_size=6,
+            learning_rate=1e-3,
+            decay_at=0.7,
+            first_scale_sees="embedding and thumbnail",
+            variants=16,
+            context_norm="unit",
+            head_init="hyperfan",
+            penalty_weight=0.4,
+            noise_factor=0.25,
+        ),
     },
     "consingan": {
         "paper": CONSINGAN,
         "paper-retarget": replace(CONSINGAN, borders="zeros"),
         "paper-animate": replace(CONSINGAN, min_size=20, fixed_input="noise"),
-        "paper-harmonize": replace(CONSINGAN, scale_count=3, min_size=120, steps="geometric", negative_slope=0.3,
-                                   first_input="harmonize", **EDITABLE),
+        "paper-harmonize": replace(
+            CONSINGAN,
+            scale_count=3,
+            min_size=120,
+            steps="geometric",
+            negative_slope=0.3,
+            first_input="harmonize",
+            **EDITABLE,
+        ),
         "paper-edit": replace(CONSINGAN, first_input="edit", **EDITABLE),
         "small": replace(CONSINGAN, **SMALL),
         "tiny": replace(CONSINGAN, **TINY_CONSINGAN, scale_count=4),
         "tiny-animate": replace(CONSINGAN, **TINY_CONSINGAN, scale_count=4, fixed_input="noise"),
-        "tiny-harmonize": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN, "min_size": 30}, scale_count=3,
-                                  steps="geometric", negative_slope=0.3, first_input="harmonize"),
+        "tiny-harmonize": replace(
+            CONSINGAN,
+            **{**EDITABLE, **TINY_CONSINGAN, "min_size": 30},
+            scale_count=3,
+            steps="geometric",
+            negative_slope=0.3,
+            first_input="harmonize",
+        ),
         "tiny-edit": replace(CONSINGAN, **{**EDITABLE, **TINY_CONSINGAN}, scale_count=4, first_input="edit"),
     },
     "singan": {

@@ -68,16 +68,20 @@ class Ranks:
         """The own part of each tensor's sum over all processes."""
         sums = [torch.empty_like(self.own(tensor)) for tensor in tensors]
         with _watching():
-            for work in [dist.reduce_scatter(own, list(tensor.view(-1).chunk(self.count)), async_op=True)
-                         for own, tensor in zip(sums, tensors)]:
+            for work in [
+                dist.reduce_scatter(own, list(tensor.view(-1).chunk(self.count)), async_op=True)
+                for own, tensor in zip(sums, tensors)
+            ]:
                 work.wait()
         return sums
 
     def exchange(self, tensors: Sequence[Tensor]) -> None:
         """Fill every tensor with what each process has in its own part."""
         with _watching():
-            for work in [dist.all_gather(list(tensor.view(-1).chunk(self.count)), self.own(tensor), async_op=True)
-                         for tensor in tensors]:
+            for work in [
+                dist.all_gather(list(tensor.view(-1).chunk(self.count)), self.own(tensor), async_op=True)
+                for tensor in tensors
+            ]:
                 work.wait()
 
     def gather(self, own: Tensor) -> Tensor | None:
@@ -109,14 +113,18 @@ def check_ranks(ranks: Ranks, config: Config, photos: int) -> None:
     if ranks.count == 1:
         return
     if config.alone:
-        raise InputError(f"{ranks.count} processes cannot share a run of --system {config.system}: its photos do not know "
-                         "of each other; give every process some of the photos and an --out of its own, without torchrun")
+        raise InputError(
+            f"{ranks.count} processes cannot share a run of --system {config.system}: its photos do not know "
+            "of each other; give every process some of the photos and an --out of its own, without torchrun"
+        )
     batch = min(photos, config.batch_size)
     altered = min(config.variants or batch, config.variants_above or batch)
     least, what = (batch, "photos of a batch") if batch <= altered else (altered, "altered photos of a step")
     if ranks.count > least:
-        raise InputError(f"{ranks.count} processes share {least} {what}, and one would get none: start at most {least} with "
-                         "torchrun, or raise --batch-size")
+        raise InputError(
+            f"{ranks.count} processes share {least} {what}, and one would get none: start at most {least} with "
+            "torchrun, or raise --batch-size"
+        )
 
 
 def rank_from_environment() -> int:
@@ -161,5 +169,7 @@ def _watching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RankLost(f"another process of this training is gone ({str(error).splitlines()[0]}); the last checkpoint "
-                       "is kept: start all of them again with --resume") from error
+        raise RankLost(
+            f"another process of this training is gone ({str(error).splitlines()[0]}); the last checkpoint "
+            "is kept: start all of them again with --resume"
+        ) from error

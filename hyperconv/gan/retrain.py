@@ -21,8 +21,15 @@ from hyperconv.nn.sources import FreeWeights
 Drawn = tuple[Tensor, Tensor]  # random images and reconstructions of a scale
 
 
-def fine_tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Tensor, pictures: Tensor,
-              steps: int, config: Config) -> Iterator[tuple[int, PhotoModel]]:
+def fine_tune(
+    model: PhotoModel,
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Tensor,
+    pictures: Tensor,
+    steps: int,
+    config: Config,
+) -> Iterator[tuple[int, PhotoModel]]:
     """Train the newest scales and the tail on for `steps` steps, with pictures in place of the coarsest noise.
 
     Hinz et al. (2021), section 4: a ConSinGAN's last stage, of as many scales and at the rates it was trained with,
@@ -38,14 +45,23 @@ def fine_tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSe
     yield from _train(model, training, critic, critic_weights, photos, with_pictures, steps, config)
 
 
-def repaint(model: PhotoModel, scale: int, critic: Discriminator, critic_weights: WeightSet, photos: Tensor,
-            few_colours: Callable[[Tensor], Tensor], steps: int, config: Config) -> Iterator[tuple[int, PhotoModel]]:
+def repaint(
+    model: PhotoModel,
+    scale: int,
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Tensor,
+    few_colours: Callable[[Tensor], Tensor],
+    steps: int,
+    config: Config,
+) -> Iterator[tuple[int, PhotoModel]]:
     """Train one scale for `steps` steps to make photos of pictures in few colours.
 
     Shaham et al. (2019), section 4: the scale that a painting enters at sees what comes from below, in its own size, as
     `few_colours` (N, C, H, W) leaves it, random and reconstructed alike. photos: canvas (B, C, H, W) of the scale. Only
     for models that carry images. Yields (steps taken so far, model) after each step; the given model is left alone.
     """
+
     def from_few_colours(current: PhotoModel, noise: RoundNoise) -> Drawn:
         with torch.no_grad():
             random = current.climb(current.begin(noise.z), lambda shape, at: noise.above[at - 1], stop=scale)
@@ -59,9 +75,16 @@ def repaint(model: PhotoModel, scale: int, critic: Discriminator, critic_weights
     yield from _train(model, [scale], critic, critic_weights, photos, from_few_colours, steps, config)
 
 
-def _train(model: PhotoModel, training: Sequence[int], critic: Discriminator, critic_weights: WeightSet, photos: Tensor,
-           drawing: Callable[[PhotoModel, RoundNoise], Drawn], steps: int, config: Config
-           ) -> Iterator[tuple[int, PhotoModel]]:
+def _train(
+    model: PhotoModel,
+    training: Sequence[int],
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Tensor,
+    drawing: Callable[[PhotoModel, RoundNoise], Drawn],
+    steps: int,
+    config: Config,
+) -> Iterator[tuple[int, PhotoModel]]:
     """The game at the last of some scales: the critics' steps, then the generators' along one gradient.
 
     Rates, their decay and how many steps the players take in turn are those of `config`.

@@ -39,8 +39,15 @@ def unpair(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.unflatten(0, (-1, 2)).unbind(1)
 
 
-def play_together(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Tensor,
-                  noise: RoundNoise, rules: Rules, each: Tensor) -> Tensor:
+def play_together(
+    model: PhotoModel,
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Tensor,
+    noise: RoundNoise,
+    rules: Rules,
+    each: Tensor,
+) -> Tensor:
     """Backpropagate both players' losses on photos (B, C, H, W) of the model's newest scale; returns `LOSSES` (5, B).
 
     Critic: -E D(photo) + E D(fake) + penalty_weight GP. Generator: -E D(fake) + reconstruction_weight MSE. Both
@@ -56,8 +63,16 @@ def play_together(model: PhotoModel, critic: Discriminator, critic_weights: Weig
     return torch.cat([losses, error.detach()[None]])
 
 
-def play_critic(critic: Discriminator, weights: WeightSet, photos: Tensor, fakes: Tensor, sizes: Tensor, alpha: Tensor,
-                rules: Rules, each: Tensor) -> Tensor:
+def play_critic(
+    critic: Discriminator,
+    weights: WeightSet,
+    photos: Tensor,
+    fakes: Tensor,
+    sizes: Tensor,
+    alpha: Tensor,
+    rules: Rules,
+    each: Tensor,
+) -> Tensor:
     """Backpropagate the critic's losses to its weights, and to the fakes if they want that; its `LOSSES` (4, B)."""
     with record_function("penalty"):  # first, and by itself: its activations are gone before the others come
         penalty = critic.gradient_penalty(photos, fakes, alpha, sizes, weights, rules.penalty_norm)
@@ -69,8 +84,16 @@ def play_critic(critic: Discriminator, weights: WeightSet, photos: Tensor, fakes
         return torch.stack([difference + rules.penalty_weight * penalty, penalty, *scores.unbind(1)])
 
 
-def play_generator(critic: Discriminator, weights: WeightSet, photos: Tensor, fake: Tensor, reconstruction: Tensor,
-                   sizes: Tensor, rules: Rules, each: Tensor) -> Tensor:
+def play_generator(
+    critic: Discriminator,
+    weights: WeightSet,
+    photos: Tensor,
+    fake: Tensor,
+    reconstruction: Tensor,
+    sizes: Tensor,
+    rules: Rules,
+    each: Tensor,
+) -> Tensor:
     """Backpropagate the generator's losses through what it drew; the reconstruction errors (B,)."""
     error = canvas.mean((reconstruction - photos).square(), sizes)
     scores = critic.score(fake, sizes, weights.detach())
@@ -83,8 +106,9 @@ def draw(model: PhotoModel, noise: RoundNoise, learns_from: int) -> tuple[Tensor
 
     Scales below `learns_from` are finished: they keep no activations.
     """
+
     def both(shape: tuple[int, ...], scale: int) -> Tensor:
-        drawn = noise.above[scale - 1][:, :, :shape[2], :shape[3]]
+        drawn = noise.above[scale - 1][:, :, : shape[2], : shape[3]]
         fixed = model.fixed_noise(shape, scale)
         return pair(drawn, torch.zeros_like(drawn) if fixed is None else fixed)
 
@@ -103,4 +127,4 @@ def draw_fakes(model: PhotoModel, noise: RoundNoise) -> Tensor:
     """Random images (B, C, H, W) of the newest scale, as `draw` has them, for critics alone."""
     height, width = model.extent(0)
     carried = model.begin(noise.z[:, :, :height, :width])
-    return model.images(model.climb(carried, lambda shape, scale: noise.above[scale - 1][:, :, :shape[2], :shape[3]]))
+    return model.images(model.climb(carried, lambda shape, scale: noise.above[scale - 1][:, :, : shape[2], : shape[3]]))

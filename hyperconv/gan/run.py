@@ -23,8 +23,10 @@ from hyperconv.gan.presets import OF_DOMAINS, AnyConfig, Config
 from hyperconv.gan.single import SingleGANs
 from hyperconv.gan.system import System
 
-KNOWS = {"reptile": ("domains, not single photos", "`hyperconv adapt RUN --shots FOLDER`"),
-         "dip": ("images by their features and has no pyramid", "`hyperconv sample`, interpolate, invert or evaluate")}
+KNOWS = {
+    "reptile": ("domains, not single photos", "`hyperconv adapt RUN --shots FOLDER`"),
+    "dip": ("images by their features and has no pyramid", "`hyperconv sample`, interpolate, invert or evaluate"),
+}
 UNFINISHED = ".new"  # the folder in which a run is made
 FIRST_FILES = ("samples", "photos.safetensors", "config.json")  # the last one makes it a run
 KNOWS_PHOTOS = "single photos, not folders of images", "`hyperconv sample RUN`, or `hyperconv adapt RUN PHOTO`"
@@ -115,8 +117,10 @@ class Run:
     def is_of_another_system(self) -> InputError:
         """What to say where a verb is for other systems than the run's."""
         knows, use = KNOWS.get(self.config.system, KNOWS_PHOTOS)
-        return InputError(f"{self.path} is a run of --system {self.config.system}, which knows {knows}: use {use} with it, "
-                          "or a run of another system here")
+        return InputError(
+            f"{self.path} is a run of --system {self.config.system}, which knows {knows}: use {use} with it, "
+            "or a run of another system here"
+        )
 
     def save(self, name: str, tensors: dict[str, Tensor], where: dict[str, int]) -> None:
         """Write `name`.safetensors; `where` (scale, step) goes into its header."""
@@ -129,8 +133,10 @@ class Run:
             raise InputError(f"{path} is absent: the run has no checkpoint yet")
         try:
             file = TensorFile(path)
-            return ({key: file.tensor(key) for key in sorted(file.names)},
-                    {key: int(value) for key, value in file.about.items()})
+            return (
+                {key: file.tensor(key) for key in sorted(file.names)},
+                {key: int(value) for key, value in file.about.items()},
+            )
         except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
@@ -184,8 +190,9 @@ def _refuse_taken(path: Path) -> None:
         raise InputError(f"{path} exists and is not empty: choose another --out, or continue it with --resume")
 
 
-def load_system(run: Run, collection: Collection, name: str = "model", device: torch.device | str = "cpu"
-                ) -> tuple[System, Tensor, dict[str, Tensor], dict[str, int]]:
+def load_system(
+    run: Run, collection: Collection, name: str = "model", device: torch.device | str = "cpu"
+) -> tuple[System, Tensor, dict[str, Tensor], dict[str, int]]:
     """Rebuild the system saved in a run's file, of the photos it was trained on.
 
     Returns the system, amplitudes (photos, scales), other tensors, and where it stood.
@@ -195,15 +202,17 @@ def load_system(run: Run, collection: Collection, name: str = "model", device: t
         system = build_system(run.config, collection, pretrained=False)
         system.grow(where["scale"] + 1)
         prefix = "system."
-        state = {key[len(prefix):]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+        state = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
         system.load_state_dict(state)
         amplitudes = tensors.pop("amplitudes")
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{run.path / name}.safetensors does not fit config.json beside it: {reason}") from error
     if len(amplitudes) != len(collection):
-        raise InputError(f"{run.path}: {name}.safetensors knows {len(amplitudes)} photos and photos.safetensors holds "
-                         f"{len(collection)}: they are not of one run")
+        raise InputError(
+            f"{run.path}: {name}.safetensors knows {len(amplitudes)} photos and photos.safetensors holds "
+            f"{len(collection)}: they are not of one run"
+        )
     return system.to(device), amplitudes.to(device), tensors, where
 
 
@@ -219,8 +228,10 @@ def fill(run: Run, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> 
     for name, value in own.items():
         if name not in tensors or tensors[name].shape != value.shape:
             found = f"has {tuple(tensors[name].shape)}" if name in tensors else "is absent"
-            raise InputError(f"the checkpoint in {run.path} does not fit config.json beside it: {name} should have shape "
-                             f"{tuple(value.shape)}, it {found}")
+            raise InputError(
+                f"the checkpoint in {run.path} does not fit config.json beside it: {name} should have shape "
+                f"{tuple(value.shape)}, it {found}"
+            )
         value.copy_(tensors[name])
 
 

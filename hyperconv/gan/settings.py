@@ -8,9 +8,16 @@ from dataclasses import asdict, fields
 
 from hyperconv.errors import InputError
 
-KINDS = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": (int, type(None)),
-         "float": (int, float), "float | None": (int, float, type(None)),
-         "tuple[int, ...]": int, "tuple[float, float]": (int, float)}
+KINDS = {
+    "str": str,
+    "str | None": (str, type(None)),
+    "int": int,
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "tuple[int, ...]": int,
+    "tuple[float, float]": (int, float),
+}
 
 
 class Settings:
@@ -51,8 +58,9 @@ class Settings:
         """What `to_json` gave; InputError for an entry that is unknown or cannot be."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise InputError(f"the configuration has unknown entries: {', '.join(unknown)}; "
-                             "was it written by another version?")
+            raise InputError(
+                f"the configuration has unknown entries: {', '.join(unknown)}; was it written by another version?"
+            )
         return cls(**values)
 
 

@@ -70,7 +70,7 @@ class SingleGANs(nn.Module):
             if self.generator_template.carries_images and last.layout != layout:
                 source = self._source(scale)
             else:  # the last body, behind a head if there is one
-                source = FreeWeights.from_weight_set(WeightSet(layout, last.flat[:, -layout.size:]))
+                source = FreeWeights.from_weight_set(WeightSet(layout, last.flat[:, -layout.size :]))
             self.generators.append(source.to(self.device))
             self.discriminator_template = critic_template(self.config, self.channels, scale)
             if self.discriminator_template.stack.layout != self.discriminator.layout:
@@ -86,8 +86,9 @@ class SingleGANs(nn.Module):
     def groups(self) -> dict[str, list[Group]]:
         """What trains, by player: the newest scales, each at `pace` times the rate of the next finer one."""
         training = range(self.learns_from, self.scales)
-        generators = [Group([self.generators[scale].flat], self.config.pace ** (self.scales - 1 - scale))
-                      for scale in training]
+        generators = [
+            Group([self.generators[scale].flat], self.config.pace ** (self.scales - 1 - scale)) for scale in training
+        ]
         if not self.generator_template.carries_images:
             generators.append(Group([self.tail.flat]))
         return {"generator": generators, "discriminator": [Group([self.discriminator.flat])]}
@@ -95,11 +96,11 @@ class SingleGANs(nn.Module):
     def parameter_counts(self, scale: int) -> tuple[int, int]:
         """Numbers that rest, and that train, at a scale that may be still to come."""
         sizes = [self.generator_template.layout(below).size for below in range(scale + 1)]
-        training = sum(sizes[-self.config.train_depth:])
+        training = sum(sizes[-self.config.train_depth :])
         if not self.generator_template.carries_images:
             training += self.generator_template.tail.layout.size
         critic = critic_template(self.config, self.channels, scale).stack.layout.size
-        return self.photos * sum(sizes[:-self.config.train_depth]), self.photos * (training + critic)
+        return self.photos * sum(sizes[: -self.config.train_depth]), self.photos * (training + critic)
 
     def generate(self, inputs: StepInputs) -> Generated:
         """Everybody's weights, as they are."""
@@ -124,8 +125,9 @@ class SingleGANs(nn.Module):
         template = self.generator_template
         if scale > 0 and template.carries_images:
             return None
-        channels, margin = (template.noise_channels, template.noise_margin) if scale else (
-            template.first_noise_channels, 0)
+        channels, margin = (
+            (template.noise_channels, template.noise_margin) if scale else (template.first_noise_channels, 0)
+        )
         sizes = [(height + 2 * margin, width + 2 * margin) for height, width in self.collection.sizes[scale].tolist()]
         extent = tuple(max(size[axis] for size in sizes) for axis in (0, 1))
         noise = on_canvas(channels, sizes, extent, partial(seeded, self.device, self.config.seed, "z*", scale))

@@ -39,8 +39,14 @@ class Step:
     a CUDA graph can hold all of it.
     """
 
-    def __init__(self, system: System, players: Sequence[Player], parts: Sequence[Part], recompute: bool = False,
-                 one_by_one: bool = False) -> None:
+    def __init__(
+        self,
+        system: System,
+        players: Sequence[Player],
+        parts: Sequence[Part],
+        recompute: bool = False,
+        one_by_one: bool = False,
+    ) -> None:
         """recompute: activations are not kept for the way back but computed again there; one_by_one: nor are those of
         one part while another has its turn."""
         self.system, self.config, self.parts = system, system.config, parts
@@ -64,8 +70,14 @@ class Step:
             for share in shares:
                 part = share.part
                 losses[:, part.rows] = play_together(
-                    self.model(inputs, share), self.system.discriminator_template, self.critic_weights(share),
-                    self.photos(inputs, part), inputs.noise[0].rows(part.rows), self.rules, inputs.each[part.rows])
+                    self.model(inputs, share),
+                    self.system.discriminator_template,
+                    self.critic_weights(share),
+                    self.photos(inputs, part),
+                    inputs.noise[0].rows(part.rows),
+                    self.rules,
+                    inputs.each[part.rows],
+                )
         with record_function("hypernetwork"):
             send_back(shares)
             if inputs.variants is not None:
@@ -108,15 +120,23 @@ class Step:
             for share, fake in zip(shares, fakes):
                 rows = share.part.rows
                 losses[:, rows] = play_critic(
-                    self.system.discriminator_template, self.critic_weights(share), self.photos(inputs, share.part),
-                    fake, inputs.sizes[rows, -1], inputs.noise[0].alpha[update], self.rules, inputs.each[rows])
+                    self.system.discriminator_template,
+                    self.critic_weights(share),
+                    self.photos(inputs, share.part),
+                    fake,
+                    inputs.sizes[rows, -1],
+                    inputs.noise[0].alpha[update],
+                    self.rules,
+                    inputs.each[rows],
+                )
         send_back(shares)
         with record_function("optimizer"):
             self.critic.update(inputs.rate)
         return losses
 
-    def teach_generator(self, inputs: StepInputs, shares: list[Share], drawn: list[tuple[Tensor, Tensor]] | None
-                        ) -> Tensor:
+    def teach_generator(
+        self, inputs: StepInputs, shares: list[Share], drawn: list[tuple[Tensor, Tensor]] | None
+    ) -> Tensor:
         """The generators' gradients, on what was drawn with these shares or on the last noise; their errors (B,)."""
         errors = inputs.photos.new_empty(len(inputs.photos))
         critics = self.deal(self.system.generate(inputs).critics())
@@ -125,14 +145,23 @@ class Step:
                 rows = share.part.rows
                 fake, reconstruction = drawn[number] if drawn else self.draw(inputs, share, -1)
                 errors[rows] = play_generator(
-                    self.system.discriminator_template, self.critic_weights(critic), self.photos(inputs, share.part),
-                    fake, reconstruction, inputs.sizes[rows, -1], self.rules, inputs.each[rows])
+                    self.system.discriminator_template,
+                    self.critic_weights(critic),
+                    self.photos(inputs, share.part),
+                    fake,
+                    reconstruction,
+                    inputs.sizes[rows, -1],
+                    self.rules,
+                    inputs.each[rows],
+                )
         send_back(shares)
         return errors
 
     def deal(self, generated: Generated) -> list[Share]:
         """The weights of all parts, with leaves in their place."""
-        dealt = generated.each(lambda weights: [WeightSet(weights.layout, flat) for flat in apart(weights.flat, self.parts)])
+        dealt = generated.each(
+            lambda weights: [WeightSet(weights.layout, flat) for flat in apart(weights.flat, self.parts)]
+        )
         own = [dealt.each(itemgetter(number)) for number in range(len(self.parts))]
         return [Share(part, weights, weights.each(as_leaf)) for part, weights in zip(self.parts, own)]
 
@@ -149,9 +178,18 @@ class Step:
     def model(self, inputs: StepInputs, share: Share) -> PhotoModel:
         """The models of a part on its leaves, in the precision of the nets."""
         part, weights = share.part, share.leaves.each(self.cast)
-        fixed = [None if each is None else take(each, part.rows) for each in self.system.fixed_inputs(len(inputs.photos))]
-        return PhotoModel(self.system.generator_template, weights.scales, inputs.amplitudes[part.rows],
-                          list(inputs.sizes[part.rows].unbind(1)), fixed, self.extents(inputs, part), weights.tail)
+        fixed = [
+            None if each is None else take(each, part.rows) for each in self.system.fixed_inputs(len(inputs.photos))
+        ]
+        return PhotoModel(
+            self.system.generator_template,
+            weights.scales,
+            inputs.amplitudes[part.rows],
+            list(inputs.sizes[part.rows].unbind(1)),
+            fixed,
+            self.extents(inputs, part),
+            weights.tail,
+        )
 
     def extents(self, inputs: StepInputs, part: Part) -> list[tuple[int, int]]:
         """Heights and widths of a part's canvases at every scale."""
@@ -179,8 +217,11 @@ class Step:
         contexts = self.system.generator.embed(altered.squares, altered.images[0])
         sizes = altered.sizes.unbind(1)
         model = self.system.photo_model(contexts, list(sizes), contexts.new_ones(len(contexts), len(sizes)))
-        model = replace(model, weights=[self.cast(weights) for weights in model.weights],
-                        extents=[tuple(image.shape[-2:]) for image in altered.images])
+        model = replace(
+            model,
+            weights=[self.cast(weights) for weights in model.weights],
+            extents=[tuple(image.shape[-2:]) for image in altered.images],
+        )
         errors = (model.reconstruct() - altered.images[-1]).square().mean((1, 2, 3))
         (altered.each * self.config.reconstruction_weight * errors).sum().backward()
         return errors.detach().mean()
@@ -195,6 +236,10 @@ def as_leaf(weights: WeightSet) -> WeightSet:
 
 def send_back(shares: Sequence[Share]) -> None:
     """Backpropagate what was left at the leaves to where the weights came from."""
-    pairs = [(own, leaf.grad) for share in shares for own, leaf in zip(share.weights.flats(), share.leaves.flats())
-             if leaf.requires_grad and leaf.grad is not None]
+    pairs = [
+        (own, leaf.grad)
+        for share in shares
+        for own, leaf in zip(share.weights.flats(), share.leaves.flats())
+        if leaf.requires_grad and leaf.grad is not None
+    ]
     torch.autograd.backward(*zip(*pairs))

@@ -49,8 +49,18 @@ class ConvStack:
     SinGAN trains it; for several it is that of each alone.
     """
 
-    def __init__(self, in_channels: int, hidden: int, out_channels: int, *, depth: int = 5, kernel_size: int = 3,
-                 negative_slope: float = 0.02, tail: Tail = None, norm: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        *,
+        depth: int = 5,
+        kernel_size: int = 3,
+        negative_slope: float = 0.02,
+        tail: Tail = None,
+        norm: bool = False,
+    ) -> None:
         self.widths = [in_channels] + [hidden] * (depth - 1) + [out_channels]
         self.kernel_size = kernel_size
         self.negative_slope = negative_slope
@@ -98,8 +108,9 @@ class ConvStack:
             parts.append(drawn.flatten())
         return torch.cat(parts)
 
-    def __call__(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
-                 ) -> Tensor:
+    def __call__(
+        self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
+    ) -> Tensor:
         """(N, C, H, W) and B weight sets, N a multiple of B -> (N, C_out, H - 2 margin, W - 2 margin).
 
         Computes in the dtype of the weights and returns that of the input. sizes (N, 2): what is valid of the output
@@ -110,6 +121,7 @@ class ConvStack:
         result is the same.
         """
         if _recomputing and torch.is_grad_enabled():
+
             def again(input: Tensor, flat: Tensor) -> Tensor:
                 return self._apply(input, WeightSet(self.layout, flat), sizes, trained)
 
@@ -118,15 +130,16 @@ class ConvStack:
         rows = max(1, PIXELS_AT_ONCE // max(1, len(input) * width))
         if torch.is_grad_enabled() or self.norm or rows >= height:
             return self._apply(input, weights, sizes, trained)
-        bands = [input[:, :, top:min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
+        bands = [input[:, :, top : min(top + rows, height) + 2 * self.margin] for top in range(0, height, rows)]
         return torch.cat([self._apply(band, weights, None) for band in bands], dim=2)
 
     def _apply(self, input: Tensor, weights: WeightSet, sizes: Tensor | None, trained: Tensor | None = None) -> Tensor:
         last = self.depth - 1
         return self._layer(last, self.hidden(input, weights, sizes, trained), weights, sizes, trained).to(input.dtype)
 
-    def hidden(self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
-               ) -> Tensor:
+    def hidden(
+        self, input: Tensor, weights: WeightSet, sizes: Tensor | None = None, trained: Tensor | None = None
+    ) -> Tensor:
         """What the last layer sees (N, hidden, H - 2 margin + 2, W - 2 margin + 2)."""
         layout = MEMORY_FORMATS.get(input.device.type, torch.contiguous_format)
         x = input.to(weights.flat.dtype).contiguous(memory_format=layout)
@@ -137,8 +150,9 @@ class ConvStack:
     def _layer(self, i: int, x: Tensor, weights: WeightSet, sizes: Tensor | None, trained: Tensor | None) -> Tensor:
         weight = weights[f"{i}.weight"]
         if not self.normalises(i):
-            return hyper_conv2d(x, weight, weights[f"{i}.bias"], activation=self.activations[i],
-                                negative_slope=self.negative_slope)
+            return hyper_conv2d(
+                x, weight, weights[f"{i}.bias"], activation=self.activations[i], negative_slope=self.negative_slope
+            )
         x = hyper_conv2d(x, weight)
         beyond = (self.kernel_size - 1) * (self.depth - 1 - i)  # what later layers will cut off
         sizes, trained = (None if each is None else each + beyond for each in (sizes, trained))

@@ -33,15 +33,23 @@ class Trainer(TrainingLoop):
 
     headline = "reconstruction"
 
-    def __init__(self, run: Run, collection: Collection, device: torch.device | str = "cpu", *,
-                 checkpoint_every: int | None = None, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        run: Run,
+        collection: Collection,
+        device: torch.device | str = "cpu",
+        *,
+        checkpoint_every: int | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
         super().__init__(run, device, checkpoint_every, ranks)
         self.photos = len(collection) if self.config.alone else min(self.config.batch_size, len(collection))
         with torch.device("meta"):  # shapes alone
             outline = build_system(self.config, collection, pretrained=False)
         self.collection = collection.to(device) if memory.can_keep(collection, self.device) else collection
-        self.plans = memory.plan_scales(outline, collection, ranks.share(self.photos), memory.free_bytes(self.device),
-                                        str(self.device), ranks.count)
+        self.plans = memory.plan_scales(
+            outline, collection, ranks.share(self.photos), memory.free_bytes(self.device), str(self.device), ranks.count
+        )
         self.everyone = torch.arange(len(collection))
         self.costs = [sizes.double().prod(dim=1).mean().item() + BESIDE_IMAGES for sizes in collection.sizes]
         self.awake = torch.ones(len(collection), device=device)
@@ -63,7 +71,7 @@ class Trainer(TrainingLoop):
     def progress(self) -> float:
         """Share of the work; a step costs as its pixels, and a little beside them."""
         work = [cost * self.config.iterations_at(scale) for scale, cost in enumerate(self.costs)]
-        return (sum(work[:self.scale]) + self.costs[self.scale] * self.step) / sum(work)
+        return (sum(work[: self.scale]) + self.costs[self.scale] * self.step) / sum(work)
 
     def title(self, scale: int) -> str:
         height, width = self.collection.sizes[scale].amax(dim=0).tolist()
@@ -101,13 +109,21 @@ class Trainer(TrainingLoop):
             for player in self.players:
                 player.restore(resumed)
         self.safeguard = Safeguard(self.players, self.awake, self.collection.names) if config.alone else None
-        sizes = self.collection.sizes[:self.scale + 1] if config.alone else None
+        sizes = self.collection.sizes[: self.scale + 1] if config.alone else None
         at_a_time, recompute = self.plans[self.scale]
         photos = self.ranks.share(self.photos)
         step = Step(system, self.players, cut(photos, at_a_time, sizes, self.device), recompute, at_a_time < photos)
         self.names, self.compute = step.names, graphed(step, self.device, self.ranks)
-        self.draws = Draws(self.collection, config, self.scale, system.generator_template, self.amplitudes,
-                           self.contexts, self.awake, self.ranks)
+        self.draws = Draws(
+            self.collection,
+            config,
+            self.scale,
+            system.generator_template,
+            self.amplitudes,
+            self.contexts,
+            self.awake,
+            self.ranks,
+        )
         self.start_clock()
 
     def take_step(self) -> dict[str, Tensor]:
@@ -118,8 +134,10 @@ class Trainer(TrainingLoop):
         except RuntimeError as error:
             if not memory.is_exhausted(error):
                 raise
-            raise InputError(f"scale {self.scale + 1} does not fit into the memory of {self.device}: lower "
-                             f"{memory.KNOBS} ({str(error).splitlines()[0]})") from error
+            raise InputError(
+                f"scale {self.scale + 1} does not fit into the memory of {self.device}: lower "
+                f"{memory.KNOBS} ({str(error).splitlines()[0]})"
+            ) from error
         return dict(zip(self.names, losses.unbind()))
 
     def photo_model(self, indices: Tensor) -> PhotoModel:
@@ -141,10 +159,12 @@ class Trainer(TrainingLoop):
     @torch.no_grad()
     def measure_amplitudes(self) -> Tensor:
         """The noise amplitude of every photo at the scale that begins (photos,)."""
-        return torch.cat([
-            self.photo_model(chunk).amplitude(self.scale, self.canvas(chunk, self.scale), self.config.noise_factor)
-            for chunk in self.chunks()
-        ])
+        return torch.cat(
+            [
+                self.photo_model(chunk).amplitude(self.scale, self.canvas(chunk, self.scale), self.config.noise_factor)
+                for chunk in self.chunks()
+            ]
+        )
 
     def chunks(self) -> tuple[Tensor, ...]:
         return self.everyone.split(self.config.batch_size)

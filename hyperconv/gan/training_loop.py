@@ -42,8 +42,9 @@ class TrainingLoop(ABC):
 
     headline: str  # the loss that says most
 
-    def __init__(self, run: Run, device: torch.device | str, checkpoint_every: int | None,
-                 ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, run: Run, device: torch.device | str, checkpoint_every: int | None, ranks: Ranks = ALONE
+    ) -> None:
         self.run, self.config, self.device, self.ranks = run, run.config, torch.device(device), ranks
         self.checkpoint_every = checkpoint_every or max(50, max(self.config.iterations) // 5)
         self.scale = self.step = 0
@@ -112,9 +113,16 @@ class TrainingLoop(ABC):
         self.start_clock()
         seconds = (self.logged[1] - then) / max(1, self.step - before)
         if self.ranks.leads:
-            self.run.log({"scale": self.scale, "step": self.step, "seconds": round(seconds, 5),
-                          "memory": memory.peak_bytes(self.device), **means,
-                          **({"diverged": remarks} if remarks else {})})
+            self.run.log(
+                {
+                    "scale": self.scale,
+                    "step": self.step,
+                    "seconds": round(seconds, 5),
+                    "memory": memory.peak_bytes(self.device),
+                    **means,
+                    **({"diverged": remarks} if remarks else {}),
+                }
+            )
         return means, [f"scale {self.scale + 1}, step {self.step}: {remark}" for remark in remarks]
 
     def start_clock(self) -> None:

@@ -22,8 +22,14 @@ LEARNING_RATE = 5e-4  # of free weights; what single-image GANs train with
 CONTEXT_RATE = 1e-2  # of a context, over the root of its mean square
 
 
-def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, photos: Sequence[Tensor], steps: int,
-         config: Config) -> Iterator[tuple[int, PhotoModel]]:
+def tune(
+    model: PhotoModel,
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Sequence[Tensor],
+    steps: int,
+    config: Config,
+) -> Iterator[tuple[int, PhotoModel]]:
     """Train the photos' weight sets by themselves: `steps` steps per scale, coarse to fine.
 
     photos: one canvas (B, C, H, W) per scale. The critic knows the finest scale only, so the scales below it learn to
@@ -37,7 +43,7 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
     each = photos[0].new_full((model.batch,), 1 / model.batch)
 
     def current(stop: int) -> PhotoModel:
-        weights = [source.weights().detach() for source in sources[:stop - 1]] + [sources[stop - 1].weights()]
+        weights = [source.weights().detach() for source in sources[: stop - 1]] + [sources[stop - 1].weights()]
         return replace(model, weights=weights)
 
     for scale, source in enumerate(sources):
@@ -57,9 +63,15 @@ def tune(model: PhotoModel, critic: Discriminator, critic_weights: WeightSet, ph
             yield scale * steps + step + 1, replace(model, weights=[s.weights().detach() for s in sources])
 
 
-def tune_context(context: Tensor, models: Callable[[Tensor], PhotoModel], critic: Discriminator,
-                 critic_weights: WeightSet, photos: Sequence[Tensor], steps: int, config: Config
-                 ) -> Iterator[tuple[int, PhotoModel]]:
+def tune_context(
+    context: Tensor,
+    models: Callable[[Tensor], PhotoModel],
+    critic: Discriminator,
+    critic_weights: WeightSet,
+    photos: Sequence[Tensor],
+    steps: int,
+    config: Config,
+) -> Iterator[tuple[int, PhotoModel]]:
     """Train what the weights of one photo are generated from: `steps` steps of all scales together.
 
     context (1, ...); models: the model that a context gives, with a graph to it. Every scale learns to reconstruct and
@@ -67,15 +79,21 @@ def tune_context(context: Tensor, models: Callable[[Tensor], PhotoModel], critic
     """
     context, critic_source = nn.Parameter(context.detach().clone()), FreeWeights.from_weight_set(critic_weights)
     rate = CONTEXT_RATE * context.detach().square().mean().sqrt().item()
-    optimizer = torch.optim.Adam([{"params": [context], "lr": rate}, {"params": [critic_source.flat]}],
-                                 lr=LEARNING_RATE, betas=config.betas, fused=True)
+    optimizer = torch.optim.Adam(
+        [{"params": [context], "lr": rate}, {"params": [critic_source.flat]}],
+        lr=LEARNING_RATE,
+        betas=config.betas,
+        fused=True,
+    )
     rules = Rules(config.penalty_weight, config.penalty_norm, config.reconstruction_weight)
     each = photos[0].new_ones(1)
     for step in range(steps):
         optimizer.zero_grad(set_to_none=True)
         model = models(context)
-        errors = [canvas.mean((model.reconstruct(stop=scale + 1) - photos[scale]).square(), model.sizes[scale])
-                  for scale in range(model.scales - 1)]
+        errors = [
+            canvas.mean((model.reconstruct(stop=scale + 1) - photos[scale]).square(), model.sizes[scale])
+            for scale in range(model.scales - 1)
+        ]
         if errors:
             (rules.reconstruction_weight * torch.stack(errors).sum()).backward()
         source = seeded(photos[-1].device, config.seed, "tune", step)

@@ -30,8 +30,14 @@ LEAST = {192: 23, 64: 9}
 class ConvNorm(nn.Module):
     """Convolution without bias, batch normalisation by its stored statistics (eps 0.001), ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], stride: int = 1,
-                 padding: int | tuple[int, int] = 0):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+    ):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
@@ -100,5 +106,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except InputError as error:
         if error.__cause__ is None:
             raise
-        raise InputError(f"{path}: not a file of network weights, or a damaged one; take pytorch-fid's "
-                         "pt_inception-2015-12-05-*.pth or torchvision's inception_v3_google-*.pth") from error
+        raise InputError(
+            f"{path}: not a file of network weights, or a damaged one; take pytorch-fid's "
+            "pt_inception-2015-12-05-*.pth or torchvision's inception_v3_google-*.pth"
+        ) from error

@@ -82,14 +82,21 @@ class InceptionV3(InceptionStem):
             return Mixed(in_channels, branches, pooled, maximum, border)
 
         first = {"1x1": [(64, 1)], "5x5": [(48, 1), (64, 5)], "3x3dbl": [(64, 1), (96, 3), (96, 3)]}
-        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = mixed(192, first, 32), mixed(256, first, 64), mixed(288, first, 64)
+        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = (
+            mixed(192, first, 32),
+            mixed(256, first, 64),
+            mixed(288, first, 64),
+        )
         self.Mixed_6a = mixed(288, {"3x3": [(384, 3)], "3x3dbl": [(64, 1), (96, 3), (96, 3)]}, None)
         for name, width in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
             long = [(width, 1), (width, HIGH), (width, WIDE), (width, HIGH), (192, WIDE)]
-            self.add_module(f"Mixed_{name}", mixed(768, {"1x1": [(192, 1)], "7x7": [(width, 1), (width, WIDE), (192, HIGH)],
-                                                         "7x7dbl": long}, 192))
-        self.Mixed_7a = mixed(768, {"3x3": [(192, 1), (320, 3)],
-                                    "7x7x3": [(192, 1), (192, WIDE), (192, HIGH), (192, 3)]}, None)
+            self.add_module(
+                f"Mixed_{name}",
+                mixed(768, {"1x1": [(192, 1)], "7x7": [(width, 1), (width, WIDE), (192, HIGH)], "7x7dbl": long}, 192),
+            )
+        self.Mixed_7a = mixed(
+            768, {"3x3": [(192, 1), (320, 3)], "7x7x3": [(192, 1), (192, WIDE), (192, HIGH), (192, 3)]}, None
+        )
         last = {"1x1": [(320, 1)], "3x3": [(384, 1), (384, *FORK)], "3x3dbl": [(448, 1), (384, 3), (384, *FORK)]}
         self.Mixed_7b, self.Mixed_7c = mixed(1280, last, 192), mixed(2048, last, 192, maximum=not border)
 

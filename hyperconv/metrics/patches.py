@@ -19,9 +19,7 @@ PROJECTIONS = 128
 QUANTILES = 512
 
 
-def patch_swd(
-    samples: Tensor | Sequence[Tensor], real: Tensor, seed: int = 0, max_patches: int = 16_000
-) -> float:
+def patch_swd(samples: Tensor | Sequence[Tensor], real: Tensor, seed: int = 0, max_patches: int = 16_000) -> float:
     """Sliced Wasserstein distance between the patches of samples and of the real image; lower is better.
 
     Mean absolute difference of 512 quantiles of 128 random unit projections of at most max_patches patches a
@@ -81,9 +79,7 @@ def _patches(image: Tensor, limit: int, seed: int) -> Tensor:
 
 def _quantiles(values: Tensor) -> Tensor:
     """(rows, count) -> (rows, 512): the quantiles 0, 1/511, ..., 1 of every row."""
-    ordered = torch.from_numpy(
-        np.sort(values.cpu().numpy(), axis=1)
-    )  # torch's own sort takes 15 times as long
+    ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=1))  # torch's own sort takes 15 times as long
     return F.interpolate(ordered[None], QUANTILES, mode="linear", align_corners=True)[0]
 
 

@@ -14,6 +14,7 @@ from hyperconv.data.images import with_channels
 
 FLAT = 1e-6  # std of a grey value that is rounding alone
 
+
 def diversity(samples: Tensor | Sequence[Tensor], real: Tensor) -> float:
     """SinGAN's diversity: std of a pixel's grey value over the samples, averaged, over the real image's std.
 
@@ -21,9 +22,7 @@ def diversity(samples: Tensor | Sequence[Tensor], real: Tensor) -> float:
     """
     samples, real = unit_images(samples, real)
     if len(samples) < 2 or len({sample.shape for sample in samples}) > 1:
-        raise ValueError(
-            f"diversity needs two or more samples of one size, got {[tuple(s.shape) for s in samples]}"
-        )
+        raise ValueError(f"diversity needs two or more samples of one size, got {[tuple(s.shape) for s in samples]}")
     spread = with_channels(torch.stack(samples), 1).std(0, correction=0).mean()
     contrast = with_channels(real, 1).std(correction=0)
     return float(spread / contrast) if contrast > FLAT else math.nan
@@ -43,9 +42,7 @@ def psnr(reconstruction: Tensor, real: Tensor) -> float:
     return math.inf if error == 0 else -20 * math.log10(error)
 
 
-def unit_images(
-    samples: Tensor | Sequence[Tensor], real: Tensor, least: int = 1
-) -> tuple[list[Tensor], Tensor]:
+def unit_images(samples: Tensor | Sequence[Tensor], real: Tensor, least: int = 1) -> tuple[list[Tensor], Tensor]:
     """Samples as a list, all images in [0, 1] on the device of the real one.
 
     ValueError for no sample, an image of other channels than the real one's or with a side under `least`.

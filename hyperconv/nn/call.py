@@ -42,8 +42,11 @@ def expand_parameters(module: nn.Module, sets: int) -> dict[str, Tensor]:
 
     A gradient by one of them is the gradient of each network; the gradient that arrives at the parameter is their sum.
     """
-    return {name: parameter.expand(sets, *parameter.shape) for name, parameter in module.named_parameters()
-            if parameter.requires_grad}
+    return {
+        name: parameter.expand(sets, *parameter.shape)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def call(module: nn.Module, tensors: dict[str, Tensor], args: tuple, kwargs: dict):
@@ -58,14 +61,19 @@ def parameters_by_path(module: nn.Module) -> dict[str, nn.Parameter]:
     `torch.func.functional_call` must not be given two names of one place: it then fails to restore the module.
     """
     return {
-        path: parameter for name, part in module.named_modules() for path, parameter in own_parameters(name, part).items()
+        path: parameter
+        for name, part in module.named_modules()
+        for path, parameter in own_parameters(name, part).items()
     }
 
 
 def own_parameters(name: str, module: nn.Module) -> dict[str, nn.Parameter]:
     """{path: parameter} of a module called `name`, without those of its children."""
-    return {f"{name}.{key}" if name else key: parameter for key, parameter in module._parameters.items()
-            if parameter is not None}
+    return {
+        f"{name}.{key}" if name else key: parameter
+        for key, parameter in module._parameters.items()
+        if parameter is not None
+    }
 
 
 def samples_per_set(samples: int, sets: int) -> int:
@@ -172,11 +180,15 @@ def _group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
 
 
 def _batch_norm(input, running_mean, running_var, weight=None, bias=None, *rest, **options):
-    return _channel_norm(lambda w, b: F.batch_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias)
+    return _channel_norm(
+        lambda w, b: F.batch_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias
+    )
 
 
 def _instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, *rest, **options):
-    return _channel_norm(lambda w, b: F.instance_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias)
+    return _channel_norm(
+        lambda w, b: F.instance_norm(input, running_mean, running_var, w, b, *rest, **options), weight, bias
+    )
 
 
 _RULES = {

@@ -11,8 +11,9 @@ from hyperconv.nn.layout import WeightLayout
 from hyperconv.ops.functional import hyper_conv2d
 
 
-def cond_conv2d(input: Tensor, experts: Tensor, routing: Tensor, expert_bias: Tensor | None = None, *args,
-                **kwargs) -> Tensor:
+def cond_conv2d(
+    input: Tensor, experts: Tensor, routing: Tensor, expert_bias: Tensor | None = None, *args, **kwargs
+) -> Tensor:
     """Conditionally parametrised convolution (Yang et al. 2019): each sample's kernel is a mixture of K experts.
 
     Args:
@@ -26,8 +27,10 @@ def cond_conv2d(input: Tensor, experts: Tensor, routing: Tensor, expert_bias: Te
     Returns (N, C_out, H_out, W_out). Raises InputError where experts and routing do not fit, else as `hyper_conv2d`.
     """
     if experts.dim() != 5 or routing.dim() != 2 or routing.shape[1] != len(experts):
-        raise InputError(f"experts must be (K, C_out, C_in/groups, kH, kW) and routing (B, K), got "
-                         f"{tuple(experts.shape)} and {tuple(routing.shape)}")
+        raise InputError(
+            f"experts must be (K, C_out, C_in/groups, kH, kW) and routing (B, K), got "
+            f"{tuple(experts.shape)} and {tuple(routing.shape)}"
+        )
     if expert_bias is not None and expert_bias.shape != experts.shape[:2]:
         raise InputError(f"expert_bias must be (K, C_out) = {tuple(experts.shape[:2])}, got {tuple(expert_bias.shape)}")
     weight = (routing @ experts.flatten(1)).unflatten(1, experts.shape[1:])

@@ -40,7 +40,9 @@ def train_contrastive(
         raise InputError(f"images must be (M, 1 or 3, S, S) uint8, got {tuple(images.shape)} {images.dtype}")
     count, channels, size = len(images), images.shape[1], images.shape[2]
     if count < 2 or size < 4 or images.shape[3] != size:
-        raise InputError(f"features are learned from two square images or more, of at least 4 px; got {tuple(images.shape)}")
+        raise InputError(
+            f"features are learned from two square images or more, of at least 4 px; got {tuple(images.shape)}"
+        )
     source = torch.Generator(images.device).manual_seed(0) if source is None else source
     mirror = channels == 3 if mirror is None else mirror
     with torch.random.fork_rng(devices=[]):

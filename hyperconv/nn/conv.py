@@ -59,8 +59,17 @@ class HyperConv2d(nn.Conv2d):
         if activation not in NAMES:
             raise unknown_activation(activation)
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
-            device=device if context_features is None else "meta", dtype=dtype,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device=device if context_features is None else "meta",
+            dtype=dtype,
         )
         self.context_features = context_features
         self.activation = activation
@@ -87,8 +96,9 @@ class HyperConv2d(nn.Conv2d):
         """conv(x), conv(x, weight, bias) or, with `context_features`, conv(x, context): see the class."""
         if self.context_features is not None:
             if context is not None and weight is not None:
-                raise TypeError("weight and context were given, but this HyperConv2d generates its weights: call "
-                                "conv(x, context)")
+                raise TypeError(
+                    "weight and context were given, but this HyperConv2d generates its weights: call conv(x, context)"
+                )
             context = weight if context is None else context
             if context is None or bias is not None:
                 raise TypeError("this HyperConv2d generates its weights: call conv(x, context)")
@@ -111,8 +121,15 @@ class HyperConv2d(nn.Conv2d):
             input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
         return hyper_conv2d(
-            input, weight, bias, self.stride, padding, self.dilation, self.groups,
-            activation=self.activation, negative_slope=self.negative_slope,
+            input,
+            weight,
+            bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            activation=self.activation,
+            negative_slope=self.negative_slope,
         )
 
     def _weight_shape(self) -> tuple[int, ...]:

@@ -74,8 +74,7 @@ class ResNetEmbedding(nn.Module):
         if photos.shape[0] == 0:
             raise ValueError("photos is empty: statistics need at least one photo")
         hooks = [
-            norm.register_forward_pre_hook(lambda norm, inputs: norm.measure(*inputs))
-            for norm in fixed_norms(self)
+            norm.register_forward_pre_hook(lambda norm, inputs: norm.measure(*inputs)) for norm in fixed_norms(self)
         ]
         try:
             self(photos)
@@ -104,9 +103,7 @@ class ConvEmbedding(nn.Module):
             raise ValueError(f"width must be a multiple of {self.GROUPS}, got {width}")
         self.in_channels = in_channels
         widths = [in_channels, width, 2 * width, 4 * width, 4 * width]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise(widths)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(self.GROUPS, channels) for channels in widths[1:])
         self.pooled_norm = nn.LayerNorm(4 * widths[-1], elementwise_affine=False)
         self.projection = nn.Linear(4 * widths[-1], features)

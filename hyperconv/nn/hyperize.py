@@ -84,15 +84,26 @@ def hyperize(
 class Hyperized(nn.Module):
     """What `hyperize` returns: a `template` without the generated parameters, and the `hypernetwork` over it."""
 
-    def __init__(self, module: nn.Module, context_features: int, include: Include | None, rank: int | None,
-                 encoding: str, init: str):
+    def __init__(
+        self,
+        module: nn.Module,
+        context_features: int,
+        include: Include | None,
+        rank: int | None,
+        encoding: str,
+        init: str,
+    ):
         super().__init__()
         self.context_features = context_features
         self.encoding = encoding
         self.template = copy.deepcopy(module)
         layers = included(self.template, include)
-        std = {path: he_std(layer) for name, layer in layers.items() if isinstance(layer, LAYERS)
-               for path in own_parameters(name, layer)}
+        std = {
+            path: he_std(layer)
+            for name, layer in layers.items()
+            if isinstance(layer, LAYERS)
+            for path in own_parameters(name, layer)
+        }
         values, self.sources = take_parameters(self.template, layers)
         layout = WeightLayout({name: value.shape for name, value in values.items()})
         example = next(iter(values.values()))
@@ -133,16 +144,24 @@ class Hyperized(nn.Module):
 
 def included(module: nn.Module, include: Include | None) -> dict[str, nn.Module]:
     """The layers to generate, by name; see `hyperize`."""
-    layers = {name: layer for name, layer in module.named_modules()
-              if isinstance(layer, LAYERS) and not isinstance(layer, NEVER_CALLED)}
+    layers = {
+        name: layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, LAYERS) and not isinstance(layer, NEVER_CALLED)
+    }
     if callable(include):
-        norms = {name: layer for name, layer in module.named_modules()
-                 if isinstance(layer, NORMS) and layer._parameters.get("weight") is not None}
+        norms = {
+            name: layer
+            for name, layer in module.named_modules()
+            if isinstance(layer, NORMS) and layer._parameters.get("weight") is not None
+        }
         layers = {name: layer for name, layer in {**layers, **norms}.items() if include(name, layer)}
     elif include is not None:
         patterns = [include] if isinstance(include, str) else list(include)
-        fits = {pattern: [name for name in layers if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
-                for pattern in patterns}
+        fits = {
+            pattern: [name for name in layers if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+            for pattern in patterns
+        }
         if useless := [pattern for pattern, names in fits.items() if not names]:
             raise InputError(f"include: {', '.join(map(repr, useless))} fits none of the layers {', '.join(layers)}")
         chosen = set().union(*fits.values())
@@ -152,8 +171,10 @@ def included(module: nn.Module, include: Include | None) -> dict[str, nn.Module]
     for name, layer in layers.items():
         weight = layer._parameters.get("weight")
         if weight is None or nn.parameter.is_lazy(weight):
-            raise InputError(f"layer {name!r} has no weight of its own to generate: remove its parametrization, or, if "
-                             "it is lazy, run the module once")
+            raise InputError(
+                f"layer {name!r} has no weight of its own to generate: remove its parametrization, or, if "
+                "it is lazy, run the module once"
+            )
     return layers
 
 

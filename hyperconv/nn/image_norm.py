@@ -62,8 +62,9 @@ class _Gradient(torch.autograd.Function):
     """The gradients of `_ImageNorm` by x, gain and shift; scale is 1 / deviation."""
 
     @staticmethod
-    def forward(ctx, grad: Tensor, x: Tensor, gain: Tensor, mean: Tensor, scale: Tensor, shares: Tensor
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx, grad: Tensor, x: Tensor, gain: Tensor, mean: Tensor, scale: Tensor, shares: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         by_shift = _sum(grad)
         by_gain = scale * (_sum(grad * x) - mean * by_shift)
         factor = gain * scale

@@ -13,8 +13,9 @@ from hyperconv.nn.layout import WeightSet
 Weights = TypeVar("Weights", Tensor, WeightSet, dict[str, Tensor])
 
 
-def inner_step(weights: Weights, grads: Tensor | WeightSet | Mapping[str, Tensor] | Sequence[Tensor],
-               lr: float | Tensor) -> Weights:
+def inner_step(
+    weights: Weights, grads: Tensor | WeightSet | Mapping[str, Tensor] | Sequence[Tensor], lr: float | Tensor
+) -> Weights:
     """weights - lr * grads, out of place, of B tasks at once; second order works through it.
 
     Args:

@@ -44,9 +44,14 @@ class ContrastiveNet(nn.Module):
         halvings = max(1, math.ceil(math.log2(size / self.LAST_SIDE)))
         strides = [1, *[2] * halvings] if size <= 16 else [2] * halvings
         widths = [channels, *(min(self.FIRST * 2**i, self.MOST) for i in range(len(strides)))]
-        self.convs = nn.Sequential(*(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride, padding=1, bias=False), nn.GroupNorm(self.GROUPS, b), nn.ReLU())
-            for (a, b), stride in zip(pairwise(widths), strides)))
+        self.convs = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(a, b, 3, stride, padding=1, bias=False), nn.GroupNorm(self.GROUPS, b), nn.ReLU()
+                )
+                for (a, b), stride in zip(pairwise(widths), strides)
+            )
+        )
         self.projection = nn.Linear(widths[-1] * self.LAST_SIDE**2, width)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -118,7 +123,13 @@ class InstanceFeatures(nn.Module):
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything that `from_tensors` needs, by name: for the file of a run."""
-        about = {"kind": self.kind, "name": self.name, "width": self.width, "channels": self.channels, "size": self.size}
+        about = {
+            "kind": self.kind,
+            "name": self.name,
+            "width": self.width,
+            "channels": self.channels,
+            "size": self.size,
+        }
         text = torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)
         return {"about": text, **{f"net.{key}": value for key, value in self.net.state_dict().items()}}
 

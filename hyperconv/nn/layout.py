@@ -47,10 +47,7 @@ class WeightLayout:
         """
         self._check(flat)
         pieces = torch.split(flat, list(self.sizes.values()), dim=1)
-        return {
-            name: piece.view(piece.shape[0], *shape)
-            for (name, shape), piece in zip(self.shapes.items(), pieces)
-        }
+        return {name: piece.view(piece.shape[0], *shape) for (name, shape), piece in zip(self.shapes.items(), pieces)}
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """{name: (B, *shape)} -> (B, P), the inverse of `split` (a copy). Names must match; order is free."""
@@ -75,9 +72,7 @@ class WeightLayout:
     def he_std(self) -> dict[str, float]:
         """Standard deviation of He et al. (2015, equation 10) per tensor: sqrt(2 / fan_in), fan_in the
         product of all sizes but the first; 0 for tensors of fewer than two dimensions (biases)."""
-        return {
-            name: sqrt(2 / prod(shape[1:])) if len(shape) > 1 else 0.0 for name, shape in self.shapes.items()
-        }
+        return {name: sqrt(2 / prod(shape[1:])) if len(shape) > 1 else 0.0 for name, shape in self.shapes.items()}
 
     def _check(self, flat: Tensor) -> None:
         if flat.dim() != 2 or flat.shape[1] != self.size:

@@ -21,8 +21,12 @@ from hyperconv.ops.arguments import pair
 from hyperconv.ops.functional import hyper_conv2d
 from hyperconv.ops.transposed import hyper_conv_transpose2d
 
-ACTIVATIONS = {None: lambda x, slope: x, "relu": lambda x, slope: F.relu(x), "leaky_relu": F.leaky_relu,
-               "tanh": lambda x, slope: x.tanh()}
+ACTIVATIONS = {
+    None: lambda x, slope: x,
+    "relu": lambda x, slope: F.relu(x),
+    "leaky_relu": F.leaky_relu,
+    "tanh": lambda x, slope: x.tanh(),
+}
 LARGE_IMAGES = 8
 """Weights are scaled where input and output of a sample have more than this many times their numbers: of 64 channels at
 64 px (14 times) the images take longer to scale, of 128 channels at 32 px (1.8 times) the weights longer to apply."""
@@ -110,7 +114,9 @@ def _convolve(x: Tensor, weight: Tensor, up: int, down: int, padding: tuple[int,
     return conv2d(x, weight, padding=padding)
 
 
-def _smooth(x: Tensor, taps: Sequence[float] | Tensor, before: list[int], after: list[int], gain: float = 1.0) -> Tensor:
+def _smooth(
+    x: Tensor, taps: Sequence[float] | Tensor, before: list[int], after: list[int], gain: float = 1.0
+) -> Tensor:
     """Pads (or, where negative, crops) and convolves each channel with the outer product of the taps."""
     line = torch.as_tensor(taps, dtype=x.dtype, device=x.device).flip(0)
     line = line / line.sum()
@@ -123,8 +129,10 @@ def _smooth(x: Tensor, taps: Sequence[float] | Tensor, before: list[int], after:
 def _check(input, weight, style, bias, up, down, padding, activation) -> tuple[int, int]:
     """Raises InputError, or returns the padding as (vertical, horizontal)."""
     if input.dim() != 4 or weight.dim() != 4 or input.shape[1] != weight.shape[1]:
-        raise InputError(f"input must be (N, C_in, H, W) and weight (C_out, C_in, kH, kW), got {tuple(input.shape)} and "
-                         f"{tuple(weight.shape)}")
+        raise InputError(
+            f"input must be (N, C_in, H, W) and weight (C_out, C_in, kH, kW), got {tuple(input.shape)} and "
+            f"{tuple(weight.shape)}"
+        )
     if style.dim() != 2 or style.shape[1] != weight.shape[1]:
         raise InputError(f"style must be (B, C_in) = (B, {weight.shape[1]}), got {tuple(style.shape)}")
     samples_per_set(len(input), len(style))

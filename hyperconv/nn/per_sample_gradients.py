@@ -57,9 +57,13 @@ def per_sample_gradients(
 def _check_layers(module: nn.Module) -> None:
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
-            raise InputError(f"{name or 'the module'} normalises with the statistics of the batch, so no sample has a "
-                             "gradient of its own: call module.eval() or use another normalisation")
+            raise InputError(
+                f"{name or 'the module'} normalises with the statistics of the batch, so no sample has a "
+                "gradient of its own: call module.eval() or use another normalisation"
+            )
         trainable = any(parameter is not None and parameter.requires_grad for parameter in part._parameters.values())
         if trainable and (not isinstance(part, LAYERS + NORMS) or isinstance(part, NEVER_CALLED)):
-            raise InputError(f"{name or 'the module'} is a {type(part).__name__} with trainable parameters; per-sample "
-                             "gradients know Conv2d, ConvTranspose2d, Linear and normalisation layers")
+            raise InputError(
+                f"{name or 'the module'} is a {type(part).__name__} with trainable parameters; per-sample "
+                "gradients know Conv2d, ConvTranspose2d, Linear and normalisation layers"
+            )

@@ -64,9 +64,7 @@ class Block(nn.Module):
         self.depth = len(steps)
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                conv(in_channels, out_channels, 1, stride), FixedBatchNorm2d(out_channels)
-            )
+            self.downsample = nn.Sequential(conv(in_channels, out_channels, 1, stride), FixedBatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         skip = x if self.downsample is None else self.downsample(x)
@@ -128,10 +126,13 @@ def published_resnet(state: dict[str, Tensor], path: Path, depth: int | None = N
 
 
 def _depth_of(state: dict[str, Tensor], path: Path) -> int:
-    stages = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5))
+    stages = tuple(
+        len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
+    )
     bottleneck = "layer1.0.conv3.weight" in state
     fitting = [depth for depth, blocks in BLOCKS.items() if blocks == stages and (depth >= BOTTLENECK) == bottleneck]
     if not fitting:
-        raise InputError(f"{path}: not the weights of a ResNet of {', '.join(map(str, BLOCKS))} layers under "
-                         "torchvision's names")
+        raise InputError(
+            f"{path}: not the weights of a ResNet of {', '.join(map(str, BLOCKS))} layers under torchvision's names"
+        )
     return fitting[0]

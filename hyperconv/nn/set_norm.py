@@ -6,8 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def batch_norm_sets(input: Tensor, sets: int, weight: Tensor, bias: Tensor, running_mean: Tensor | None = None,
-                    running_var: Tensor | None = None, training: bool = True, momentum: float = 0.1) -> Tensor:
+def batch_norm_sets(
+    input: Tensor,
+    sets: int,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    training: bool = True,
+    momentum: float = 0.1,
+) -> Tensor:
     """`F.batch_norm` of each of `sets` equal parts of the batch by itself, in one call.
 
     Args:

@@ -34,7 +34,9 @@ class VGG16(nn.Module):
             before = stage[-1]
         self.features = nn.Sequential(*layers)
         dropout = nn.Identity()  # of training
-        self.classifier = nn.Sequential(nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), dropout, nn.Linear(4096, 4096), nn.ReLU())
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), dropout, nn.Linear(4096, 4096), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(F.adaptive_avg_pool2d(self.features(x), 7).flatten(1))

@@ -246,7 +246,9 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
     by_input = (grad, weight, mask, input.shape[2:], *geometry)
     by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
     if _simple(grad):
-        if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native("parameter_gradients", by_weight):
+        if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native(
+            "parameter_gradients", by_weight
+        ):
             return _on_cpu_at_once(grad, input, weight, mask, *geometry)
         return None
     masked_often = mask is not None and weight.shape[3] * weight.shape[4] >= MANY_TAPS

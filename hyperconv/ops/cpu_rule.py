@@ -68,8 +68,15 @@ def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _suits_native(operation: str, dtype: torch.dtype, channels_last: bool, first: Sequence[int], second: Sequence[int],
-                  sizes: tuple, geometry: tuple) -> bool:
+def _suits_native(
+    operation: str,
+    dtype: torch.dtype,
+    channels_last: bool,
+    first: Sequence[int],
+    second: Sequence[int],
+    sizes: tuple,
+    geometry: tuple,
+) -> bool:
     if dtype == torch.float64 or min(geometry[0]) < 1:  # a stride that native says the right words about
         return True
     call = _Call(operation, first, second, sizes, geometry, channels_last)
@@ -89,8 +96,15 @@ class _Call:
     single image; last: whether channels are innermost.
     """
 
-    def __init__(self, operation: str, first: Sequence[int], second: Sequence[int], sizes: tuple, geometry: tuple,
-                 channels_last: bool = False) -> None:
+    def __init__(
+        self,
+        operation: str,
+        first: Sequence[int],
+        second: Sequence[int],
+        sizes: tuple,
+        geometry: tuple,
+        channels_last: bool = False,
+    ) -> None:
         stride, padding, dilation, groups = geometry
         if operation in _WEIGHT_GRADIENTS:
             self.product, output, input, (sets, kernel) = WEIGHT_GRADIENT, first[2:], second[2:], sizes
@@ -123,21 +137,35 @@ _QUICKER = {
     ("winograd", INPUT_GRADIENT): _suits_winograd,
     ("winograd", WEIGHT_GRADIENT): lambda call: (
         (not call.strided and call.row >= 9 * call.channels)
-        or (call.image >= 300 and (not call.strided or call.row > 9 * call.channels))),
+        or (call.image >= 300 and (not call.strided or call.row > 9 * call.channels))
+    ),
     ("columns", CONVOLUTION): lambda call: call.products <= 2 or call.pixels <= max(20, call.channels_out // 2),
     ("columns", INPUT_GRADIENT): lambda call: (
-        call.of_set <= 6 or call.pixels <= 0.4 * call.channels_out or (call.strided and call.of_set <= 36)
-        or call.row <= 80),
+        call.of_set <= 6
+        or call.pixels <= 0.4 * call.channels_out
+        or (call.strided and call.of_set <= 36)
+        or call.row <= 80
+    ),
     ("columns", WEIGHT_GRADIENT): lambda call: (
-        call.products <= 8.9 or call.pixels <= (1.2 if call.image <= 16 else 0.4) * call.channels_out),
+        call.products <= 8.9 or call.pixels <= (1.2 if call.image <= 16 else 0.4) * call.channels_out
+    ),
     ("direct", CONVOLUTION): lambda call: (
-        call.products <= 1.6 or call.channels_out <= 4
-        or (call.image > 30 and (call.channels_out <= 14 or call.row <= 300))),
+        call.products <= 1.6
+        or call.channels_out <= 4
+        or (call.image > 30 and (call.channels_out <= 14 or call.row <= 300))
+    ),
     ("direct", INPUT_GRADIENT): lambda call: call.of_set <= 1.6 or call.narrow <= 6 or call.image > 30,
     ("direct", WEIGHT_GRADIENT): lambda call: (
-        call.products <= 1.9 or (call.narrow <= 6 and call.channels_out <= 192)
-        or (call.narrow <= 24 and call.image > 110 and call.row <= 3200 and (call.channels_out <= 192 or not call.strided))
-        or (call.narrow <= 64 and call.image > 200 and call.row == call.channels)),
+        call.products <= 1.9
+        or (call.narrow <= 6 and call.channels_out <= 192)
+        or (
+            call.narrow <= 24
+            and call.image > 110
+            and call.row <= 3200
+            and (call.channels_out <= 192 or not call.strided)
+        )
+        or (call.narrow <= 64 and call.image > 200 and call.row == call.channels)
+    ),
 }
 
 
@@ -156,16 +184,23 @@ _QUICKER_IN_BFLOAT16 = {
     ("columns", INPUT_GRADIENT): lambda call: call.products <= 4.8 or call.pixels <= 0.15 * call.channels_out,
     ("columns", WEIGHT_GRADIENT): lambda call: call.of_set <= 1.5 or call.pixels <= 0.3 * call.channels_out,
     ("direct", CONVOLUTION): lambda call: (
-        call.of_set <= 0.5 or (call.of_set <= 2.9 and (call.products <= 2.2 or (call.channels_out <= 20 and not call.last)))
+        call.of_set <= 0.5
+        or (call.of_set <= 2.9 and (call.products <= 2.2 or (call.channels_out <= 20 and not call.last)))
         or (call.alone and call.channels_out <= 4 and not call.strided)
-        or (call.alone and call.pointwise and (call.last or call.narrow <= 48) and call.image >= 200)),
+        or (call.alone and call.pointwise and (call.last or call.narrow <= 48) and call.image >= 200)
+    ),
     ("direct", INPUT_GRADIENT): lambda call: (
-        call.of_set <= 0.5 or call.channels_out <= 10 if call.last
-        else call.of_set <= 3 or call.channels_out <= 1 or (call.alone and call.pointwise and call.narrow <= 64)),
+        call.of_set <= 0.5 or call.channels_out <= 10
+        if call.last
+        else call.of_set <= 3 or call.channels_out <= 1 or (call.alone and call.pointwise and call.narrow <= 64)
+    ),
     ("direct", WEIGHT_GRADIENT): lambda call: (
-        call.of_set <= 0.3 or call.channels_out <= 10 if call.last
-        else call.products <= 2.2 or (call.channels_out <= 28 and call.narrow <= 10)
-        or (call.alone and (call.narrow <= 10 or (call.pointwise and call.narrow <= 64 and call.image >= 500)))),
+        call.of_set <= 0.3 or call.channels_out <= 10
+        if call.last
+        else call.products <= 2.2
+        or (call.channels_out <= 28 and call.narrow <= 10)
+        or (call.alone and (call.narrow <= 10 or (call.pointwise and call.narrow <= 64 and call.image >= 500)))
+    ),
     ("pairs", CONVOLUTION): lambda call: call.products <= 4.2 or call.channels_out <= 56 or call.image >= 900,
     ("pairs", INPUT_GRADIENT): lambda call: call.products <= 3.2 or call.narrow <= 3,
     ("planes", INPUT_GRADIENT): lambda call: not call.last,

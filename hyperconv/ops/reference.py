@@ -100,8 +100,10 @@ def weight_gradient(
 
 def _unread(outputs: int, pixels: int, taps: int, stride: int, padding: int, dilation: int) -> list[bool]:
     """Whether each tap along an axis reads nothing but padding."""
-    return [not any(0 <= output * stride + tap * dilation - padding < pixels for output in range(outputs))
-            for tap in range(taps)]
+    return [
+        not any(0 <= output * stride + tap * dilation - padding < pixels for output in range(outputs))
+        for tap in range(taps)
+    ]
 
 
 def bias_gradient(grad: Tensor, mask: Tensor | None, weight_sets: int, negative_slope: float) -> Tensor:
@@ -145,9 +147,7 @@ def apply_mask(values: Tensor, mask: Tensor | None, negative_slope: float) -> Te
 def _convolve(input, weight, bias, stride, padding, dilation, groups) -> Tensor:
     weight, bias = _at_least_one_set(weight), None if bias is None else _at_least_one_set(bias).flatten()
     sets = weight.shape[0]
-    output = F.conv2d(
-        _fold(input, sets), weight.flatten(0, 1), bias, stride, padding, dilation, sets * groups
-    )
+    output = F.conv2d(_fold(input, sets), weight.flatten(0, 1), bias, stride, padding, dilation, sets * groups)
     return laid_out(_unfold(output, sets), layout(input))
 
 

@@ -92,8 +92,7 @@ class Question:
         """How a backend answers; `timed` says how long a second call takes."""
         answers = _answers(backend, self.trial.operation, self.args)
         outcomes = [
-            self._compare(*parts)
-            for parts in zip(answers, self.likeness, self.exact, self.pytorch, strict=True)
+            self._compare(*parts) for parts in zip(answers, self.likeness, self.exact, self.pytorch, strict=True)
         ]
         worst = max(outcomes, key=Outcome.badness)
         if not timed:
@@ -111,7 +110,9 @@ class Question:
                 problem = f"a result of {name} {getattr(answer, name)} instead of {getattr(like, name)}"
                 return Outcome(pytorch=pytorch, bound=bound, problem=problem)
         if _steps(answer) != _steps(like):
-            return Outcome(pytorch=pytorch, bound=bound, problem=f"strides {answer.stride()} instead of {like.stride()}")
+            return Outcome(
+                pytorch=pytorch, bound=bound, problem=f"strides {answer.stride()} instead of {like.stride()}"
+            )
         error = _error(answer, exact)
         if not math.isfinite(error):
             return Outcome(pytorch=pytorch, bound=bound, problem="values that are not finite")

@@ -41,7 +41,10 @@ def test_a_number_is_no_part_of_a_name_where_the_photo_of_that_name_has_numbered
 def test_the_longest_name_that_fits_owns_an_image(tmp_path):
     write(tmp_path, "lake_2.png", "lake_3.png", "lake_3_1.png", "1_1.png", "10_1.png")
     assert found(tmp_path, "lake", "lake_2", "1", "10") == {
-        "lake": ["lake_3.png"], "lake_2": ["lake_2.png"], "1": ["1_1.png"], "10": ["10_1.png"],
+        "lake": ["lake_3.png"],
+        "lake_2": ["lake_2.png"],
+        "1": ["1_1.png"],
+        "10": ["10_1.png"],
     }
 
 
@@ -53,7 +56,11 @@ def test_upper_and_lower_case_do_not_matter(tmp_path):
 def test_folders_without_images_of_the_photos(tmp_path):
     (tmp_path / "file.txt").write_text("")
     (tmp_path / "lake").mkdir()
-    for folder, told in {"absent": "no such folder", "file.txt": "a file, not folder", ".": r"lake\.png, lake_1\.png"}.items():
+    for folder, told in {
+        "absent": "no such folder",
+        "file.txt": "a file, not folder",
+        ".": r"lake\.png, lake_1\.png",
+    }.items():
         with pytest.raises(InputError, match=told):
             find_images(tmp_path / folder, ["lake", "hill"])
     write(tmp_path, "meadow.png")

@@ -67,8 +67,13 @@ def test_a_loop_closes_smoothly(any_model):
 
 @pytest.mark.parametrize(
     "options, told",
-    [({"alpha": 1.0}, "alpha is 1"), ({"beta": -0.1}, "beta is -0.1"), ({"alpha": 0.0, "loop": True}, "loop"),
-     ({"start_scale": 3}, "0 to 2"), ({"frames": 0}, "frames is 0")],
+    [
+        ({"alpha": 1.0}, "alpha is 1"),
+        ({"beta": -0.1}, "beta is -0.1"),
+        ({"alpha": 0.0, "loop": True}, "loop"),
+        ({"start_scale": 3}, "0 to 2"),
+        ({"frames": 0}, "frames is 0"),
+    ],
 )
 def test_impossible_walks(model, options, told):
     with pytest.raises(InputError, match=told):

@@ -92,9 +92,7 @@ def test_writing(singles, tmp_path):
     save_png(picture, tmp_path / "pasted.png")
     Image.fromarray((mask * 255).byte().numpy()).resize((20, 20)).save(tmp_path / "mask.png")
     written = write_harmonized(harmonizer, "chi", tmp_path / "pasted.png", tmp_path / "mask.png", tmp_path / "out")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "china-pasted.png", "china-pasted_sheet.png"
-    ]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["china-pasted.png", "china-pasted_sheet.png"]
     assert read_photo(written.image).pixels.shape == harmonizer.photo("china").shape
     (remark,) = written.remarks
     assert "20x20" in remark and "resized" in remark

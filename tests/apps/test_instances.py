@@ -13,8 +13,20 @@ from hyperconv.data.domains import Domains
 from hyperconv.data.images import save_png
 from hyperconv.errors import InputError
 
-SMALL = {"embedding": 8, "latent": 8, "hidden": 8, "critic_hidden": 8, "most_channels": 16, "feature_width": 12,
-         "feature_steps": 20, "batch_size": 16, "iterations": (60,), "learning_rate": 3e-3, "average": 0.9, "device": "cpu"}
+SMALL = {
+    "embedding": 8,
+    "latent": 8,
+    "hidden": 8,
+    "critic_hidden": 8,
+    "most_channels": 16,
+    "feature_width": 12,
+    "feature_steps": 20,
+    "batch_size": 16,
+    "iterations": (60,),
+    "learning_rate": 3e-3,
+    "average": 0.9,
+    "device": "cpu",
+}
 
 
 def some_digits():
@@ -76,8 +88,11 @@ def test_without_the_prior(plain):
     assert apps.sample_instances(plain, 3).shape == (3, 1, 8, 8)
     found, before = invert(plain, plain.photo("0:1"), 20)
     assert found.error < before and torch.equal(found.prior, torch.ones(1, 1))
-    for use in (lambda: apps.sample_instances(plain, 3, "gmm"), lambda: apps.interpolate_instances(plain, "0:1", "1:1"),
-                lambda: apps.sample_around(plain, "0:1", 1)):
+    for use in (
+        lambda: apps.sample_instances(plain, 3, "gmm"),
+        lambda: apps.interpolate_instances(plain, "0:1", "1:1"),
+        lambda: apps.sample_around(plain, "0:1", 1),
+    ):
         with pytest.raises(InputError, match="without the prior"):
             use()
 
@@ -85,7 +100,9 @@ def test_without_the_prior(plain):
 def test_scores(model, tmp_path):
     scores = write_instance_scores(model, tmp_path, 50, "mixed", seed=3)
     record = json.loads((tmp_path / "evaluation.json").read_text())
-    assert (scores.samples, scores.real, scores.prior) == (50, 60, "mixed") and scores.features.startswith("contrastive")
+    assert (scores.samples, scores.real, scores.prior) == (50, 60, "mixed") and scores.features.startswith(
+        "contrastive"
+    )
     assert record["scores"]["frechet"] == scores.scores.frechet and 0 <= scores.scores.recall <= 1
     assert record["halves"].keys() == record["scores"].keys() and (tmp_path / "nearest.png").is_file()
     with pytest.raises(InputError, match="5 samples"):
@@ -102,6 +119,8 @@ def test_training_continues_from_python(model, tmp_path):
     source = tmp_path / "source"
     apps.train(some_digits(), source, "tiny", system="dip", **{**SMALL, "iterations": (2,)})
     few = Domains({"sevens": load_digits(8).images("7")[:6].add(1).mul(127.5).round().to(torch.uint8)})
-    run = apps.train(few, tmp_path / "few", system="dip", start_from=source, device="cpu", iterations=(3,), transfer="freeze-d")
+    run = apps.train(
+        few, tmp_path / "few", system="dip", start_from=source, device="cpu", iterations=(3,), transfer="freeze-d"
+    )
     assert run.config.transfer == "freeze-d" and run.config.hidden == 8 and run.checkpoint() == (0, 3)
     assert apps.sample_instances(InstanceModel.open(run.path, "cpu"), 2).shape == (2, 1, 8, 8)

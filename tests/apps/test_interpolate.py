@@ -33,8 +33,10 @@ def test_the_spaces_differ_by_the_norm_of_the_blended_contexts_alone(model, monk
         torch.testing.assert_close(through_embedding[end], through_weights[end], atol=5e-3, rtol=0)
     assert (through_embedding[1] - through_weights[1]).abs().max() > 5e-3
     monkeypatch.setattr(model.system.generator, "unit_contexts", False)
-    blended, direct = (_blend(model, [(model, 0), (model, 1)], torch.tensor([[0.5, 0.5]]), space, range(3))
-                       for space in ("embedding", "weights"))
+    blended, direct = (
+        _blend(model, [(model, 0), (model, 1)], torch.tensor([[0.5, 0.5]]), space, range(3))
+        for space in ("embedding", "weights")
+    )
     for one, other in zip(blended.weights, direct.weights):
         torch.testing.assert_close(one.flat, other.flat, atol=1e-4, rtol=1e-4)
 
@@ -66,8 +68,11 @@ def test_writing(model, tmp_path):
 
 def test_coarse_scales_of_one_and_fine_ones_of_the_other(model):
     coarse, fine = (model.photo_model(name) for name in ("china", "coffee"))
-    mixed = replace(coarse, weights=[*coarse.weights[:1], *fine.weights[1:]],
-                    amplitudes=torch.cat([coarse.amplitudes[:, :1], fine.amplitudes[:, 1:]], dim=1))
+    mixed = replace(
+        coarse,
+        weights=[*coarse.weights[:1], *fine.weights[1:]],
+        amplitudes=torch.cat([coarse.amplitudes[:, :1], fine.amplitudes[:, 1:]], dim=1),
+    )
     for space in ("embedding", "weights"):
         frames = interpolate(model, "china", "coffee", 3, space=space, scales=range(1, 3))
         torch.testing.assert_close(frames[0], reconstruct(coarse), atol=5e-3, rtol=0)
@@ -87,7 +92,9 @@ def test_a_grid_has_the_photos_at_its_corners_and_walks_along_its_sides(model, f
     for frame, other in zip(grid[0], interpolate(model, "china", "astronaut", 3, space=space)):
         torch.testing.assert_close(frame, other, atol=5e-3, rtol=0)
     written = write_interpolation(model, corners, tmp_path / "grid", 3, space=space)
-    assert written.picture.name == "china-astronaut-coffee-flower.png" and len(list((tmp_path / "grid").iterdir())) == 11
+    assert (
+        written.picture.name == "china-astronaut-coffee-flower.png" and len(list((tmp_path / "grid").iterdir())) == 11
+    )
     with pytest.raises(InputError, match="and 3 given: name 2 or 4"):
         write_interpolation(model, corners[:3], tmp_path / "grid")
 

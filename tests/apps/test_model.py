@@ -89,9 +89,7 @@ def test_a_run_still_in_training_opens_with_the_scales_it_has(trained, tmp_path,
     from hyperconv.apps.train import start
     from hyperconv.gan.presets import preset
 
-    trainer, _ = start(
-        load_examples(["china", "coffee"]), tmp_path / "run", preset("tiny", **quick), device="cpu"
-    )
+    trainer, _ = start(load_examples(["china", "coffee"]), tmp_path / "run", preset("tiny", **quick), device="cpu")
     for progress in trainer.train():
         if (progress.scale, progress.saved) == (1, True):
             break

@@ -16,7 +16,7 @@ def drawing(height=48, width=72):
     """Blue above green."""
     picture = torch.empty(3, height, width)
     picture[:] = torch.tensor([-0.8, -0.2, 0.9])[:, None, None]
-    picture[:, height // 2:] = torch.tensor([-0.5, 0.6, -0.7])[:, None, None]
+    picture[:, height // 2 :] = torch.tensor([-0.5, 0.6, -0.7])[:, None, None]
     return picture
 
 
@@ -52,8 +52,16 @@ def test_structure_comes_from_the_picture(any_model):
 
 def test_a_run_that_has_seen_noise_alone_takes_no_picture(tmp_path):
     run = train(
-        load_examples(["astronaut"]), tmp_path / "run", "tiny", system="consingan", fixed_input="noise", max_size=24,
-        hidden=4, iterations=(1,), scale_count=2, device="cpu",
+        load_examples(["astronaut"]),
+        tmp_path / "run",
+        "tiny",
+        system="consingan",
+        fixed_input="noise",
+        max_size=24,
+        hidden=4,
+        iterations=(1,),
+        scale_count=2,
+        device="cpu",
     )
     with pytest.raises(InputError, match="noise alone.*tiny-harmonize"):
         start_scale_for(Model.open(run.path, "cpu"), None, 0.5)
@@ -64,7 +72,8 @@ def test_writing(any_model, tmp_path):
     for write, folder in ((write_painted, "a"), (write_styled, "b")):
         written = write(any_model, "china", tmp_path / "sketch.png", tmp_path / folder)
         assert sorted(file.name for file in (tmp_path / folder).iterdir()) == [
-            "china-sketch.png", "china-sketch_sheet.png"
+            "china-sketch.png",
+            "china-sketch_sheet.png",
         ]
         assert written.sheet.name == "china-sketch_sheet.png" and written.remarks == []
         with pytest.raises(InputError, match="already"):
@@ -86,11 +95,12 @@ def test_a_retrained_scale_gets_the_painting_in_few_colours(singles, monkeypatch
     """What the scale adds its residual to is the painting in exactly the colours that it was trained on."""
     model, entered = singles("singan"), []
     monkeypatch.setattr(
-        sys.modules[paint.__module__], "drawn_on",
+        sys.modules[paint.__module__],
+        "drawn_on",
         lambda shaped, carried, seed: entered.append((shaped, carried)) or carried.values[0],
     )
     paint(model, "china", drawing(), retrain_steps=1, start_scale=1)
-    (shaped, carried), = entered
+    ((shaped, carried),) = entered
     enlarged = shaped.generator.enlarge(carried.values, carried.at, shaped.grid(1))
     torch.testing.assert_close(enlarged, carried.values)
     assert len(carried.values.flatten(2)[0].unique(dim=1).T) <= 5 and carried.values.shape[2:] == shaped.grid(1).extent

@@ -33,7 +33,9 @@ def test_every_version_differs_and_the_seed_repeats_them(any_model):
 def test_writing(model, tmp_path):
     sheet = write_retargeted(model, ["china"], tmp_path, (20, 64), 2)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "20x64_sheet.png", "china_20x64_01.png", "china_20x64_02.png"
+        "20x64_sheet.png",
+        "china_20x64_01.png",
+        "china_20x64_02.png",
     ]
     assert sheet.is_file() and read_photo(tmp_path / "china_20x64_01.png").pixels.shape == (3, 20, 64)
     with pytest.raises(InputError, match="already"):

@@ -28,7 +28,9 @@ def test_the_files_say_what_the_evaluation_says(model, tmp_path, inception_file)
     content = strict_json(tmp_path / "out" / "evaluation.json")
     assert content["hyperconv"] == __version__ and content["notes"] == evaluation.notes
     assert content["settings"] == {
-        "count": 2, "seed": 3, "against": str(tmp_path / "other"),
+        "count": 2,
+        "seed": 3,
+        "against": str(tmp_path / "other"),
         "sifid": {"block": 64, "features": "before the first max pooling", "weights_sha256": inception.sha256},
     }
     assert content["mean"] == evaluation.overall() and content["mean_against"] == evaluation.overall_against()
@@ -37,7 +39,10 @@ def test_the_files_say_what_the_evaluation_says(model, tmp_path, inception_file)
     assert content["photos"][0]["size"] == [21, 32] and content["photos"][0]["against"] is None
     rows = list(csv.DictReader((tmp_path / "out" / "evaluation.csv").open()))
     assert [(row["photo"], row["images"]) for row in rows] == [
-        ("china", "samples"), ("coffee", "samples"), ("coffee", "against"), ("astronaut", "samples"),
+        ("china", "samples"),
+        ("coffee", "samples"),
+        ("coffee", "against"),
+        ("astronaut", "samples"),
     ]
     assert float(rows[0]["patch_swd"]) == evaluation.photos[0].samples["patch_swd"]
     assert float(rows[0]["diversity_from_2"]) == evaluation.photos[0].diversity_from[2]

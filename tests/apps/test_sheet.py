@@ -23,9 +23,7 @@ def test_images_keep_their_pixels_and_stand_a_gap_apart():
 
 
 def test_columns_are_as_wide_as_their_widest_image_and_empty_cells_stay_white():
-    sheet = contact_sheet(
-        [("a", [plain(-1.0, 160, 100), plain(-1.0, 50, 50)]), ("", [None, plain(-1.0, 90, 120)])]
-    )
+    sheet = contact_sheet([("a", [plain(-1.0, 160, 100), plain(-1.0, 50, 50)]), ("", [None, plain(-1.0, 90, 120)])])
     assert sheet.shape[2] == GAP + 100 + GAP + 120 + GAP
     assert sheet.shape[1] == GAP + 160 + LINE + GAP + 90 + GAP
     second = GAP + 160 + LINE + GAP

@@ -49,9 +49,7 @@ def test_photos_that_cannot_be_used_are_left_out_with_a_reason(tmp_path, quick):
     Image.new("RGB", (5, 5)).save(tmp_path / "dot.png")
     trainer, remarks = start([tmp_path], tmp_path / "run", preset("tiny", **quick), device="cpu")
     assert trainer.collection.names == ["china", "coffee"]
-    assert (
-        len(remarks) == 2 and "broken.jpg" in remarks[0] and "dot.png" in remarks[1] and "5x5" in remarks[1]
-    )
+    assert len(remarks) == 2 and "broken.jpg" in remarks[0] and "dot.png" in remarks[1] and "5x5" in remarks[1]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +117,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, quick, 
         next(steps)
     for _ in follow(resume(tmp_path / "run", device="cpu")):
         pass
-    assert [
-        json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    ] == [10]
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [10]
 
 
 def test_a_run_that_lost_its_training_state_is_not_trained_from_zero(tmp_path, trained):
@@ -192,9 +188,7 @@ def test_mixed_photos_and_paths(tmp_path, photos):
 def test_demo(tmp_path, quick):
     config = preset("tiny", **{**quick, "iterations": (1,)})
     pictures = demo(tmp_path, config, device="cpu")
-    assert all(
-        path.is_file() for path in (pictures.samples, pictures.interpolation, pictures.unseen, pictures.tuned)
-    )
+    assert all(path.is_file() for path in (pictures.samples, pictures.interpolation, pictures.unseen, pictures.tuned))
     assert len(Model.open(tmp_path / "run", "cpu").names) >= 6
     written = pictures.samples.stat().st_mtime_ns
     assert demo(tmp_path, device="cpu") == pictures  # a finished run: only the pictures are drawn again

@@ -25,8 +25,19 @@ def test_means_leave_out_what_is_no_number():
 
 
 def test_training_stops_after_the_deadline_and_goes_on(tmp_path, capsys):
-    config = preset("tiny", max_size=24, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32,
-                    batch_size=2, iterations=(12,), variants=0, first_scale_sees="embedding")
+    config = preset(
+        "tiny",
+        max_size=24,
+        min_size=16,
+        scale_count=2,
+        hidden=8,
+        features=8,
+        embedding_size=32,
+        batch_size=2,
+        iterations=(12,),
+        variants=0,
+        first_scale_sees="embedding",
+    )
     photos, spent = load_examples(["china", "coffee"]), []
     while not train(tmp_path / "run", photos, config, Deadline(0), checkpoint_every=5):
         spent.append(seconds_of(tmp_path / "run"))

@@ -23,10 +23,16 @@ def test_other_dtypes_and_memory_formats_are_measured():
 
 def test_the_page_names_every_operator_and_the_calls_that_lose_most():
     one, other = layers(2, 0)
-    cells = {"conv2d": [Cell(one, "native", {"native": 2.0, "reference": 1.0}), Cell(other, "native", {"native": 1.0, "reference": 4.0})],
-             "input_gradient": [Cell(one, "reference", {"native": 1.0, "reference": 1.05})]}
+    cells = {
+        "conv2d": [
+            Cell(one, "native", {"native": 2.0, "reference": 1.0}),
+            Cell(other, "native", {"native": 1.0, "reference": 4.0}),
+        ],
+        "input_gradient": [Cell(one, "reference", {"native": 1.0, "reference": 1.05})],
+    }
     lines = page(cells)
     assert "| conv2d | 2 | 2 | 1.41 | 1.41 | 50% | 1.414 |" in lines
     assert "| input_gradient | 1 | 0 | 1.00 | 1.05 | 100% | 1.050 |" in lines
     assert lines.index(f"| conv2d | {one} | native | 2e+03 | 1e+03 |") < lines.index(
-        f"| input_gradient | {one} | reference | 1e+03 | 1.05e+03 |")
+        f"| input_gradient | {one} | reference | 1e+03 | 1.05e+03 |"
+    )

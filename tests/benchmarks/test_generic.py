@@ -35,8 +35,12 @@ def test_ordinary_networks_are_the_same_with_these_layers():
 
 def test_what_is_wrong_is_not_timed_and_the_report_says_why():
     exact = torch.tensor([1.0, 2.0])
-    rivals = {OURS: lambda: {"y": exact}, "peer": lambda: {"y": exact.clone()}, "wrong": lambda: {"y": exact + 1},
-              "broken": lambda: 1 / 0}
+    rivals = {
+        OURS: lambda: {"y": exact},
+        "peer": lambda: {"y": exact.clone()},
+        "wrong": lambda: {"y": exact + 1},
+        "broken": lambda: 1 / 0,
+    }
     row = measure(Case("hyperize", "net", "forward", rivals, lambda: {"y": exact.double()}), "cpu", 0.01)
     assert set(row["seconds"]) == {OURS, "peer"}
     text = report({"environment": {"cpu": "x"}, "batch": 2, "absent": ["Opacus"], "rows": [row]}, least=False)

@@ -5,7 +5,11 @@ from benchmarks.gpu_operators import fastest, means, page
 
 def row(side, triton, native, reference, layer="64->64"):
     return {
-        "layer": layer, "side": side, "arithmetic": "tf32", "layout": "nchw", "class": {"conv2d": "correlate/a/class"},
+        "layer": layer,
+        "side": side,
+        "arithmetic": "tf32",
+        "layout": "nchw",
+        "class": {"conv2d": "correlate/a/class"},
         "us": {"conv2d": {"triton": triton, "native": native, "reference": reference}},
     }
 

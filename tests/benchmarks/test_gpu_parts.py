@@ -22,8 +22,14 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.sh"
 
 def record(precision="tf32", phase="forward", own=1.0):
     return {
-        "phase": phase, "precision": precision, "layer": vars(Layer(3, 64, 25, 25, 16)), "operations": 1e9, "bytes": 1e6,
-        "seconds": {"grouped": 2.0, "hyperconv": own}, "graph_seconds": {}, "not_timed": {},
+        "phase": phase,
+        "precision": precision,
+        "layer": vars(Layer(3, 64, 25, 25, 16)),
+        "operations": 1e9,
+        "bytes": 1e6,
+        "seconds": {"grouped": 2.0, "hyperconv": own},
+        "graph_seconds": {},
+        "not_timed": {},
     }
 
 
@@ -36,7 +42,9 @@ def test_the_script_is_sound_and_names_its_parts():
     subprocess.run(["bash", "-n", SCRIPT], check=True)
     answer = subprocess.run(["bash", SCRIPT, "nonsense"], capture_output=True, text=True, check=False)
     assert answer.returncode == 2 and "no part is called 'nonsense'" in answer.stderr
-    answer = subprocess.run(["bash", SCRIPT, "published"], capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+    answer = subprocess.run(
+        ["bash", SCRIPT, "published"], capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]}
+    )
     assert answer.returncode == 2 and "published needs photos" in answer.stderr
 
 

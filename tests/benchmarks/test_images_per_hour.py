@@ -22,16 +22,35 @@ def test_a_stage_starts_from_the_one_before_it():
     assert all(torch.equal(after[name], value) for name, value in before.items())
     for number in (1, 2):
         copies = {name: value for name, value in after.items() if name.startswith(f"bodies.{number}.")}
-        assert copies and all(torch.equal(value, before[name.replace(f"bodies.{number}", "bodies.0")])
-                              for name, value in copies.items())
+        assert copies and all(
+            torch.equal(value, before[name.replace(f"bodies.{number}", "bodies.0")]) for name, value in copies.items()
+        )
     assert all(torch.equal(gan.critic.state_dict()[name], value) for name, value in critic.items())
     assert gan.amplitudes[0] == 1 and all(0 < amplitude < 0.1 for amplitude in gan.amplitudes[1:])
     gan.step()
 
 
 def test_both_are_scored(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, "argv", ["images_per_hour", "--together", "1", "2", "--max-size", "24", "--min-size", "12",
-                                      "--iterations", "1", "--count", "2", "--out", str(tmp_path / "scores.md")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "images_per_hour",
+            "--together",
+            "1",
+            "2",
+            "--max-size",
+            "24",
+            "--min-size",
+            "12",
+            "--iterations",
+            "1",
+            "--count",
+            "2",
+            "--out",
+            str(tmp_path / "scores.md"),
+        ],
+    )
     images_per_hour.main()
     page = (tmp_path / "scores.md").read_text()
     assert page in capsys.readouterr().out
@@ -40,12 +59,34 @@ def test_both_are_scored(monkeypatch, tmp_path, capsys):
 
 
 def test_the_published_loop_may_take_fewer_photos(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["images_per_hour", "--together", "2", "--published", "1", "--max-size", "24",
-                                      "--min-size", "12", "--iterations", "1", "--count", "2"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "images_per_hour",
+            "--together",
+            "2",
+            "--published",
+            "1",
+            "--max-size",
+            "24",
+            "--min-size",
+            "12",
+            "--iterations",
+            "1",
+            "--count",
+            "2",
+        ],
+    )
     monkeypatch.setattr(images_per_hour, "plainly", lambda *_: {key: 1.0 for key in (*SCORES, "seconds")})
     calls = []
-    monkeypatch.setattr(images_per_hour, "side_by_side", lambda photos, *_: calls.append(len(photos)) or [
-        {key: value for key in (*SCORES, "seconds")} for value in (0.25, 0.75)])
+    monkeypatch.setattr(
+        images_per_hour,
+        "side_by_side",
+        lambda photos, *_: (
+            calls.append(len(photos)) or [{key: value for key in (*SCORES, "seconds")} for value in (0.25, 0.75)]
+        ),
+    )
     images_per_hour.main()
     page = capsys.readouterr().out
     assert calls == [2] and "means over 1 of them" in page

@@ -15,8 +15,13 @@ def test_the_report_compares_means(tmp_path):
         (tmp_path / name / "config.json").write_text(json.dumps(preset("tiny").to_json()))
         (tmp_path / name / "seconds.json").write_text(json.dumps(seconds))
     swd = {TRAINING: 0.02, HELD_OUT: 0.03, TUNED.format(50): 0.025, SINGLE: 0.04}
-    found = {who: {photo: {**dict.fromkeys(SCORES, 0.5), "patch_swd": value + shift, "seconds": 1.0}
-                   for photo, shift in (("a", -0.01), ("b", 0.01))} for who, value in swd.items()}
+    found = {
+        who: {
+            photo: {**dict.fromkeys(SCORES, 0.5), "patch_swd": value + shift, "seconds": 1.0}
+            for photo, shift in (("a", -0.01), ("b", 0.01))
+        }
+        for who, value in swd.items()
+    }
     page = report(tmp_path, found, 2, "cpu")
     assert "seed 0; of every five, number 2 is held out" in page
     assert "held-out over training photos, patch SWD: 1.50" in page

@@ -71,7 +71,9 @@ def test_roofline_takes_the_larger_of_arithmetic_and_memory(tmp_path):
 def test_shares_of_the_limits_that_the_run_itself_measured(tmp_path):
     text = report([written(tmp_path, [record(phase="backward", limits={"operations": 6e9, "bytes": 1e7})])])
     assert "- matmul: 6.0 GFLOP/s" in text
-    assert "| 3->64 | Forward and backward | 50% | 30% | 2.00 | 4.00 | 60% |" in text  # at the full rate, twice as quick
+    assert (
+        "| 3->64 | Forward and backward | 50% | 30% | 2.00 | 4.00 | 60% |" in text
+    )  # at the full rate, twice as quick
     assert "| 50% | 30% |" in text  # three convolutions of 1e9 operations, and 3 of 1e6 bytes, in a second
 
 

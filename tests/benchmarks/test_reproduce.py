@@ -14,8 +14,19 @@ from hyperconv.gan.presets import PRESETS, preset
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """A folder of five small photos, and a preset called mini."""
-    mini = preset("tiny", max_size=24, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=2,
-                  iterations=(1200,), variants=0, first_scale_sees="embedding")
+    mini = preset(
+        "tiny",
+        max_size=24,
+        min_size=16,
+        scale_count=2,
+        hidden=8,
+        features=8,
+        embedding_size=32,
+        batch_size=2,
+        iterations=(1200,),
+        variants=0,
+        first_scale_sees="embedding",
+    )
     monkeypatch.setitem(PRESETS["meta"], "mini", mini)
     (tmp_path / "photos").mkdir()
     for photo in load_examples(["china", "coffee", "astronaut", "chelsea", "rocket"]):

@@ -12,9 +12,22 @@ from hyperconv.data.images import read_photo
 
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory):
-    run = train(load_examples(["china"]), tmp_path_factory.mktemp("unseen") / "run", "tiny", device="cpu", max_size=24,
-                min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=2, iterations=(5,), variants=0,
-                first_scale_sees="embedding")
+    run = train(
+        load_examples(["china"]),
+        tmp_path_factory.mktemp("unseen") / "run",
+        "tiny",
+        device="cpu",
+        max_size=24,
+        min_size=16,
+        scale_count=2,
+        hidden=8,
+        features=8,
+        embedding_size=32,
+        batch_size=2,
+        iterations=(5,),
+        variants=0,
+        first_scale_sees="embedding",
+    )
     return Model.open(run.path, "cpu").with_photos(load_examples(["flower", "rocket"]))
 
 

@@ -92,9 +92,7 @@ def test_paint_and_style(hyperconv, any_run, photos, tmp_path, verb):
     answer = hyperconv(verb, any_run, photos, photos.parent / "flower.png", "-i", "astronaut", "--out", tmp_path)
     assert answer.code == 0 and answer.out.count("result: ") == 4
     names = ("astronaut", "china", "coffee", "flower")
-    assert files(tmp_path) == sorted(
-        f"astronaut-{name}{end}.png" for name in names for end in ("", "_sheet")
-    )
+    assert files(tmp_path) == sorted(f"astronaut-{name}{end}.png" for name in names for end in ("", "_sheet"))
 
 
 def test_reconstruct(hyperconv, any_run, tmp_path):
@@ -126,8 +124,17 @@ def test_fine_tuning(hyperconv, runs, pasted, tmp_path):
     picture, mask = pasted
     for steps, folder in ((0, "as_is"), (2, "tuned")):
         answer = hyperconv(
-            "harmonize", runs["consingan"], picture, "-m", mask, "-i", "china", "--fine-tune", steps,
-            "--out", tmp_path / folder,
+            "harmonize",
+            runs["consingan"],
+            picture,
+            "-m",
+            mask,
+            "-i",
+            "china",
+            "--fine-tune",
+            steps,
+            "--out",
+            tmp_path / folder,
         )
         assert answer.code == 0
     as_is, tuned = ((tmp_path / folder / "china-block.png").read_bytes() for folder in ("as_is", "tuned"))
@@ -231,9 +238,15 @@ def test_a_grey_run(hyperconv, pasted, photos, tmp_path):
         run = tmp_path / system
         train([tmp_path / "grey.png"], run, "tiny", system=system, **{**SHAPE, "iterations": (1,)})
         for verb, *rest in (
-            ["sample", "-n", 1], ["retarget", "--size", "20x50"], ["superres", "--factor", 2],
-            ["animate", "--frames", 2], ["harmonize", picture, "-m", mask], ["edit", picture, "-m", mask],
-            ["paint", picture], ["style", picture], ["reconstruct"],
+            ["sample", "-n", 1],
+            ["retarget", "--size", "20x50"],
+            ["superres", "--factor", 2],
+            ["animate", "--frames", 2],
+            ["harmonize", picture, "-m", mask],
+            ["edit", picture, "-m", mask],
+            ["paint", picture],
+            ["style", picture],
+            ["reconstruct"],
         ):
             assert hyperconv(verb, run, *rest).code == 0
         for file in ("samples/grey_01.png", "superres/grey_x2.png", "painted/grey-block.png", "edited/grey-block.png"):

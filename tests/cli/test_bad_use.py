@@ -42,9 +42,7 @@ def test_photos_that_cannot_be_used(hyperconv, quick, broken, run, tmp_path, nam
         assert hyperconv("adapt", run, broken / name).complains(name, told)
 
 
-def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(
-    hyperconv, quick, photos, broken, tmp_path
-):
+def test_a_broken_photo_among_good_ones_is_named_and_training_goes_on(hyperconv, quick, photos, broken, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     for name in ("text.jpg", "dot.png", "half.png"):
         shutil.copy(broken / name, folder)
@@ -217,9 +215,7 @@ def test_the_unexpected_goes_to_a_log(hyperconv, run, monkeypatch, tmp_path):
     answer = hyperconv("sample", run)
     (log,) = tmp_path.glob("hyperconv-*.log")
     assert answer.code == 1
-    assert answer.error == (
-        f"hyperconv: ZeroDivisionError: quite unexpected (unexpected; the full log is in {log})\n"
-    )
+    assert answer.error == (f"hyperconv: ZeroDivisionError: quite unexpected (unexpected; the full log is in {log})\n")
     assert "Traceback" in log.read_text() and "in fail" in log.read_text()
 
 

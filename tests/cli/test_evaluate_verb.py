@@ -29,8 +29,25 @@ def test_scores_a_run(hyperconv, run, tmp_path):
 def test_photos_against_other_images_with_sifid(hyperconv, run, inception_file, tmp_path):
     hyperconv("sample", run, "--count", 2, "--seed", 4, "-i", "coffee", "--out", tmp_path / "other")
     answer = hyperconv(
-        "evaluate", run, "-i", "coffee", "-i", "astro", "-n", 2, "--seed", 4, "--no-each-scale", "--out", tmp_path / "out",
-        "--against", tmp_path / "other", "--sifid", inception_file, "--sifid-block", 64,
+        "evaluate",
+        run,
+        "-i",
+        "coffee",
+        "-i",
+        "astro",
+        "-n",
+        2,
+        "--seed",
+        4,
+        "--no-each-scale",
+        "--out",
+        tmp_path / "out",
+        "--against",
+        tmp_path / "other",
+        "--sifid",
+        inception_file,
+        "--sifid-block",
+        64,
     )
     assert answer.code == 0 and "SIFID (64-d)" in answer.out and "china" not in answer.out
     assert answer.error == f"no image in {tmp_path / 'other'}: 1 of 2 photos (astronaut)\n"

@@ -17,7 +17,17 @@ def exported(run, photos, tmp_path_factory):
 
     file = tmp_path_factory.mktemp("exported") / "flower.safetensors"
     with pytest.raises(SystemExit) as left:
-        main(["adapt", str(run), str(photos.parent / "flower.png"), "--export", str(file), "--out", str(file.parent / "adapted")])
+        main(
+            [
+                "adapt",
+                str(run),
+                str(photos.parent / "flower.png"),
+                "--export",
+                str(file),
+                "--out",
+                str(file.parent / "adapted"),
+            ]
+        )
     assert left.value.code == 0
     return file
 

@@ -10,8 +10,22 @@ from PIL import Image
 from hyperconv.cli.main import main
 from hyperconv.errors import InputError
 
-QUICK = ["--system", "reptile", "--iterations", "12", "--tasks", "2", "--inner-steps", "1", "--batch-size", "4",
-         "--image-size", "8", "--device", "cpu"]
+QUICK = [
+    "--system",
+    "reptile",
+    "--iterations",
+    "12",
+    "--tasks",
+    "2",
+    "--inner-steps",
+    "1",
+    "--batch-size",
+    "4",
+    "--image-size",
+    "8",
+    "--device",
+    "cpu",
+]
 
 
 def contents(folder):
@@ -30,18 +44,33 @@ def digits(tmp_path_factory):
 
 def test_train_adapt_and_nothing_else_changes(hyperconv, digits, tmp_path):
     names = {path.name for path in digits.iterdir()}
-    assert names == {"config.json", "held_out", "metrics.jsonl", "model.safetensors", "photos.safetensors", "samples",
-                     "training_state.safetensors"}
+    assert names == {
+        "config.json",
+        "held_out",
+        "metrics.jsonl",
+        "model.safetensors",
+        "photos.safetensors",
+        "samples",
+        "training_state.safetensors",
+    }
     assert [path.name for path in (digits / "samples").iterdir()] == ["step_000012.png"]
     assert len(list((digits / "held_out" / "8").iterdir())) == 100
     before = contents(digits)
-    answer = hyperconv("adapt", digits, "--shots", digits / "held_out" / "8", "-k", 5, "-n", 3, "--out", tmp_path / "eight")
+    answer = hyperconv(
+        "adapt", digits, "--shots", digits / "held_out" / "8", "-k", 5, "-n", 3, "--out", tmp_path / "eight"
+    )
     assert answer.code == 0 and "from 5 images" in answer.out and answer.error == ""
     assert [path.name for path in sorted((tmp_path / "eight").iterdir())] == [
-        "sample_01.png", "sample_02.png", "sample_03.png", "sheet.png"]
+        "sample_01.png",
+        "sample_02.png",
+        "sample_03.png",
+        "sheet.png",
+    ]
     assert Image.open(tmp_path / "eight" / "sample_01.png").size == (8, 8)
     assert contents(digits) == before
-    again = hyperconv("adapt", digits, "--shots", digits / "held_out" / "8", "-k", 5, "-n", 3, "--out", tmp_path / "eight")
+    again = hyperconv(
+        "adapt", digits, "--shots", digits / "held_out" / "8", "-k", 5, "-n", 3, "--out", tmp_path / "eight"
+    )
     assert again.complains("sheet.png", "--force")
 
 
@@ -53,7 +82,9 @@ def test_images_beyond_the_k_shots_play_no_part(hyperconv, digits, tmp_path):
         for number in range(1, others + 1):
             source = digits / "held_out" / ("8" if number <= 4 else "9") / f"{number:03}.png"
             (folder / f"{number}.png").write_bytes(source.read_bytes())
-        assert hyperconv("adapt", digits, "--shots", folder, "-k", 4, "-n", 1, "--out", tmp_path / f"of-{name}").code == 0
+        assert (
+            hyperconv("adapt", digits, "--shots", folder, "-k", 4, "-n", 1, "--out", tmp_path / f"of-{name}").code == 0
+        )
         drawn.append((tmp_path / f"of-{name}" / "sample_01.png").read_bytes())
     assert drawn[0] == drawn[1]
 
@@ -74,8 +105,13 @@ def test_folders_of_classes(hyperconv, digits, tmp_path):
 
 
 def test_each_system_refuses_the_runs_of_the_other(hyperconv, digits, run, photos):
-    for verb in (["sample", digits], ["interpolate", digits, "a", "b"], ["reconstruct", digits],
-                 ["adapt", digits, photos / "china.png"], ["retarget", digits, "--size", "64x64"]):
+    for verb in (
+        ["sample", digits],
+        ["interpolate", digits, "a", "b"],
+        ["reconstruct", digits],
+        ["adapt", digits, photos / "china.png"],
+        ["retarget", digits, "--size", "64x64"],
+    ):
         assert hyperconv(*verb).complains("--system reptile", "--shots FOLDER")
     assert hyperconv("adapt", run, "--shots", photos, "-k", 1).complains("--system meta", "PHOTO")
 
@@ -107,7 +143,10 @@ def test_evaluate_scores_every_domain_and_those_held_out(hyperconv, digits, tmp_
     assert "features: contrastive, 128 numbers" in answer.out and contents(digits) == before
     found = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     assert found["shots"] == 5 and [(domain["name"], domain["seen"]) for domain in found["domains"]] == [
-        *((str(digit), True) for digit in range(8)), ("8", False), ("9", False)]
+        *((str(digit), True) for digit in range(8)),
+        ("8", False),
+        ("9", False),
+    ]
     assert found["domains"][0]["real"] == 178 - 5 and found["domains"][8]["real"] == 95
     mean = sum(domain["scores"]["frechet"] for domain in found["domains"][:8]) / 8
     assert found["mean"]["seen"]["frechet"] == pytest.approx(mean) and mean > 0
@@ -122,7 +161,9 @@ def test_scores_of_the_real_images_themselves(digits, monkeypatch):
 
     model = apps.DomainModel.open(digits, "cpu")
     features = train_contrastive(model.domains.pixels, 16, 2)
-    others = {bytes(model.domains.images(name)[:4].numpy()): model.domains.images(name)[4:] for name in model.domains.names}
+    others = {
+        bytes(model.domains.images(name)[:4].numpy()): model.domains.images(name)[4:] for name in model.domains.names
+    }
 
     class Perfect:
         def __init__(self, shots):
@@ -155,7 +196,9 @@ def test_bad_use_of_adapt(hyperconv, digits, tmp_path):
     assert hyperconv("adapt", digits, "--shots", digits / "held_out" / "8", "-k", 101).complains("100 images", "101")
     shots = ["adapt", digits, "--shots", digits / "held_out" / "8"]
     assert hyperconv(*shots, "--export", tmp_path / "x.safetensors").complains("--export")
-    assert hyperconv("train", "--examples", "--tasks", 2, "--out", tmp_path / "run").complains("meta has no setting tasks")
+    assert hyperconv("train", "--examples", "--tasks", 2, "--out", tmp_path / "run").complains(
+        "meta has no setting tasks"
+    )
     assert hyperconv("train", "--examples", "--hold-out", "8", "--out", tmp_path / "run").complains("--hold-out")
 
 

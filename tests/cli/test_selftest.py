@@ -12,7 +12,9 @@ from hyperconv.ops import ledger, reference, selftest
 from hyperconv.ops.backends import backends
 from hyperconv.ops.schema import OPERATIONS
 
-LINE = re.compile(r"^native +cpu +(\w+) +(\S+) +float32 +([\d.e+-]+) +([\d.e+-]+) +[\d.]+  (ok|WRONG: .*)$", re.MULTILINE)
+LINE = re.compile(
+    r"^native +cpu +(\w+) +(\S+) +float32 +([\d.e+-]+) +([\d.e+-]+) +[\d.]+  (ok|WRONG: .*)$", re.MULTILINE
+)
 QUICK = ("selftest", "--device", "cpu", "--dtype", "float32")
 
 
@@ -67,7 +69,9 @@ def test_the_file_holds_it_all(hyperconv, native_is, tmp_path):
     native_is()
     answer = hyperconv(*QUICK, "--dtype", "bfloat16", "--json", tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["passed"] is report["finished"] is True and report["environment"]["torch"].startswith(torch.__version__)
+    assert report["passed"] is report["finished"] is True and report["environment"]["torch"].startswith(
+        torch.__version__
+    )
     assert f"all {len(report['checks'])} checks passed" in answer.out
     for check in report["checks"]:
         assert (check["backend"], check["device"]) == ("native", "cpu")

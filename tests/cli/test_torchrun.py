@@ -11,8 +11,13 @@ from tests.cli.conftest import QUICK
 
 def torchrun(*arguments):
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "hyperconv", *arguments]
-    return subprocess.run([sys.executable, *map(str, command)], check=False, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_two_processes_and_how_they_refuse(photos, tmp_path):

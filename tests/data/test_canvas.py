@@ -91,9 +91,7 @@ def test_resample_of_an_image_does_not_depend_on_its_batch_mates():
     new = sizes * 3 // 2
     together = canvas.crop(canvas.resample(stacked, sizes, new, (91, 120)), new)
     for index, image in enumerate(images):
-        single = canvas.resample(
-            image[None], sizes[index, None], new[index, None], tuple(new[index].tolist())
-        )
+        single = canvas.resample(image[None], sizes[index, None], new[index, None], tuple(new[index].tolist()))
         torch.testing.assert_close(together[index], single[0], rtol=1e-5, atol=1e-5)
 
 

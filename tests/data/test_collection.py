@@ -124,9 +124,7 @@ def test_a_saved_collection_comes_back_bit_for_bit(tmp_path):
     for name in ("names", "paths", "notes", "shape", "channels"):
         assert getattr(again, name) == getattr(collection, name)
     for scale in range(3):
-        for ours, theirs in zip(
-            collection.batch([0, 1, 2], scale), again.batch([0, 1, 2], scale), strict=True
-        ):
+        for ours, theirs in zip(collection.batch([0, 1, 2], scale), again.batch([0, 1, 2], scale), strict=True):
             assert torch.equal(ours, theirs)
     assert torch.equal(again.embedding_inputs([0, 1, 2]), collection.embedding_inputs([0, 1, 2]))
 

@@ -15,7 +15,9 @@ from hyperconv.errors import InputError
 
 def constant(*counts):
     """Domains 'a', 'b', ... whose images are all of the value 10, 20, ..."""
-    return Domains({chr(97 + i): torch.full((count, 1, 4, 4), 10 * (i + 1), dtype=torch.uint8) for i, count in enumerate(counts)})
+    return Domains(
+        {chr(97 + i): torch.full((count, 1, 4, 4), 10 * (i + 1), dtype=torch.uint8) for i, count in enumerate(counts)}
+    )
 
 
 def values(images):
@@ -73,7 +75,12 @@ def test_digits():
 @pytest.fixture
 def folder(tmp_path):
     """cats: grey and RGB; dogs/small: two."""
-    for name, mode in (("cats/1.png", "L"), ("cats/2.png", "RGB"), ("dogs/small/1.jpg", "L"), ("dogs/small/2.png", "L")):
+    for name, mode in (
+        ("cats/1.png", "L"),
+        ("cats/2.png", "RGB"),
+        ("dogs/small/1.jpg", "L"),
+        ("dogs/small/2.png", "L"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new(mode, (9, 7), 51 if mode == "L" else (51, 51, 51)).save(tmp_path / name)
     return tmp_path

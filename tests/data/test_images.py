@@ -64,9 +64,7 @@ def test_grey_is_one_channel_unless_asked(tmp_path):
 
 def test_colour_to_grey_is_luma(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "colour.png")
-    assert_pixels(
-        read_photo(tmp_path / "colour.png", channels=1), COLOUR @ np.array([0.299, 0.587, 0.114]) / 255
-    )
+    assert_pixels(read_photo(tmp_path / "colour.png", channels=1), COLOUR @ np.array([0.299, 0.587, 0.114]) / 255)
 
 
 def test_jpeg_is_turned_upright(tmp_path):
@@ -264,9 +262,7 @@ def test_unique_names(names):
 
 
 def test_common_channels(tmp_path):
-    grey, colour = (
-        read(Image.fromarray(array), tmp_path / f"{i}.png") for i, array in enumerate((GREY, COLOUR))
-    )
+    grey, colour = (read(Image.fromarray(array), tmp_path / f"{i}.png") for i, array in enumerate((GREY, COLOUR)))
     assert [common_channels(photos) for photos in ([grey, grey], [grey, colour], [colour])] == [1, 3, 3]
 
 
@@ -286,9 +282,7 @@ def test_resize_stays_in_range_and_keeps_constants(leading, old, new):
     resized = resize(pixels, new)
     assert resized.shape == (*leading, 3, *new) and resized.abs().max() <= 1
     assert torch.equal(resized, resize(pixels, new))
-    torch.testing.assert_close(
-        resize(torch.full((1, *old), 0.3), new), torch.full((1, *new), 0.3), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(resize(torch.full((1, *old), 0.3), new), torch.full((1, *new), 0.3), rtol=0, atol=1e-6)
 
 
 def test_resize_is_antialiased():

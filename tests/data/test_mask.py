@@ -11,7 +11,7 @@ from hyperconv.errors import InputError
 
 def block(height=60, width=80, top=20, left=30, side=10):
     mask = torch.zeros(height, width)
-    mask[top:top + side, left:left + side] = 1
+    mask[top : top + side, left : left + side] = 1
     return mask
 
 

@@ -16,7 +16,7 @@ def frames(count=4, height=21, width=33, channels=3):
     ramp = torch.linspace(-1, 0.5, width).expand(channels, height, width)
     images = [ramp.clone() for _ in range(count)]
     for number, image in enumerate(images):
-        image[:, 5:12, 5 * number:5 * number + 7] = 1
+        image[:, 5:12, 5 * number : 5 * number + 7] = 1
     return images
 
 

@@ -35,12 +35,8 @@ def test_as_many_scales_as_the_ratio_asks(min_size, more):
 
 
 @settings(deadline=None)
-@given(
-    st.integers(11, 60), st.integers(0, 400), st.integers(1, 12), st.integers(11, 3000), st.integers(11, 3000)
-)
-def test_sizes_grow_keep_the_aspect_ratio_and_stay_above_the_receptive_field(
-    least, more, count, height, width
-):
+@given(st.integers(11, 60), st.integers(0, 400), st.integers(1, 12), st.integers(11, 3000), st.integers(11, 3000))
+def test_sizes_grow_keep_the_aspect_ratio_and_stay_above_the_receptive_field(least, more, count, height, width):
     shape = PyramidShape(least + more, least, count)
     if max(height, width) < shape.long_sides[0]:
         with pytest.raises(InputError, match=f"photo.png is too small: {width}x{height} pixels"):

@@ -42,10 +42,15 @@ def test_on_disk_in_memory_and_made_at_once_are_the_same(tmp_path, photos):
 
 
 @pytest.mark.parametrize("coarsest", ["long side", "short side"])
-@pytest.mark.parametrize("size, told", [
-    ((30, 1000), ["widened: 1000x30 is trained as 64x11"]), ((1000, 30), ["widened: 30x1000 is trained as 11x64"]),
-    ((172, 1000), []), ((500, 500), []),
-])
+@pytest.mark.parametrize(
+    "size, told",
+    [
+        ((30, 1000), ["widened: 1000x30 is trained as 64x11"]),
+        ((1000, 30), ["widened: 30x1000 is trained as 11x64"]),
+        ((172, 1000), []),
+        ((500, 500), []),
+    ],
+)
 def test_a_photo_that_is_distorted_says_so(size, told, coarsest):
     assert notes_of(photo(0, size), PyramidShape(64, 11, 4, coarsest)) == told
 

@@ -10,7 +10,9 @@ from hyperconv.data.tensor_file import Damaged, TensorFile, write_tensors, writi
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 shapes = st.lists(st.integers(0, 4), max_size=3)
-tables = st.dictionaries(st.text(min_size=1, max_size=9), st.tuples(shapes, st.sampled_from(DTYPES)), min_size=1, max_size=5)
+tables = st.dictionaries(
+    st.text(min_size=1, max_size=9), st.tuples(shapes, st.sampled_from(DTYPES)), min_size=1, max_size=5
+)
 TABLE = {"b": torch.arange(12.0).view(3, 4), "a": torch.ones(12).view(3, 4), "step": torch.tensor(7)}
 
 
@@ -45,14 +47,16 @@ def test_every_flipped_bit_is_noticed(tmp_path):
     chance = random.Random(0)
     for place in sorted(chance.sample(range(len(content)), 400)) + list(range(len(content) - 110, len(content))):
         for bit in chance.sample(range(8), 2):
-            bad.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1:])
+            bad.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
             try:
                 tensors, about = read_everything(bad)
             except Damaged:
                 noticed += 1
             else:
                 assert about == {"scale": "1", "step": "20"}
-                assert tensors.keys() == TABLE.keys() and all(same(value, TABLE[name]) for name, value in tensors.items())
+                assert tensors.keys() == TABLE.keys() and all(
+                    same(value, TABLE[name]) for name, value in tensors.items()
+                )
     assert noticed > 900
 
 

@@ -19,8 +19,17 @@ def picture(index: int, height: int, width: int) -> Photo:
 
 @pytest.fixture
 def config():
-    return preset("tiny", max_size=32, min_size=16, scale_count=3, hidden=8, features=8, iterations=(20,),
-                  batch_size=2, embedding_size=32)
+    return preset(
+        "tiny",
+        max_size=32,
+        min_size=16,
+        scale_count=3,
+        hidden=8,
+        features=8,
+        iterations=(20,),
+        batch_size=2,
+        embedding_size=32,
+    )
 
 
 @pytest.fixture

@@ -9,8 +9,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-READS_ON_THE_HOST = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2",
-                     "unique_dim", "bincount", "is_pinned")
+READS_ON_THE_HOST = (
+    "_local_scalar_dense",
+    "item",
+    "nonzero",
+    "is_nonzero",
+    "equal",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "bincount",
+    "is_pinned",
+)
 FROM_THE_HOST = ("lift_fresh", "lift", "from_file", "_pin_memory")  # torch.tensor(...), a copy from pageable memory
 
 
@@ -35,7 +45,8 @@ class GraphSafe(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         by_mask = name in ("index", "index_put", "index_put_") and any(
-            index is not None and index.dtype == torch.bool for index in args[1])
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
         if name in READS_ON_THE_HOST or by_mask:
             raise GraphUnsafe(f"{func} reads a tensor on the host")
         if name in FROM_THE_HOST:

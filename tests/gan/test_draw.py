@@ -44,8 +44,16 @@ def draws(config, collection):
 
     def make(**changes):
         amplitudes = torch.rand(len(collection), config.scale_count)
-        return Draws(collection, replace(config, batch_size=3, decay_at=0.5, **changes), 1, generator, amplitudes, None,
-                     torch.ones(len(collection)))
+        return Draws(
+            collection,
+            replace(config, batch_size=3, decay_at=0.5, **changes),
+            1,
+            generator,
+            amplitudes,
+            None,
+            torch.ones(len(collection)),
+        )
+
     return make
 
 

@@ -35,8 +35,10 @@ def errors(system, collection):
     images = canvas.crop(images, sizes)
     photos = canvas.crop(photos, sizes)
     grey = [photo.mean(dim=(1, 2), keepdim=True).expand_as(photo) for photo in photos]
-    return [torch.stack([(a - b).square().mean() for a, b in zip(photos, others)]).mean().sqrt().item()
-            for others in (images, grey)]
+    return [
+        torch.stack([(a - b).square().mean() for a, b in zip(photos, others)]).mean().sqrt().item()
+        for others in (images, grey)
+    ]
 
 
 def test_photos_never_seen_are_reconstructed_before_any_training(system, collection, config):

@@ -26,6 +26,7 @@ class Pair(NamedTuple):
 
 def recorded(trainer):
     """The trainer's step through a recorder; returns it."""
+
     def state():
         adam = [value for player in trainer.players for each_ in player.adam.state.values() for value in each_.values()]
         rates = [group["lr"] for player in trainer.players for group in player.adam.param_groups]
@@ -47,6 +48,7 @@ def steps(trainer, count):
 @pytest.fixture
 def trainers(tmp_path, config):
     """Two trainers of the same run at its second scale, photos of several shapes among them."""
+
     def make(**changes):
         photos = [picture(0, 48, 64), picture(1, 64, 40), picture(2, 50, 50), picture(3, 40, 64)]
         made = []
@@ -55,12 +57,21 @@ def trainers(tmp_path, config):
             collection = Collection(photos, settings.pyramid())
             made.append(Trainer(Run.create(tmp_path / name, settings, collection), collection))
         return made
+
     return make
 
 
-@pytest.mark.parametrize("changes", [{}, {"embedding_trains": "every scale"}, {"precision": "bf16"}, {"clip": 1e-4},
-                                     {"variants": 3, "variants_above": 2, "first_scale_sees": "embedding and thumbnail"}],
-                         ids=["default", "embedding", "bf16", "clipped", "variants"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"embedding_trains": "every scale"},
+        {"precision": "bf16"},
+        {"clip": 1e-4},
+        {"variants": 3, "variants_above": 2, "first_scale_sees": "embedding and thumbnail"},
+    ],
+    ids=["default", "embedding", "bf16", "clipped", "variants"],
+)
 @pytest.mark.parametrize("scale", [0, 1])
 def test_replayed_steps_are_the_eager_ones_bit_for_bit(trainers, changes, scale):
     eager, replayed = trainers(**changes)
@@ -126,8 +137,17 @@ def test_a_step_neither_reads_nor_makes_values_on_the_host(trainers, embedding):
         trainer.compute(inputs)
 
 
-@pytest.mark.parametrize("look", [lambda x: x.sum().item(), lambda x: bool((x > 0).any()), lambda x: x.tolist(),
-                                  lambda x: x[x > 0], lambda x: torch.tensor([1.0]) + x, torch.nonzero])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool((x > 0).any()),
+        lambda x: x.tolist(),
+        lambda x: x[x > 0],
+        lambda x: torch.tensor([1.0]) + x,
+        torch.nonzero,
+    ],
+)
 def test_the_guard_sees_what_a_graph_cannot_hold(look):
     with pytest.raises(GraphUnsafe), GraphSafe():
         look(torch.ones(3))

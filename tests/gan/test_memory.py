@@ -20,8 +20,19 @@ from tests.gan.live_memory import LiveMemory
 
 
 def trainer_at(path, scale, photos=2, **changes):
-    config = preset("tiny", max_size=96, min_size=24, scale_count=3, hidden=32, features=8, iterations=(4,),
-                    batch_size=photos, embedding_size=32, first_scale_sees="embedding", variants=0)
+    config = preset(
+        "tiny",
+        max_size=96,
+        min_size=24,
+        scale_count=3,
+        hidden=32,
+        features=8,
+        iterations=(4,),
+        batch_size=photos,
+        embedding_size=32,
+        first_scale_sees="embedding",
+        variants=0,
+    )
     config = replace(config, **changes)
     collection = Collection([picture(i, 96, 128) for i in range(photos)], config.pyramid())
     trainer = Trainer(Run.create(path, config, collection), collection)
@@ -32,8 +43,17 @@ def trainer_at(path, scale, photos=2, **changes):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("scale, changes", [(2, {}), (2, {"hidden": 64}), (1, {}), (2, {"depth": 3}),
-                                            (2, {"precision": "bf16"}), (2, {"penalty_norm": "sample"})])
+@pytest.mark.parametrize(
+    "scale, changes",
+    [
+        (2, {}),
+        (2, {"hidden": 64}),
+        (1, {}),
+        (2, {"depth": 3}),
+        (2, {"precision": "bf16"}),
+        (2, {"penalty_norm": "sample"}),
+    ],
+)
 def test_the_estimate_of_activations_is_near_what_is_alive(tmp_path, scale, changes, recompute):
     trainer = trainer_at(tmp_path / "run", scale, **changes)
     trainer.take_step()
@@ -108,7 +128,9 @@ def outline_and_collection(batch_size=8):
 
 def test_a_batch_is_taken_apart_where_memory_is_short_and_refused_where_not_one_photo_fits():
     outline, collection = outline_and_collection()
-    everything = memory.parameter_bytes(outline, 1) + memory.batch_bytes(outline.config, outline, outline.config.batch_size)
+    everything = memory.parameter_bytes(outline, 1) + memory.batch_bytes(
+        outline.config, outline, outline.config.batch_size
+    )
     each = memory.photo_bytes(outline.config, 3, 64, 64)
 
     def plan(free):

@@ -31,7 +31,7 @@ def coarsest():
 def test_contexts_hold_the_thumbnail_in_the_corner_of_a_square(system, config, photos, coarsest):
     contexts = system.generator.embed(photos, coarsest)
     assert contexts.shape == (2, config.features + 3 * SIDE**2)
-    thumbnails = contexts[:, config.features:].view(2, 3, SIDE, SIDE)
+    thumbnails = contexts[:, config.features :].view(2, 3, SIDE, SIDE)
     assert torch.equal(thumbnails[:, :, :12], coarsest)
     assert not thumbnails[:, :, 12:].any()
     torch.testing.assert_close(system.generator.normalise(contexts), contexts)
@@ -70,7 +70,9 @@ def with_prior(config, monkeypatch):
     return replace(config, embedding="contrastive", iterations=(2,))
 
 
-def test_both_players_see_one_instance_prior_that_is_learned_of_the_photos_and_never_trains(with_prior, collection, tmp_path):
+def test_both_players_see_one_instance_prior_that_is_learned_of_the_photos_and_never_trains(
+    with_prior, collection, tmp_path
+):
     trainer = Trainer(Run.create(tmp_path / "run", with_prior, collection), collection)
     generator, discriminator = trainer.system.generator.embedding, trainer.system.discriminator.embedding
     assert generator.prior is discriminator.prior and generator.projection is not discriminator.projection
@@ -88,6 +90,8 @@ def test_both_players_see_one_instance_prior_that_is_learned_of_the_photos_and_n
 
 
 def test_a_frozen_published_network_needs_its_file(tmp_path):
-    with pytest.raises(InputError, match="frozen-resnet18 is that of a published network: name its file, --backbone-weights"):
+    with pytest.raises(
+        InputError, match="frozen-resnet18 is that of a published network: name its file, --backbone-weights"
+    ):
         preset("tiny", embedding="frozen-resnet18")
     assert preset("tiny", embedding="frozen-resnet18", backbone_weights="some.pth").embedding == "frozen-resnet18"

@@ -24,7 +24,9 @@ def test_every_photo_has_a_place_on_canvases_that_are_no_larger_than_needed(fine
 
 
 def pixels(groups):
-    return sum(PART_PIXELS["cpu"] + len(group) * max(h for h, _ in group) * max(w for _, w in group) for group in groups)
+    return sum(
+        PART_PIXELS["cpu"] + len(group) * max(h for h, _ in group) * max(w for _, w in group) for group in groups
+    )
 
 
 @settings(deadline=None)
@@ -62,5 +64,5 @@ def test_the_rows_of_every_part_come_out_of_one_batch_with_their_gradients():
         pieces = apart(batch, parts)
         for part, piece in zip(parts, pieces, strict=True):
             assert torch.equal(piece, batch[part.rows]) and torch.equal(take(batch, part.rows), piece)
-        gradient, = torch.autograd.grad(sum((piece ** 2).sum() for piece in pieces), batch)
+        (gradient,) = torch.autograd.grad(sum((piece**2).sum() for piece in pieces), batch)
         torch.testing.assert_close(gradient, 2 * batch)

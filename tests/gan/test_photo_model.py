@@ -12,8 +12,9 @@ def model():
     """Three photos of different shapes, three scales, float64."""
     torch.manual_seed(0)
     generator = Generator(3, 6, depth=3)
-    weights = [WeightSet(generator.layout(0), torch.randn(3, generator.layout(0).size).double() * 0.2)
-               for _ in range(3)]
+    weights = [
+        WeightSet(generator.layout(0), torch.randn(3, generator.layout(0).size).double() * 0.2) for _ in range(3)
+    ]
     sizes = [torch.tensor([[11, 16], [16, 12], [14, 14]]) * (scale + 1) for scale in range(3)]
     amplitudes = torch.rand(3, 3).double()
     fixed = [torch.randn(3, 16, 16).double().expand(3, -1, -1, -1), None, None]
@@ -44,10 +45,10 @@ def test_a_sample_on_the_canvas_is_what_it_is_alone_for_the_same_noise(model):
         def own_noise(shape, scale, index=index):
             height, width = (model.sizes[scale][index] + 2 * margin).tolist()
             assert shape[-2:] == (height, width)
-            return canvas_noises[scale - 1][index:index + 1, :, :height, :width]
+            return canvas_noises[scale - 1][index : index + 1, :, :height, :width]
 
         height, width = one.sizes[0][0].tolist()
-        alone = one.images(one.climb(one.begin(z[index:index + 1, :, :height, :width]), own_noise))[0]
+        alone = one.images(one.climb(one.begin(z[index : index + 1, :, :height, :width]), own_noise))[0]
         torch.testing.assert_close(together[index], alone, rtol=1e-10, atol=1e-12)
 
 
@@ -73,7 +74,7 @@ def test_amplitude_is_the_rmse_of_the_upsampled_reconstruction(model):
     for index, (height, width) in enumerate(model.sizes[1].tolist()):
         below = model.select(index).reconstruct(stop=1)
         up = torch.nn.functional.interpolate(below, (height, width), mode="bilinear", align_corners=True)
-        rmse = (up - photos[1][index:index + 1, :, :height, :width]).square().mean().sqrt()
+        rmse = (up - photos[1][index : index + 1, :, :height, :width]).square().mean().sqrt()
         torch.testing.assert_close(measured[index, 1], 0.5 * rmse)
 
 

@@ -39,20 +39,45 @@ def test_a_configuration_survives_json(system, name):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("changes", [{"max_size": 0}, {"head_init": "magic"}, {"learning_rate": float("nan")},
-                                     {"iterations": ()}, {"penalty_norm": "none"}, {"hidden": 1.5},
-                                     {"iterations": ("many",)}, {"decay": "slow"}, {"variants": -1},
-                                     {"variants_above": -1}, {"head_rank": 0},
-                                     {"first_scale_sees": "all"}, {"train_depth": 0}, {"widen_every": 0}, {"draws": 2}, {"average": 1.0},
-                                     {"clip": -1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_size": 0},
+        {"head_init": "magic"},
+        {"learning_rate": float("nan")},
+        {"iterations": ()},
+        {"penalty_norm": "none"},
+        {"hidden": 1.5},
+        {"iterations": ("many",)},
+        {"decay": "slow"},
+        {"variants": -1},
+        {"variants_above": -1},
+        {"head_rank": 0},
+        {"first_scale_sees": "all"},
+        {"train_depth": 0},
+        {"widen_every": 0},
+        {"draws": 2},
+        {"average": 1.0},
+        {"clip": -1.0},
+    ],
+)
 def test_bad_settings_are_refused_by_name(changes):
     with pytest.raises(InputError, match=next(iter(changes))):
         preset("tiny", **changes)
 
 
 @pytest.mark.parametrize("system", ["reptile", "dip"])
-@pytest.mark.parametrize("changes", [{"image_size": 24}, {"image_size": 4}, {"iterations": (5, 5)}, {"iterations": ()},
-                                     {"hidden": 0}, {"learning_rate": float("inf")}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 24},
+        {"image_size": 4},
+        {"iterations": (5, 5)},
+        {"iterations": ()},
+        {"hidden": 0},
+        {"learning_rate": float("inf")},
+    ],
+)
 def test_bad_settings_of_systems_of_domains(system, changes):
     with pytest.raises(InputError, match=f"{next(iter(changes))} is"):
         preset("tiny", system, **changes)

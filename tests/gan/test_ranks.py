@@ -26,8 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def torchrun(*arguments, restarts=0):
     options = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts), "--monitor-interval", "0.1"]
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", *options, *map(str, arguments)], check=False,
-                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT)
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *options, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+    )
 
 
 @pytest.fixture
@@ -38,8 +44,23 @@ def short_guess():
 @pytest.fixture(scope="module")
 def slow():
     """Two scales, every photo in every batch, unclipped gradients, and a rate at which rounding does not grow."""
-    return preset("tiny", max_size=32, min_size=16, scale_count=2, hidden=8, features=8, embedding_size=32, batch_size=3,
-                  variants=3, variants_above=3, average=0.9, head_rank=6, iterations=(10,), clip=None, learning_rate=1e-5)
+    return preset(
+        "tiny",
+        max_size=32,
+        min_size=16,
+        scale_count=2,
+        hidden=8,
+        features=8,
+        embedding_size=32,
+        batch_size=3,
+        variants=3,
+        variants_above=3,
+        average=0.9,
+        head_rank=6,
+        iterations=(10,),
+        clip=None,
+        learning_rate=1e-5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +123,7 @@ def test_when_one_dies_all_start_again_from_the_checkpoint(tmp_path, slow, photo
 @pytest.mark.parametrize("scale", [0, 2])
 def test_every_photo_and_altered_photo_is_somebodys(config, collection, scale):
     config = replace(config, batch_size=3, variants=5, variants_above=3)
+
     def inputs(ranks):
         return Draws(collection, config, scale, Generator(3, 8), torch.ones(3, 3), None, torch.ones(3), ranks).step(7)
 
@@ -112,8 +134,10 @@ def test_every_photo_and_altered_photo_is_somebodys(config, collection, scale):
             assert torch.equal(getattr(part, name), getattr(whole, name)[rank::2]), name
         assert torch.equal(part.noise[0].z, whole.noise[0].z[rank::2])
         assert torch.equal(part.noise[0].alpha, whole.noise[0].alpha)
-        assert all(torch.equal(own, all_of_them[rank::2])
-                   for own, all_of_them in zip(part.variants.images, whole.variants.images, strict=True))
+        assert all(
+            torch.equal(own, all_of_them[rank::2])
+            for own, all_of_them in zip(part.variants.images, whole.variants.images, strict=True)
+        )
     assert sum(part.each.sum() for part in parts) == pytest.approx(1)
     assert sum(part.variants.each.sum() for part in parts) == pytest.approx(1)
 

@@ -12,7 +12,9 @@ from hyperconv.gan.single import SingleGANs
 @pytest.fixture
 def started():
     """(model of one photo, critic template and weights, the photo, a composite at the coarsest scale, config)."""
-    config = preset("tiny-harmonize", "consingan", max_size=32, min_size=16, hidden=6, learning_rate=5e-3, train_depth=2)
+    config = preset(
+        "tiny-harmonize", "consingan", max_size=32, min_size=16, hidden=6, learning_rate=5e-3, train_depth=2
+    )
     ramp = torch.linspace(-0.8, 0.8, 48)
     collection = Collection([Photo("ramp", torch.stack([ramp.expand(40, 48)] * 3))], config.pyramid())
     system = SingleGANs(config, collection).requires_grad_(False)

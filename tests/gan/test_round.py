@@ -19,9 +19,13 @@ def make(scales: int):
     flats = [(torch.randn(2, generator.layout(0).size) * 0.2).requires_grad_(s == scales - 1) for s in range(scales)]
     critic_flat = (torch.randn(2, critic.stack.layout.size) * 0.2).requires_grad_()
     sizes = [torch.tensor([[10, 14], [14, 9]]) * (s + 1) for s in range(scales)]
-    model = PhotoModel(generator, [WeightSet(generator.layout(0), flat) for flat in flats],
-                       torch.tensor([[1.0, 0.3], [1.0, 0.6]])[:, :scales], sizes,
-                       [torch.randn(3, 14, 14).expand(2, -1, -1, -1), *[None] * (scales - 1)])
+    model = PhotoModel(
+        generator,
+        [WeightSet(generator.layout(0), flat) for flat in flats],
+        torch.tensor([[1.0, 0.3], [1.0, 0.6]])[:, :scales],
+        sizes,
+        [torch.randn(3, 14, 14).expand(2, -1, -1, -1), *[None] * (scales - 1)],
+    )
     photos = torch.randn(2, 3, *sizes[-1].amax(0).tolist())
     return model, critic, WeightSet(critic.stack.layout, critic_flat), photos
 
@@ -38,10 +42,14 @@ def plain_losses(model, critic, critic_weights, photos, source):
     reconstruction = model.climb(model.begin(z_fixed), no_noise).values
     alpha = torch.rand(1, generator=source)[0]
     penalty = critic.gradient_penalty(photos, fake.detach(), alpha, sizes, critic_weights, "pixel").mean()
-    critic_loss = (critic.score(fake.detach(), sizes, critic_weights).mean()
-                   - critic.score(photos, sizes, critic_weights).mean() + 0.1 * penalty)
-    errors = [(reconstruction[i, :, :h, :w] - photos[i, :, :h, :w]).square().mean()
-              for i, (h, w) in enumerate(sizes.tolist())]
+    critic_loss = (
+        critic.score(fake.detach(), sizes, critic_weights).mean()
+        - critic.score(photos, sizes, critic_weights).mean()
+        + 0.1 * penalty
+    )
+    errors = [
+        (reconstruction[i, :, :h, :w] - photos[i, :, :h, :w]).square().mean() for i, (h, w) in enumerate(sizes.tolist())
+    ]
     generator_loss = -critic.score(fake, sizes, critic_weights).mean() + 50 * torch.stack(errors).mean()
     return critic_loss, generator_loss
 
@@ -51,8 +59,8 @@ def test_gradients_are_those_of_the_separate_games(scales):
     model, critic, critic_weights, photos = make(scales)
     critic_flat, newest = critic_weights.flat, model.weights[-1].flat
     critic_loss, generator_loss = plain_losses(model, critic, critic_weights, photos, torch.Generator().manual_seed(5))
-    wanted_critic, = torch.autograd.grad(critic_loss, critic_flat, retain_graph=True)
-    wanted_newest, = torch.autograd.grad(generator_loss, newest)
+    (wanted_critic,) = torch.autograd.grad(critic_loss, critic_flat, retain_graph=True)
+    (wanted_newest,) = torch.autograd.grad(generator_loss, newest)
     for weight_set in (*model.weights, critic_weights):
         weight_set._views = None
     extents = [model.extent(scale) for scale in range(scales)]

@@ -35,13 +35,18 @@ KINDS = {
 
 def config_of(kind, **changes):
     system, name, special = KINDS[kind]
-    return preset(name, system, **{"max_size": 40, "min_size": 14, "scale_count": 3, "hidden": 6, "iterations": (3,),
-                                   **special, **changes})
+    return preset(
+        name,
+        system,
+        **{"max_size": 40, "min_size": 14, "scale_count": 3, "hidden": 6, "iterations": (3,), **special, **changes},
+    )
 
 
 def trained(path, config, photos, scales=2, steps=2):
     """A trainer after some steps of each of some scales."""
-    trainer = Trainer(Run.create(path, config, Collection(photos, config.pyramid())), Collection(photos, config.pyramid()))
+    trainer = Trainer(
+        Run.create(path, config, Collection(photos, config.pyramid())), Collection(photos, config.pyramid())
+    )
     for scale in range(scales):
         if scale:
             trainer.scale, trainer.step = scale, 0
@@ -74,7 +79,9 @@ def test_a_photo_learns_in_a_batch_what_it_learns_alone(tmp_path, in_float64, ki
         torch.testing.assert_close(together.amplitudes[index], alone.amplitudes[0], rtol=1e-6, atol=1e-9)
         for name, value in weights_of(alone, 0).items():
             assert value.dtype == torch.float64
-            torch.testing.assert_close(weights_of(together, index)[name], value, rtol=0, atol=0.02 * config.learning_rate)
+            torch.testing.assert_close(
+                weights_of(together, index)[name], value, rtol=0, atol=0.02 * config.learning_rate
+            )
         one, other = together.photo_model(torch.tensor([index])), alone.photo_model(torch.tensor([0]))
         torch.testing.assert_close(one.reconstruct(), other.reconstruct(), rtol=1e-5, atol=1e-5)
 
@@ -176,8 +183,10 @@ def test_norm_is_batch_norm_of_one_image_on_its_own_pixels():
 
 def test_a_critic_keeps_the_strength_of_its_signal_from_the_start_or_loses_it_as_published():
     stack, z = ConvStack(3, 64, 1, negative_slope=0.05), torch.randn(4, 3, 40, 40)
-    he, published = (stack(z, WeightSet(stack.layout, stack.initial(torch.Generator().manual_seed(0), he)[None])).std()
-                     for he in (True, False))
+    he, published = (
+        stack(z, WeightSet(stack.layout, stack.initial(torch.Generator().manual_seed(0), he)[None])).std()
+        for he in (True, False)
+    )
     assert 0.3 < he < 3 and published < 0.03
     config = config_of("consingan", critic_init="he", hidden=32)
     system = SingleGANs(config, Collection(PHOTOS[:1], config.pyramid()))
@@ -185,10 +194,14 @@ def test_a_critic_keeps_the_strength_of_its_signal_from_the_start_or_loses_it_as
     assert weight.std() == pytest.approx((2 / 1.0025 / (32 * 9)) ** 0.5, rel=0.05)
 
 
-@pytest.mark.parametrize("template", [
-    Generator(3, 6, norm=True, resampling="cubic", noise_on_padding=False),
-    GrowingGenerator(3, 6, norm=True, noisy_borders=False),
-], ids=["singan", "consingan"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        Generator(3, 6, norm=True, resampling="cubic", noise_on_padding=False),
+        GrowingGenerator(3, 6, norm=True, noisy_borders=False),
+    ],
+    ids=["singan", "consingan"],
+)
 def test_a_plain_image_looks_the_same_at_every_size(template):
     """Where borders are zeros, and norms look at them, a larger image has more inside for the same border."""
     torch.manual_seed(2)
@@ -202,8 +215,12 @@ def test_a_plain_image_looks_the_same_at_every_size(template):
 
     small, large, naive = drawn(trained, None), drawn(larger, trained), drawn(larger, None)
     for image, same in ((large, True), (naive, False)):
-        pairs = (image[:, 20, 37], small[:, 12, 13]), (image[:, :12, 37], small[:, :12, 13]), (
-            image[:, 20, -12:], small[:, 12, -12:]), (image[:, :12, :12], small[:, :12, :12])
+        pairs = (
+            (image[:, 20, 37], small[:, 12, 13]),
+            (image[:, :12, 37], small[:, :12, 13]),
+            (image[:, 20, -12:], small[:, 12, -12:]),
+            (image[:, :12, :12], small[:, :12, :12]),
+        )
         assert all(torch.allclose(*pair, atol=1e-4) for pair in pairs) == same
 
 

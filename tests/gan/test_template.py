@@ -70,8 +70,9 @@ def test_gradient_penalty_on_a_canvas_is_that_of_each_image_alone(norm):
     alpha = torch.tensor(0.3, dtype=torch.double)
     together = critic.gradient_penalty(real, fake, alpha, sizes, weights, norm)
     alone = [
-        critic.gradient_penalty(real[i:i + 1, :, :h, :w], fake[i:i + 1, :, :h, :w], alpha, sizes[i:i + 1],
-                                weights.select(i), norm)
+        critic.gradient_penalty(
+            real[i : i + 1, :, :h, :w], fake[i : i + 1, :, :h, :w], alpha, sizes[i : i + 1], weights.select(i), norm
+        )
         for i, (h, w) in enumerate(sizes.tolist())
     ]
     torch.testing.assert_close(together, torch.cat(alone))
@@ -83,8 +84,8 @@ def test_channel_norm_is_torchs_and_pixels_without_a_gradient_have_none():
     gradient.requires_grad_()
     ours, torchs = channel_norm(gradient), gradient.norm(dim=1, keepdim=True)
     torch.testing.assert_close(ours, torchs)
-    wanted, = torch.autograd.grad((torchs - 1).square().sum(), gradient)
-    found, = torch.autograd.grad((ours - 1).square().sum(), gradient)
+    (wanted,) = torch.autograd.grad((torchs - 1).square().sum(), gradient)
+    (found,) = torch.autograd.grad((ours - 1).square().sum(), gradient)
     torch.testing.assert_close(found, wanted)
     assert not found[0, :, 1, 2].any()
 

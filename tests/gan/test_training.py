@@ -65,8 +65,17 @@ def test_contexts_that_no_longer_change_are_computed_once(tmp_path, config, coll
 
 
 def test_training_improves_reconstruction_and_patches(tmp_path, config, collection):
-    config = replace(config, iterations=(150, 100), scale_count=2, max_size=24, hidden=16, learning_rate=1e-3,
-                     decay_at=0.8, first_scale_sees="embedding", variants=0)
+    config = replace(
+        config,
+        iterations=(150, 100),
+        scale_count=2,
+        max_size=24,
+        hidden=16,
+        learning_rate=1e-3,
+        decay_at=0.8,
+        first_scale_sees="embedding",
+        variants=0,
+    )
     collection = Collection([_photo(i) for i in range(3)], config.pyramid())
     error_before, distance_before = quality(train(tmp_path / "short", replace(config, iterations=(1,)), collection))
     error_after, distance_after = quality(train(tmp_path / "run", config, collection))
@@ -155,7 +164,7 @@ def test_damaged_checkpoints_never_load(tmp_path, config, collection):
         return "\n" not in str(caught.value)
 
     for place in chance.sample(range(filled), 12) + chance.sample(range(header, len(content)), 12):
-        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1:])
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :])
         assert refused(), place
     for length in (0, 7, header // 2, header, len(content) - 1):
         path.write_bytes(content[:length])
@@ -175,11 +184,13 @@ def test_kill_during_training_loses_nothing(tmp_path, config, collection):
     collection = Collection([_photo(i) for i in range(3)], config.pyramid())
     train(tmp_path / "whole", config, collection, checkpoint_every=1)
     Run.create(tmp_path / "killed", config, collection)
-    program = ("import sys; from hyperconv.gan.run import Run; from hyperconv.gan.trainer import Trainer\n"
-               f"from hyperconv.gan import first_guess; first_guess.GROUPS = {first_guess.GROUPS}\n"
-               "import torch; torch.set_num_threads(int(sys.argv[2]))\n"
-               "run = Run.open(sys.argv[1])\n"
-               "for p in Trainer(run, run.collection(), checkpoint_every=1).train(): print(p.step, flush=True)")
+    program = (
+        "import sys; from hyperconv.gan.run import Run; from hyperconv.gan.trainer import Trainer\n"
+        f"from hyperconv.gan import first_guess; first_guess.GROUPS = {first_guess.GROUPS}\n"
+        "import torch; torch.set_num_threads(int(sys.argv[2]))\n"
+        "run = Run.open(sys.argv[1])\n"
+        "for p in Trainer(run, run.collection(), checkpoint_every=1).train(): print(p.step, flush=True)"
+    )
     command = [sys.executable, "-c", program, str(tmp_path / "killed"), str(torch.get_num_threads())]
     for steps_seen in (2, 5):
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -212,8 +223,9 @@ def test_finished_scales_do_not_drift(tmp_path, config, collection):
 
 
 def test_published_training_of_the_embedding_drifts(tmp_path, config, collection):
-    trainer = Trainer(Run.create(tmp_path / "run", replace(config, embedding_trains="every scale"), collection),
-                      collection)
+    trainer = Trainer(
+        Run.create(tmp_path / "run", replace(config, embedding_trains="every scale"), collection), collection
+    )
     finished = None
     for progress in trainer.train():
         if finished is None and (progress.scale, progress.step) == (1, 1):
@@ -235,8 +247,11 @@ def test_a_photos_model_does_not_depend_on_its_batch_mates(tmp_path, config, col
 
 def test_divergence_stops_with_the_last_good_checkpoint(tmp_path, config, collection):
     trainer = Trainer(Run.create(tmp_path / "run", config, collection), collection, checkpoint_every=5)
-    with pytest.raises(TrainingDiverged, match=r"at scale 1, step 10 .* is nan.*: go on from the last good checkpoint "
-                                               r"with --resume --out .*/run and a --learning-rate lower than 0.001$"):
+    with pytest.raises(
+        TrainingDiverged,
+        match=r"at scale 1, step 10 .* is nan.*: go on from the last good checkpoint "
+        r"with --resume --out .*/run and a --learning-rate lower than 0.001$",
+    ):
         for progress in trainer.train():
             if progress.step == 7:
                 with torch.no_grad():
@@ -274,7 +289,7 @@ def test_damaged_files_are_named(tmp_path, config, collection):
     train(tmp_path / "run", replace(config, iterations=(2,), scale_count=1), collection)
     run = Run.open(tmp_path / "run")
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
-    (tmp_path / "run" / "model.safetensors").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "run" / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="model.safetensors is damaged"):
         load_system(run, collection)
     (tmp_path / "run" / "config.json").write_text("{")

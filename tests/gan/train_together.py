@@ -28,8 +28,10 @@ def main(folder, dies_at=0):
             if taken.step == int(dies_at) and ranks.rank == ranks.count - 1 and not was_restarted():
                 os.kill(os.getpid(), signal.SIGKILL)
         state = {name: value.contiguous() for name, value in trainer.system.state_dict().items()}
-        counts = [[sum(p.numel() for p in some) for some in (player.moved.values(), player.parameters)]
-                  for player in trainer.players]
+        counts = [
+            [sum(p.numel() for p in some) for some in (player.moved.values(), player.parameters)]
+            for player in trainer.players
+        ]
         (Path(folder) / f"moved_{ranks.rank}.json").write_text(json.dumps(counts))
         save_file({**state, "amplitudes": trainer.amplitudes}, Path(folder) / f"rank_{ranks.rank}.safetensors")
 

@@ -10,9 +10,7 @@ from hyperconv import hyper_conv2d
 
 SLACK = {torch.float64: 1e-15, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 # Every new geometry compiles a Triton kernel, which takes a second: more examples come from several runs.
-every_backend = settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+every_backend = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 two = st.tuples(st.integers(1, 2), st.integers(1, 2))
 
 
@@ -82,9 +80,7 @@ def test_weights_in_a_flat_buffer_and_expanded(device, backend):
     assert not view.is_contiguous()
     torch.testing.assert_close(hyper_conv2d(input, view, bias), each_sample(input, weight, bias, Settings()))
     shared = weight[:1].expand_as(weight)
-    torch.testing.assert_close(
-        hyper_conv2d(input, shared, bias), each_sample(input, shared, bias, Settings())
-    )
+    torch.testing.assert_close(hyper_conv2d(input, shared, bias), each_sample(input, shared, bias, Settings()))
 
 
 def test_input_with_gaps(device, backend):

@@ -97,9 +97,7 @@ def test_gradients_repeat_bit_for_bit(device, backend):
     variables = tensors(device, options, dtype=torch.float32, channels=(16, 16), size=(60, 60))
     torch.use_deterministic_algorithms(True)
     try:
-        first, second = (
-            torch.autograd.grad(ours(*variables, options).square().sum(), variables) for _ in range(2)
-        )
+        first, second = (torch.autograd.grad(ours(*variables, options).square().sum(), variables) for _ in range(2))
     finally:
         torch.use_deterministic_algorithms(False)
     for one, other in zip(first, second, strict=True):

@@ -104,7 +104,11 @@ def errors(operation: str, backend: str, arguments: tuple) -> list[float]:
     results = run(operation, backend, arguments)
     for result, expected in zip(results, exact, strict=True):
         assert result.shape == expected.shape and result.dtype == arguments[0].dtype
-        last = [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (result, expected) if result.dim() == 4]
+        last = [
+            tensor.is_contiguous(memory_format=torch.channels_last)
+            for tensor in (result, expected)
+            if result.dim() == 4
+        ]
         assert len(set(last)) < 2, "another memory format than the reference's"
     return [relative_error(result, expected) for result, expected in zip(results, exact, strict=True)]
 

@@ -114,10 +114,18 @@ def one_shape(config):
     return Collection(photos, config.pyramid())
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"embedding_trains": "every scale"}, {"precision": "tf32"}, {"precision": "bf16"},
-    {"variants": 3, "first_scale_sees": "embedding and thumbnail"}, {"hidden": 64, "embedding": "resnet18"},
-], ids=["default", "embedding", "tf32", "bf16", "variants", "published nets"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"embedding_trains": "every scale"},
+        {"precision": "tf32"},
+        {"precision": "bf16"},
+        {"variants": 3, "first_scale_sees": "embedding and thumbnail"},
+        {"hidden": 64, "embedding": "resnet18"},
+    ],
+    ids=["default", "embedding", "tf32", "bf16", "variants", "published nets"],
+)
 @pytest.mark.parametrize("scale", [0, 1])
 def test_steps_replayed_from_a_graph_are_the_eager_ones(tmp_path, device, config, one_shape, changes, scale):
     config = replace(config, decay_at=0.4, **changes)
@@ -178,8 +186,9 @@ def test_a_resumed_run_goes_on_where_it_stopped(tmp_path, device, config, one_sh
         pass
     everyone = torch.arange(3)
     with torch.no_grad():
-        torch.testing.assert_close(resumed.photo_model(everyone).reconstruct(),
-                                   whole.photo_model(everyone).reconstruct(), rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(
+            resumed.photo_model(everyone).reconstruct(), whole.photo_model(everyone).reconstruct(), rtol=1e-2, atol=1e-2
+        )
 
 
 def test_photos_may_wait_in_main_memory(tmp_path, device, config, one_shape, monkeypatch):

@@ -91,5 +91,7 @@ def test_selftest_of_a_gpu(device, backend, arithmetic, operation, monkeypatch):
     if not selftest.here(where, [backend]):
         pytest.skip(f"{backend}: {backends()[backend]['cuda']}")
     found = list(selftest.selftest(backend, where, [arithmetic]))
-    assert not [f"{check.trial}: {check.outcome.problem}, {check.outcome}" for check in found if not check.outcome.passed]
+    assert not [
+        f"{check.trial}: {check.outcome.problem}, {check.outcome}" for check in found if not check.outcome.passed
+    ]
     assert len(ledger.outcomes(where)) == (len(found) if backend == "triton" else 0)

@@ -27,7 +27,13 @@ def kernels(tmp_path, monkeypatch):
     forget()
 
 
-CLASSES = [("correlate", 64, 64), ("correlate", 3, 64), ("correlate", 64, 3), ("accumulate", 64, 64), ("accumulate", 3, 64)]
+CLASSES = [
+    ("correlate", 64, 64),
+    ("correlate", 3, 64),
+    ("correlate", 64, 3),
+    ("accumulate", 64, 64),
+    ("accumulate", 3, 64),
+]
 
 
 @pytest.mark.parametrize("kernel, channels, outputs", CLASSES)

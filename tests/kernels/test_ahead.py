@@ -46,7 +46,10 @@ def compiled(capability: str, cache: Path, layouts: str) -> dict[str, dict]:
     """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     process = subprocess.run(
-        [sys.executable, "-c", COMPILE, capability, layouts], check=False, capture_output=True, text=True,
+        [sys.executable, "-c", COMPILE, capability, layouts],
+        check=False,
+        capture_output=True,
+        text=True,
         env={**environment, "TRITON_CACHE_DIR": str(cache)},
     )
     assert process.returncode == 0, process.stderr[-2000:]
@@ -80,8 +83,13 @@ def test_images_of_one_pixel_and_beyond_32_bits_compile(tmp_path):
     """Triton makes an argument that is 1 part of the program, in tuples too: it is no tensor there. Of 64 channels of 5900
     pixels a side, offsets are 64 bits wide, in loops too."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    process = subprocess.run([sys.executable, "-c", EXTREMES], check=False, capture_output=True, text=True,
-                             env={**environment, "TRITON_CACHE_DIR": str(tmp_path)})
+    process = subprocess.run(
+        [sys.executable, "-c", EXTREMES],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
+    )
     assert process.returncode == 0, process.stderr[-2000:]
     lines = process.stdout.splitlines()
     assert len(lines) >= 30 and all("Resources(" in line for line in lines), process.stdout
@@ -93,10 +101,13 @@ def check(capability: str, kernels: dict[str, dict]) -> None:
     assert not failed
     spilled = {label: one["spilled"] for label, one in kernels.items() if one["spilled"] > FEW_BYTES}
     assert not spilled
-    too_large = {label: one["shared"] for label, one in kernels.items() if one["shared"] > ahead.SHARED[capability] * 1024}
+    too_large = {
+        label: one["shared"] for label, one in kernels.items() if one["shared"] > ahead.SHARED[capability] * 1024
+    }
     assert not too_large
     on_matrix_units = {
-        label: one for label, one in kernels.items()
+        label: one
+        for label, one in kernels.items()
         if one["kernel"] in ("correlate", "accumulate") and min(one["tile"]) >= 8 and label.split()[0] != "float32"
     }
     assert {one["kernel"] for one in on_matrix_units.values()} == {"correlate", "accumulate"}
@@ -111,7 +122,8 @@ def test_a_plan_is_made_for_the_gpu_it_is_rehearsed_for():
     layer = ahead.Conv(64, 64)
     programs = {
         capability: next(
-            launch.programs for operator, launch, _ in ahead.launches(capability, "bfloat16", layer, 128, "nhwc")
+            launch.programs
+            for operator, launch, _ in ahead.launches(capability, "bfloat16", layer, 128, "nhwc")
             if operator == "parameters" and launch.kernel.__name__ == "accumulate"
         )
         for capability in ahead.SHARED

@@ -49,7 +49,10 @@ def test_a_convolution_that_does_not_fit(changed, message):
     ("changed", "message"),
     [
         ({"grad": torch.randn(2, 5, 3, 3)}, r"grad has shape \(2, 5, 3, 3\)"),
-        ({"grad": torch.randn(2, 4, 4, 3)}, r"a 3x3 kernel leaves \[3, 3\] of \[5, 5\] pixels, and the call has \[4, 3\]"),
+        (
+            {"grad": torch.randn(2, 4, 4, 3)},
+            r"a 3x3 kernel leaves \[3, 3\] of \[5, 5\] pixels, and the call has \[4, 3\]",
+        ),
         ({"mask": torch.randn(2, 4, 3, 4)}, "mask has shape"),
         ({"size": [6, 5]}, r"a 3x3 kernel leaves \[4, 3\]"),
         ({"weight": WEIGHT.double()}, "weight is torch.float64"),

@@ -132,15 +132,18 @@ BY_INPUT, BY_WEIGHT = {"input_gradient"}, {"weight_gradient", "parameter_gradien
         ({"channels": (20, 20)}, BY_INPUT | BY_WEIGHT, [ONE_CORRELATION] * 3 + [ONE_SUM] * 2 + [["sum_pixels"]]),
         # four residues; the exchanged sum leaves the bias to a launch of its own
         (
-            {"channels": (20, 9), "stride": 2}, BY_WEIGHT,
+            {"channels": (20, 9), "stride": 2},
+            BY_WEIGHT,
             [ONE_CORRELATION] * 2 + [ONE_CORRELATION * 4] + [ONE_SUM] * 2 + [["sum_pixels"]],
         ),
         (
-            {"channels": (20, 5), "size": 5}, BY_INPUT,
+            {"channels": (20, 5), "size": 5},
+            BY_INPUT,
             [ONE_CORRELATION] * 3 + [ONE_SUM, [*ONE_SUM, "sum_pixels"], ["sum_pixels"]],
         ),
         (
-            {"channels": (1, 16), "size": 40}, BY_INPUT,  # few programs and many pixels: splits, and one launch to add them
+            {"channels": (1, 16), "size": 40},
+            BY_INPUT,  # few programs and many pixels: splits, and one launch to add them
             [ONE_CORRELATION] * 2 + [["correlate_thin"]] + [["accumulate", "combine"]] * 2 + [["sum_pixels"]],
         ),
     ],
@@ -272,7 +275,6 @@ def test_width_of_pixel_numbers():
     small = torch.zeros(2, 3, 4, 4)
     assert index_type(LIMIT - 1, small, None) is tl.int32
     assert index_type(LIMIT, small, None) is tl.int64
-
 
 
 def test_plans_of_huge_tensors_use_wide_indices():

@@ -220,7 +220,13 @@ def test_cases_cover_forward_and_backward_of_a_layer_once():
     cases = tune.cases_of([(64, 64), (3, 64), (64, 3)], (128, 25), ("tf32", "bfloat16"))
     names = [case.name for case in cases]
     assert len(names) == len(set(names))
-    for kind in ("correlate/wide/64", "correlate/flat/64", "correlate/thin/4", "accumulate/wide/64", "accumulate/flat/64"):
+    for kind in (
+        "correlate/wide/64",
+        "correlate/flat/64",
+        "correlate/thin/4",
+        "accumulate/wide/64",
+        "accumulate/flat/64",
+    ):
         for size in ("large", "small"):
             assert f"tf32 {kind}/{size}/nchw" in names and f"bfloat16 {kind}/{size}/nchw" in names
 
@@ -241,8 +247,16 @@ def test_candidates_are_sizes_that_kernels_take(arithmetic, layout):
 @pytest.mark.parametrize(
     "content",
     [
-        "", "{", "[]", "null", '{"devices": {}}', '{"format": 0, "devices": {}}', '{"format": 1, "devices": []}',
-        '{"format": 1, "devices": {"a": 3}}', '{"format": 1, "devices": {"a": {"b": []}}}', "\0\0",
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"devices": {}}',
+        '{"format": 0, "devices": {}}',
+        '{"format": 1, "devices": []}',
+        '{"format": 1, "devices": {"a": 3}}',
+        '{"format": 1, "devices": {"a": {"b": []}}}',
+        "\0\0",
     ],
 )
 def test_a_broken_cache_counts_as_none_and_is_written_anew(own_cache, gpu, content, caplog):
@@ -257,8 +271,15 @@ def test_a_broken_cache_counts_as_none_and_is_written_anew(own_cache, gpu, conte
 @pytest.mark.parametrize(
     "tiles",
     [
-        None, 3, {}, {"pixels": 32}, {**asdict(Tiles(32, 2, 4)), "more": 1}, asdict(Tiles(33, 2, 4)),
-        asdict(Tiles(32, 2, 4, warps=0)), asdict(Tiles(32, 2, 4, stages="2")), asdict(Tiles(32, 2, True)),
+        None,
+        3,
+        {},
+        {"pixels": 32},
+        {**asdict(Tiles(32, 2, 4)), "more": 1},
+        asdict(Tiles(33, 2, 4)),
+        asdict(Tiles(32, 2, 4, warps=0)),
+        asdict(Tiles(32, 2, 4, stages="2")),
+        asdict(Tiles(32, 2, True)),
         asdict(Tiles(32, 2, 4, pack=1)),
     ],
 )
@@ -341,7 +362,11 @@ def test_float64_by_plain_pytorch_is_the_loop_over_samples():
     sample = calls_of(tune.Case("correlate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
     sums = calls_of(tune.Case("accumulate", 3, 5, 6, "float64", batch=2, device="cpu"), 0)
     assert [call.name for call in (*sample, *sums)] == [
-        "conv2d", "input_gradient", "masked_conv2d", "parameter_gradients", "parameter_gradients",
+        "conv2d",
+        "input_gradient",
+        "masked_conv2d",
+        "parameter_gradients",
+        "parameter_gradients",
     ]
     for call in (*sample, *sums):
         results = getattr(reference, call.name)(*call.run.args)

@@ -48,9 +48,7 @@ def test_a_score_of_several_is_the_mean(score, real):
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    st.integers(7, 40), st.integers(7, 40), st.integers(7, 40), st.integers(7, 40), st.sampled_from([1, 3])
-)
+@given(st.integers(7, 40), st.integers(7, 40), st.integers(7, 40), st.integers(7, 40), st.sampled_from([1, 3]))
 def test_images_of_any_sizes_and_channels(height, width, other_height, other_width, channels):
     sample, real = noise((channels, height, width)), noise((channels, other_height, other_width), 1)
     for score in SCORES:

@@ -21,9 +21,7 @@ def test_diversity_is_the_spread_over_samples_in_units_of_the_real_contrast():
     assert diversity([real, real, real], real) == 0
     samples = noise((400, 1, 30, 40), 1)
     assert diversity(samples, real) == pytest.approx(1, abs=0.03)
-    assert diversity([real, -real], real) == pytest.approx(
-        (real.abs().mean() / real.std(correction=0)).item()
-    )
+    assert diversity([real, -real], real) == pytest.approx((real.abs().mean() / real.std(correction=0)).item())
 
 
 def test_diversity_is_of_the_grey_value():

@@ -49,7 +49,9 @@ class UNet(nn.Module):
 
         def twice(channels, out):
             first = nn.Conv2d(channels, out, 3, padding=1, padding_mode="reflect")
-            return nn.Sequential(first, nn.GroupNorm(2, out), nn.ReLU(), nn.Conv2d(out, out, 3, padding="same"), nn.ReLU())
+            return nn.Sequential(
+                first, nn.GroupNorm(2, out), nn.ReLU(), nn.Conv2d(out, out, 3, padding="same"), nn.ReLU()
+            )
 
         self.down1, self.down2, self.bottom = twice(3, width), twice(width, 2 * width), twice(2 * width, 4 * width)
         self.up2, self.join2 = nn.ConvTranspose2d(4 * width, 2 * width, 2, stride=2), twice(4 * width, 2 * width)
@@ -67,17 +69,25 @@ class UNet(nn.Module):
 def dcgan_generator(noise=6, width=4, channels=3):
     """Radford et al. (2016) for 16x16 images."""
     return nn.Sequential(
-        nn.ConvTranspose2d(noise, 2 * width, 4, 1, 0, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU(True),
-        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True),
-        nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh(),
+        nn.ConvTranspose2d(noise, 2 * width, 4, 1, 0, bias=False),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(True),
+        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(True),
+        nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False),
+        nn.Tanh(),
     )
 
 
 def dcgan_critic(width=4, channels=3):
     return nn.Sequential(
-        nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
-        nn.Conv2d(2 * width, 1, 4, 1, 0, bias=False), nn.Flatten(),
+        nn.Conv2d(channels, width, 4, 2, 1, bias=False),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * width, 1, 4, 1, 0, bias=False),
+        nn.Flatten(),
     )
 
 

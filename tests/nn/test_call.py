@@ -11,8 +11,9 @@ class Norms(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.norms = nn.Sequential(nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True),
-                                   nn.LayerNorm((4, 6, 6)))
+        self.norms = nn.Sequential(
+            nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.LayerNorm((4, 6, 6))
+        )
         self.vector = nn.Sequential(nn.Flatten(2), nn.LayerNorm(36), nn.LayerNorm(36, bias=False), nn.Linear(36, 3))
 
     def forward(self, x):
@@ -30,8 +31,10 @@ def networks():
 
 
 def random_sets(module, sets):
-    return {name: torch.randn(sets, *parameter.shape, dtype=parameter.dtype, requires_grad=True)
-            for name, parameter in module.named_parameters()}
+    return {
+        name: torch.randn(sets, *parameter.shape, dtype=parameter.dtype, requires_grad=True)
+        for name, parameter in module.named_parameters()
+    }
 
 
 def one_by_one(module, weights, x):
@@ -40,9 +43,12 @@ def one_by_one(module, weights, x):
     own = {parameter: name for name, parameter in module.named_parameters()}
     rows = []
     for index, part in enumerate(x.chunk(sets)):
-        places = {f"{prefix}.{key}" if prefix else key: weights[own[parameter]][index]
-                  for prefix, child in module.named_modules()
-                  for key, parameter in child._parameters.items() if parameter is not None}
+        places = {
+            f"{prefix}.{key}" if prefix else key: weights[own[parameter]][index]
+            for prefix, child in module.named_modules()
+            for key, parameter in child._parameters.items()
+            if parameter is not None
+        }
         rows.append(torch.func.functional_call(module, places, (part,), tie_weights=False))
     return torch.cat(rows)
 
@@ -57,7 +63,9 @@ def test_equals_functional_call_set_by_set_and_so_do_the_gradients(name, sets):
     ours, theirs = per_sample_call(module, weights, x), one_by_one(module, weights, x)
     torch.testing.assert_close(ours, theirs)
     leaves, cotangent = [x, *weights.values()], torch.randn_like(ours)
-    torch.testing.assert_close(torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent)
+    )
     assert all(isinstance(parameter, nn.Parameter) for parameter in module.parameters())
     torch.testing.assert_close(dict(module.state_dict()), before, rtol=0, atol=0)
 
@@ -71,7 +79,11 @@ def test_equals_vmap():
 
 def test_parameters_left_out_are_the_modules_own():
     module, x = UNet(), torch.randn(4, 3, 8, 8)
-    weights = {"head.bias": torch.randn(2, 1), "down1.1.weight": torch.randn(2, 4), "bottom.0.weight": torch.randn(2, 16, 8, 3, 3)}
+    weights = {
+        "head.bias": torch.randn(2, 1),
+        "down1.1.weight": torch.randn(2, 4),
+        "bottom.0.weight": torch.randn(2, 16, 8, 3, 3),
+    }
     full = {**{name: p.expand(2, *p.shape) for name, p in module.named_parameters()}, **weights}
     torch.testing.assert_close(per_sample_call(module, weights, x), one_by_one(module, full, x))
     torch.testing.assert_close(per_sample_call(module, {}, x), module(x))
@@ -100,13 +112,17 @@ def test_a_weight_set_and_keyword_arguments():
 
 
 def test_second_order_and_autocast():
-    module = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Tanh(), nn.GroupNorm(1, 2), nn.Flatten(), nn.Linear(18, 1)).double()
+    module = nn.Sequential(
+        nn.Conv2d(2, 2, 3, padding=1), nn.Tanh(), nn.GroupNorm(1, 2), nn.Flatten(), nn.Linear(18, 1)
+    ).double()
     names, weights = zip(*random_sets(module, 2).items())
     x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, *w: per_sample_call(module, dict(zip(names, w)), x), (x, *weights))
     with torch.autocast("cpu", torch.bfloat16):
         low = per_sample_call(module.float(), {name: w.float() for name, w in zip(names, weights)}, x.float())
-    torch.testing.assert_close(low.double(), per_sample_call(module.double(), dict(zip(names, weights)), x), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(
+        low.double(), per_sample_call(module.double(), dict(zip(names, weights)), x), rtol=0.1, atol=0.1
+    )
 
 
 def test_an_empty_batch():

@@ -60,7 +60,9 @@ def test_the_source_alone_decides(digits):
     torch.manual_seed(2)
     assert torch.equal(train_contrastive(images, 16, 3, source(5)).of_all(images), one)
     assert not torch.equal(train_contrastive(images, 16, 3, source(6)).of_all(images), one)
-    assert torch.equal(train_contrastive(images, 16, 3).of_all(images), train_contrastive(images, 16, 3, source()).of_all(images))
+    assert torch.equal(
+        train_contrastive(images, 16, 3).of_all(images), train_contrastive(images, 16, 3, source()).of_all(images)
+    )
 
 
 def test_what_a_run_keeps_gives_the_same_features(digits, trained):

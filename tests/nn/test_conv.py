@@ -92,7 +92,9 @@ def test_shared_layers_are_conv2d(mode):
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(3, 4, 7, 7, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(ours(x), theirs(x))
-    for got, expected in zip(*(torch.autograd.grad(layer(x).tanh().sum(), [x, *layer.parameters()]) for layer in (ours, theirs))):
+    for got, expected in zip(
+        *(torch.autograd.grad(layer(x).tanh().sum(), [x, *layer.parameters()]) for layer in (ours, theirs))
+    ):
         torch.testing.assert_close(got, expected)
 
 

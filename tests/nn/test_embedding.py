@@ -275,8 +275,9 @@ def test_a_frozen_embedding_is_rebuilt_without_its_file(tmp_path, published, pho
     embedding = build_embedding("frozen-resnet18", 8, 3, path, size=64)
     features = InstanceFeatures.from_file(path, size=64)(photos)
     embedding.calibrate(photos)
-    torch.testing.assert_close(F.normalize(embedding.prior(photos)), F.normalize(features - features.mean(0)),
-                               rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        F.normalize(embedding.prior(photos)), F.normalize(features - features.mean(0)), rtol=1e-3, atol=1e-4
+    )
     rebuilt = build_embedding("frozen-resnet18", 8, 3, size=64)
     rebuilt.load_state_dict(embedding.state_dict())
     assert torch.equal(rebuilt(photos), embedding(photos))

@@ -42,7 +42,9 @@ def test_equals_functional_call_and_vmap_and_so_do_the_gradients(name, rank):
     torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(ours[:2], net(x, context.flip(0))[:2])
     leaves, cotangent = [x, context, *net.parameters()], torch.randn_like(ours)
-    torch.testing.assert_close(torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent)
+    )
 
 
 def test_every_layer_is_generated_and_normalisations_stay():
@@ -63,13 +65,16 @@ def test_batch_statistics_are_those_of_the_whole_batch():
     assert net.template[1].num_batches_tracked == 1 and net.template[1].running_mean.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("include", "expected"), [
-    ("conv1", {"conv1.weight"}),
-    (["layer1", "fc"], {"layer1.0.conv1.weight", "layer1.0.conv2.weight", "fc.weight", "fc.bias"}),
-    ("layer?.0.conv2", {"layer1.0.conv2.weight", "layer2.0.conv2.weight"}),
-    (lambda name, layer: isinstance(layer, nn.Linear), {"fc.weight", "fc.bias"}),
-    (lambda name, layer: name in ("bn1", "conv1"), {"bn1.weight", "bn1.bias", "conv1.weight"}),
-])
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        ("conv1", {"conv1.weight"}),
+        (["layer1", "fc"], {"layer1.0.conv1.weight", "layer1.0.conv2.weight", "fc.weight", "fc.bias"}),
+        ("layer?.0.conv2", {"layer1.0.conv2.weight", "layer2.0.conv2.weight"}),
+        (lambda name, layer: isinstance(layer, nn.Linear), {"fc.weight", "fc.bias"}),
+        (lambda name, layer: name in ("bn1", "conv1"), {"bn1.weight", "bn1.bias", "conv1.weight"}),
+    ],
+)
 def test_include(include, expected):
     net = hyperize(ResNet(), 5, include=include)
     assert set(net.sources) == expected
@@ -101,8 +106,12 @@ def test_a_layer_used_twice_and_a_shared_weight_are_generated_once():
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("rank", [None, 64])
 def test_he_variance_at_the_start_whatever_the_magnitude_of_the_context(encoding, rank):
-    module = nn.Sequential(nn.Conv2d(16, 64, 3), nn.Linear(512, 64), nn.ConvTranspose2d(64, 16, 4, 2, bias=False),
-                           nn.Conv2d(32, 64, 3, groups=4, bias=False))
+    module = nn.Sequential(
+        nn.Conv2d(16, 64, 3),
+        nn.Linear(512, 64),
+        nn.ConvTranspose2d(64, 16, 4, 2, bias=False),
+        nn.Conv2d(32, 64, 3, groups=4, bias=False),
+    )
     fan_in = {"0.weight": 16 * 9, "1.weight": 512, "2.weight": 64 * 4, "3.weight": 8 * 9}
     net = hyperize(module, 64, rank=rank, encoding=encoding)
     direction = torch.randn(32, 64)
@@ -182,7 +191,9 @@ def test_state_dict_deepcopy_and_pickle():
         assert torch.equal(clone(x, context), net(x, context))
         assert all(a is not b for a, b in zip(clone.parameters(), net.parameters(), strict=True))
     generated = {f"hypernetwork.{name}" for name in ("bottleneck.weight", "projection.weight", "projection.bias")}
-    assert set(net.state_dict()) == generated | {f"template.{name}" for name in UNet().state_dict() if name.split(".")[-2] == "1"}
+    assert set(net.state_dict()) == generated | {
+        f"template.{name}" for name in UNet().state_dict() if name.split(".")[-2] == "1"
+    }
 
 
 def test_the_module_is_left_as_it_is():

@@ -100,7 +100,7 @@ def test_a_large_mean_costs_no_more_precision_than_it_has_to():
 
 def test_a_third_derivative_is_refused_where_pixels_do_not_count_alike():
     x, gain, shift = arguments()
-    grad, = torch.autograd.grad(image_norm(x, gain, shift, counts_of("masked")).sin().sum(), x, create_graph=True)
-    grad, = torch.autograd.grad(grad.square().sum(), x, create_graph=True)
+    (grad,) = torch.autograd.grad(image_norm(x, gain, shift, counts_of("masked")).sin().sum(), x, create_graph=True)
+    (grad,) = torch.autograd.grad(grad.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()

@@ -50,8 +50,10 @@ def test_two_step_maml_matches_a_loop_over_tasks():
     batch = tasks(torch.Generator().manual_seed(0), dtype=torch.float64)
     ours, theirs = side_by_side(net, *batch), one_by_one(net, *batch)
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(torch.autograd.grad(ours.mean(), list(net.parameters())),
-                               torch.autograd.grad(theirs.mean(), list(net.parameters())))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.mean(), list(net.parameters())),
+        torch.autograd.grad(theirs.mean(), list(net.parameters())),
+    )
 
 
 def test_maml_learns_to_adapt():

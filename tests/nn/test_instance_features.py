@@ -88,7 +88,9 @@ def test_checkpoints_of_self_supervised_trainings(extractor, state, images, tmp_
     if prefix == "module.encoder_q.":
         named |= {f"module.encoder_k.{key}": torch.zeros_like(value) for key, value in state.items()}
         named["module.queue"] = torch.zeros(8, 16)
-    torch.save({"epoch": 200, "arch": "resnet18", "state_dict": named} if nested else named, tmp_path / "trained.pth.tar")
+    torch.save(
+        {"epoch": 200, "arch": "resnet18", "state_dict": named} if nested else named, tmp_path / "trained.pth.tar"
+    )
     loaded = InstanceFeatures.from_file(tmp_path / "trained.pth.tar", size=64)
     assert torch.equal(loaded(images), extractor(images))
 
@@ -126,8 +128,12 @@ def test_files_and_tensors_that_are_something_else(extractor, state, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         InstanceFeatures.from_file(tmp_path / "absent.pth")
     tensors = extractor.to_tensors()
-    for wrong in ({}, {**tensors, "about": tensors["about"][1:]}, {**tensors, "net.bn1.weight": torch.zeros(2)},
-                  {key: value for key, value in tensors.items() if key != "net.conv1.weight"}):
+    for wrong in (
+        {},
+        {**tensors, "about": tensors["about"][1:]},
+        {**tensors, "net.bn1.weight": torch.zeros(2)},
+        {key: value for key, value in tensors.items() if key != "net.conv1.weight"},
+    ):
         with pytest.raises(InputError, match="not the tensors of instance features"):
             InstanceFeatures.from_tensors(wrong)
     with pytest.raises(ValueError, match="3, H, W., got"):

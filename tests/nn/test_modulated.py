@@ -48,9 +48,12 @@ def step_by_step(input, weight, style, demodulate, bias, up, down, padding, taps
 
 def tensors(samples=4, styles=2, channels_in=3, channels_out=5, kernel=3, size=(6, 8)):
     options = {"dtype": torch.float64, "requires_grad": True}
-    return (torch.randn(samples, channels_in, *size, **options),
-            torch.randn(channels_out, channels_in, kernel, kernel, **options),
-            torch.randn(styles, channels_in, **options), torch.randn(channels_out, **options))
+    return (
+        torch.randn(samples, channels_in, *size, **options),
+        torch.randn(channels_out, channels_in, kernel, kernel, **options),
+        torch.randn(styles, channels_in, **options),
+        torch.randn(channels_out, **options),
+    )
 
 
 @given(st.data())
@@ -63,13 +66,26 @@ def test_equals_weights_built_for_every_sample(data):
     demodulate, activation = data.draw(st.booleans()), data.draw(st.sampled_from(list(ACTIVATE)))
     input, weight, style, bias = tensors(kernel=kernel, size=(data.draw(st.sampled_from([5, 8, 32])), 7))
     bias = bias if data.draw(st.booleans()) else None
-    ours = modulated_conv2d(input, weight, style, demodulate, bias=bias, up=up, down=down, padding=padding,
-                            resample_filter=taps, activation=activation, negative_slope=0.2)
+    ours = modulated_conv2d(
+        input,
+        weight,
+        style,
+        demodulate,
+        bias=bias,
+        up=up,
+        down=down,
+        padding=padding,
+        resample_filter=taps,
+        activation=activation,
+        negative_slope=0.2,
+    )
     plain = step_by_step(input, weight, style, demodulate, bias, up, down, padding, taps, activation)
     torch.testing.assert_close(ours, plain)
     leaves = [input, weight, style] + [bias] * (bias is not None)
     cotangent = torch.randn_like(ours)
-    torch.testing.assert_close(torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(plain, leaves, cotangent))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(plain, leaves, cotangent)
+    )
 
 
 @pytest.mark.parametrize("kernel", [1, 3])  # images that are large beside the weights, and ones that are not
@@ -113,12 +129,15 @@ def test_demodulation_keeps_the_variance_whatever_the_style():
 def test_low_precision_and_compile(size):
     input, weight, style, bias = (t.detach().float() for t in tensors(size=size))
     exact = modulated_conv2d(input, weight, style, bias=bias, up=2, activation="relu")
-    low = modulated_conv2d(*(t.bfloat16() for t in (input, weight, style)), bias=bias.bfloat16(), up=2, activation="relu")
+    low = modulated_conv2d(
+        *(t.bfloat16() for t in (input, weight, style)), bias=bias.bfloat16(), up=2, activation="relu"
+    )
     assert low.dtype == torch.bfloat16
     torch.testing.assert_close(low.float(), exact, rtol=0.1, atol=0.1)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = modulated_conv2d(input, weight, style, bias=bias, up=2, activation="relu",
-                                 resample_filter=torch.tensor([1.0, 3, 3, 1]))
+        mixed = modulated_conv2d(
+            input, weight, style, bias=bias, up=2, activation="relu", resample_filter=torch.tensor([1.0, 3, 3, 1])
+        )
     assert mixed.dtype == torch.bfloat16
     torch.testing.assert_close(mixed.float(), exact, rtol=0.1, atol=0.1)
     compiled = torch.compile(modulated_conv2d, fullgraph=True, backend="eager")

@@ -23,7 +23,12 @@ def problems():
         "unet": (UNet(), squared_error, (3, 8, 8), torch.randn(3, 1, 8, 8)),
         "critic": (dcgan_critic(), squared_error, (3, 16, 16), torch.randn(3, 1)),
         "pixels": (pixels, squared_error, (3, 8, 8), torch.randn(3, 4, 8, 8)),
-        "perceptron": (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5)), cross_entropy, (4,), torch.randint(5, (3,))),
+        "perceptron": (
+            nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5)),
+            cross_entropy,
+            (4,),
+            torch.randint(5, (3,)),
+        ),
         "sequence": (nn.Linear(4, 2), squared_error, (7, 4), torch.randn(3, 7, 2)),
     }
 
@@ -70,7 +75,11 @@ def test_frozen_parameters_are_left_out_and_unused_ones_are_zero():
 
 def test_gradients_can_be_differentiated():
     """The norm of each sample's gradient, pulled down: the derivative by the parameters, against a loop."""
-    module, inputs, targets = dcgan_critic(width=2).double(), torch.randn(3, 3, 16, 16).double(), torch.randn(3, 1).double()
+    module, inputs, targets = (
+        dcgan_critic(width=2).double(),
+        torch.randn(3, 3, 16, 16).double(),
+        torch.randn(3, 1).double(),
+    )
     ours = per_sample_gradients(module, squared_error, inputs, targets, create_graph=True)
     norms = torch.stack([g.flatten(1).square().sum(1) for g in ours.values()]).sum(0)
     expected = []
@@ -79,8 +88,10 @@ def test_gradients_can_be_differentiated():
         expected.append(sum(g.square().sum() for g in grads))
     expected = torch.stack(expected)
     torch.testing.assert_close(norms, expected)
-    torch.testing.assert_close(torch.autograd.grad(norms.tanh().sum(), list(module.parameters())),
-                               torch.autograd.grad(expected.tanh().sum(), list(module.parameters())))
+    torch.testing.assert_close(
+        torch.autograd.grad(norms.tanh().sum(), list(module.parameters())),
+        torch.autograd.grad(expected.tanh().sum(), list(module.parameters())),
+    )
 
 
 def test_batch_normalisation_counts_when_its_statistics_are_fixed():

@@ -15,8 +15,10 @@ def test_each_part_by_itself(sets, samples, channels, shared, training):
     weight, bias = torch.randn(2, 1 if shared else sets, channels, generator=source, dtype=torch.float64)
     mean, var = torch.rand(2, sets, channels, generator=source, dtype=torch.float64)
     kept = [(mean[i].clone(), var[i].clone()) for i in range(sets)]
-    expected = [F.batch_norm(part, *kept[i], weight[i % len(weight)], bias[i % len(bias)], training)
-                for i, part in enumerate(x.chunk(sets))]
+    expected = [
+        F.batch_norm(part, *kept[i], weight[i % len(weight)], bias[i % len(bias)], training)
+        for i, part in enumerate(x.chunk(sets))
+    ]
     output = batch_norm_sets(x, sets, weight, bias, mean, var, training)
     torch.testing.assert_close(output, torch.cat(expected))
     torch.testing.assert_close(mean, torch.stack([own for own, _ in kept]))

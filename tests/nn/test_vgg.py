@@ -8,8 +8,21 @@ from hyperconv.errors import InputError
 from hyperconv.nn.instance_features import InstanceFeatures
 from hyperconv.nn.vgg import VGG16
 
-CONVOLUTIONS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256),
-                17: (256, 512), 19: (512, 512), 21: (512, 512), 24: (512, 512), 26: (512, 512), 28: (512, 512)}
+CONVOLUTIONS = {
+    0: (3, 64),
+    2: (64, 64),
+    5: (64, 128),
+    7: (128, 128),
+    10: (128, 256),
+    12: (256, 256),
+    14: (256, 256),
+    17: (256, 512),
+    19: (512, 512),
+    21: (512, 512),
+    24: (512, 512),
+    26: (512, 512),
+    28: (512, 512),
+}
 POOLED_AFTER = (2, 7, 14, 21, 28)
 
 
@@ -20,8 +33,12 @@ def test_the_layout_is_the_published_one():
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     expected = {f"features.{i}.weight": (after, before, 3, 3) for i, (before, after) in CONVOLUTIONS.items()}
     expected |= {f"features.{i}.bias": (after,) for i, (_, after) in CONVOLUTIONS.items()}
-    expected |= {"classifier.0.weight": (4096, 25088), "classifier.0.bias": (4096,),
-                 "classifier.3.weight": (4096, 4096), "classifier.3.bias": (4096,)}
+    expected |= {
+        "classifier.0.weight": (4096, 25088),
+        "classifier.0.bias": (4096,),
+        "classifier.3.weight": (4096, 4096),
+        "classifier.3.bias": (4096,),
+    }
     assert shapes == expected
     assert sum(value.numel() for value in state.values()) == 138_357_544 - 4097 * 1000
 
@@ -33,7 +50,9 @@ def weights(tmp_path_factory):
         shapes = {key: value.shape for key, value in VGG16().state_dict().items()}
     source, state = torch.Generator().manual_seed(0), {}
     for key, shape in shapes.items():
-        row = shape[1:] if key.startswith("classifier") and len(shape) == 2 else shape  # its rows are one, a few kilobytes
+        row = (
+            shape[1:] if key.startswith("classifier") and len(shape) == 2 else shape
+        )  # its rows are one, a few kilobytes
         spread = 0.1 if len(shape) == 1 else (2 / shape[1:].numel()) ** 0.5
         state[key] = (spread * torch.randn(row, generator=source)).expand(shape)
     state["classifier.6.weight"], state["classifier.6.bias"] = torch.zeros(1).expand(1000, 4096), torch.zeros(1000)

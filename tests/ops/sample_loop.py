@@ -133,10 +133,7 @@ def calls(draw, dtype=torch.float64):
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 3)))
     smallest = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, kernel, padding)]
     size = [least + draw(st.integers(0, 7)) for least in smallest]
-    out = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(size, padding, dilation, kernel, stride)
-    ]
+    out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, padding, dilation, kernel, stride)]
 
     generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     random = lambda *shape: torch.randn(*shape, generator=generator, dtype=dtype)
@@ -206,7 +203,10 @@ def check_errors(channels, size, kernel=3, geometry=((1, 1), (1, 1), (1, 1), 1),
     """float32 errs by at most twice what PyTorch does, by root mean square, on inputs and weights such as a network has."""
     torch.manual_seed(0)
     channels_in, channels_out = channels
-    input, weight = torch.randn(2 * shared, channels_in, *size), torch.randn(2, channels_out, channels_in, kernel, kernel)
+    input, weight = (
+        torch.randn(2 * shared, channels_in, *size),
+        torch.randn(2, channels_out, channels_in, kernel, kernel),
+    )
     weight *= (2 / (kernel**2 * channels_in)) ** 0.5
     grad = torch.randn_like(convolve_each(input, weight, None, *geometry))
     call = Call(input, weight, None, geometry, grad, None, 0.0)

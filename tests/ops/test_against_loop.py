@@ -78,9 +78,7 @@ def test_empty_batch_trains(backend):
     assert torch.equal(bias.grad, torch.zeros_like(bias))
 
 
-@pytest.mark.parametrize(
-    "shape", [(8, 3, 64, 19, 23), (4, 64, 32, 9, 30), (3, 5, 1, 40, 40), (2, 17, 33, 11, 13)]
-)
+@pytest.mark.parametrize("shape", [(8, 3, 64, 19, 23), (4, 64, 32, 9, 30), (3, 5, 1, 40, 40), (2, 17, 33, 11, 13)])
 def test_wide_layers(quick_backend, shape):
     """Channel counts that fill vector registers, and ones that leave remainders."""
     sets, channels_in, channels_out, height, width = shape
@@ -89,9 +87,7 @@ def test_wide_layers(quick_backend, shape):
     geometry = ((1, 1), (1, 1), (1, 1), 1)
     output = hyper_conv2d(input, weight, padding=1, activation="leaky_relu", negative_slope=0.2)
     call = Call(input, weight, None, geometry, torch.randn_like(output), output, 0.2)
-    torch.testing.assert_close(
-        output, ACTIVATE["leaky_relu"](convolve_each(input, weight, None, *geometry), 0.2)
-    )
+    torch.testing.assert_close(output, ACTIVATE["leaky_relu"](convolve_each(input, weight, None, *geometry), 0.2))
     for operation in FAMILY:
         result = operator(operation)(*call.arguments(operation))
         torch.testing.assert_close(result, call.expected(operation))

@@ -205,7 +205,9 @@ def test_native_computes_where_it_saves_products_or_memory_traffic(operation):
     large = (2, 64, 64, 64)
     assert choice(operation, (2, 64, 64, 3, 3)) == "native"
     if native.instruction_set()[0] != "baseline":  # which rounds every product: larger tiles would err too much
-        assert choice(operation, (2, 64, 64, 4, 4), 2, large) == choice(operation, (2, 64, 64, 5, 5), 1, large) == "native"
+        assert (
+            choice(operation, (2, 64, 64, 4, 4), 2, large) == choice(operation, (2, 64, 64, 5, 5), 1, large) == "native"
+        )
     assert choice(operation, (2, 1, 64, 3, 3)) == choice(operation, (2, 64, 3, 3, 3), 1, (2, 3, 22, 22)) == "native"
     for size in (2, 4):
         assert choice(operation, (2, 64, 64, 3, 3), 1, (2, 64, size, size)) == "native"
@@ -234,14 +236,17 @@ def test_the_rule_reads_the_dispatchers_lists_as_tuples(operation):
 
 
 @pytest.mark.usefixtures("native_backend")
-@pytest.mark.parametrize(("layer", "ways"), [
-    ((1, 64, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["winograd"] * 3),
-    ((1, 64, 1, 32, 32, 32, 32, 3, 3, 1, 1), ["planes", "pairs", "direct"]),
-    ((1, 5, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["pairs", "direct", "direct"]),
-    ((1, 512, 512, 4, 4, 4, 4, 3, 3, 1, 1), ["columns"] * 3),
-    ((16, 256, 256, 4, 4, 4, 4, 3, 3, 1, 1), ["winograd", "winograd", "columns"]),
-    ((1, 64, 64, 94, 94, 32, 32, 3, 3, 3, 3), ["direct"] * 3),
-])
+@pytest.mark.parametrize(
+    ("layer", "ways"),
+    [
+        ((1, 64, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["winograd"] * 3),
+        ((1, 64, 1, 32, 32, 32, 32, 3, 3, 1, 1), ["planes", "pairs", "direct"]),
+        ((1, 5, 64, 32, 32, 32, 32, 3, 3, 1, 1), ["pairs", "direct", "direct"]),
+        ((1, 512, 512, 4, 4, 4, 4, 3, 3, 1, 1), ["columns"] * 3),
+        ((16, 256, 256, 4, 4, 4, 4, 3, 3, 1, 1), ["winograd", "winograd", "columns"]),
+        ((1, 64, 64, 94, 94, 32, 32, 3, 3, 3, 3), ["direct"] * 3),
+    ],
+)
 def test_the_library_says_how_it_would_compute_a_layer(layer, ways):
     """Of samples of a weight set, channels, sizes of input and output, kernel and stride; padding 1."""
     assert [native.algorithm(product, (*layer, 1, 1, 1, 1)) for product in range(3)] == ways

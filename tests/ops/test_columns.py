@@ -22,8 +22,10 @@ def few_pixels(draw):
     stride, dilation = (draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3)])) for _ in range(2))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     out = draw(st.sampled_from([(1, 1), (2, 2), (4, 4), (1, 7), (3, 5), (5, 5)]))
-    size = [max(1, s * (n - 1) + 1 + d * (k - 1) - 2 * p)
-            for n, s, d, k, p in zip(out, stride, dilation, kernel, padding, strict=True)]
+    size = [
+        max(1, s * (n - 1) + 1 + d * (k - 1) - 2 * p)
+        for n, s, d, k, p in zip(out, stride, dilation, kernel, padding, strict=True)
+    ]
     return call_of(draw, sets, shared, (channels_in, channels_out), kernel, size, (stride, padding, dilation, groups))
 
 

@@ -39,10 +39,7 @@ def penalty_gradients(images, weights):
 
 def layer_weights():
     shapes = [(4, 3, 3, 3), (1, 4, 3, 3)]
-    return [
-        (torch.randn(2, *shape).requires_grad_(), torch.randn(2, shape[0]).requires_grad_())
-        for shape in shapes
-    ]
+    return [(torch.randn(2, *shape).requires_grad_(), torch.randn(2, shape[0]).requires_grad_()) for shape in shapes]
 
 
 def assert_same_as_eager(compiled, images, weights):
@@ -87,9 +84,7 @@ def test_operators_stay_whole_in_the_graph():
     backend = aot_autograd(fw_compiler=keep, bw_compiler=keep)
     images = torch.randn(4, 3, 9, 8, requires_grad=True)
     torch.compile(critic, fullgraph=True, backend=backend)(images, layer_weights()).sum().backward()
-    called = {
-        str(node.target) for graph in graphs for node in graph.graph.nodes if node.op == "call_function"
-    }
+    called = {str(node.target) for graph in graphs for node in graph.graph.nodes if node.op == "call_function"}
     names = ("conv2d", "input_gradient", "parameter_gradients")
     assert {f"hyperconv.{name}.default" for name in names} <= called
     assert not any("convolution" in name for name in called)

@@ -39,17 +39,13 @@ def test_same_padding(kernel, dilation, per_sample):
         torch.testing.assert_close(hyper_conv2d(input, weight, padding="same", dilation=dilation), expected)
     else:
         expected = F.conv2d(input, weight[0], padding="same", dilation=dilation)
-        torch.testing.assert_close(
-            hyper_conv2d(input, weight[0], padding="same", dilation=dilation), expected
-        )
+        torch.testing.assert_close(hyper_conv2d(input, weight[0], padding="same", dilation=dilation), expected)
 
 
 def test_lists_and_single_element_lists():
     input, weight = torch.randn(2, 3, 9, 9), torch.randn(2, 4, 3, 3, 3)
     expected = hyper_conv2d(input, weight, None, (2, 2), (1, 1), (1, 1))
-    torch.testing.assert_close(
-        hyper_conv2d(input, weight, stride=[2], padding=[1, 1], dilation=[1]), expected
-    )
+    torch.testing.assert_close(hyper_conv2d(input, weight, stride=[2], padding=[1, 1], dilation=[1]), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -83,7 +79,9 @@ def test_backward_returns_to_channels_last(backend):
     grad = torch.randn(output.shape)
     for create_graph in (False, True):
         got = torch.autograd.grad(output, (input, weight, bias), grad, create_graph=create_graph, retain_graph=True)
-        wanted = torch.autograd.grad(output, (input, weight, bias), grad.to(memory_format=torch.channels_last), retain_graph=True)
+        wanted = torch.autograd.grad(
+            output, (input, weight, bias), grad.to(memory_format=torch.channels_last), retain_graph=True
+        )
         assert got[0].is_contiguous(memory_format=torch.channels_last)
         for one, other in zip(got, wanted):
             torch.testing.assert_close(one, other)
@@ -94,12 +92,12 @@ def test_backward_through_one_channel_keeps_channels_last(backend):
     input = torch.randn(4, 6, 8, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
     weight = torch.randn(2, 1, 6, 3, 3, requires_grad=True)
     scores = hyper_conv2d(input, weight)
-    grad, = torch.autograd.grad(scores, input, torch.ones(4, 1, 6, 7), create_graph=True)
+    (grad,) = torch.autograd.grad(scores, input, torch.ones(4, 1, 6, 7), create_graph=True)
     assert grad.is_contiguous(memory_format=torch.channels_last)
-    by_weight, = torch.autograd.grad(grad.square().sum(), weight)
+    (by_weight,) = torch.autograd.grad(grad.square().sum(), weight)
 
     contiguous = input.detach().contiguous().requires_grad_()
-    plain, = torch.autograd.grad(hyper_conv2d(contiguous, weight).sum(), contiguous, create_graph=True)
+    (plain,) = torch.autograd.grad(hyper_conv2d(contiguous, weight).sum(), contiguous, create_graph=True)
     assert plain.is_contiguous()
     torch.testing.assert_close(grad, plain)
     torch.testing.assert_close(by_weight, torch.autograd.grad(plain.square().sum(), weight)[0])

@@ -57,7 +57,9 @@ def test_masked_and_gradients(backend, dtype, channels, operation):
         assert_no_worse(*results)
 
 
-@pytest.mark.parametrize(("side", "kernel", "stride", "padding"), [(1, 7, 2, 3), (1, 5, 3, 2), (2, 7, 3, 3), (1, 3, 2, 1)])
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "padding"), [(1, 7, 2, 3), (1, 5, 3, 2), (2, 7, 3, 3), (1, 3, 2, 1)]
+)
 def test_the_gradient_of_taps_that_read_nothing_but_padding_is_zero(quick_backend, side, kernel, stride, padding):
     """oneDNN's bfloat16 leaves them as the memory was."""
     for channels in (16, 64):

@@ -66,9 +66,7 @@ def test_equals_grouped_convolution(backend):
     for convolve in (hyper_conv2d, grouped):
         scores, gradient, value = penalty(convolve, images, weights)
         loss = scores.mean() + 10 * value
-        results.append(
-            (scores, gradient, value, *torch.autograd.grad(loss, (contexts, images), retain_graph=True))
-        )
+        results.append((scores, gradient, value, *torch.autograd.grad(loss, (contexts, images), retain_graph=True)))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -111,9 +109,7 @@ def test_weight_that_was_asked_for_is_computed():
 def test_engine_is_asked_only_what_it_answers(monkeypatch):
     """An error inside would cost more time than a small layer takes."""
     ask, answers = torch._C._will_engine_execute_node, []
-    monkeypatch.setattr(
-        torch._C, "_will_engine_execute_node", lambda node: answers.append(ask(node)) or answers[-1]
-    )
+    monkeypatch.setattr(torch._C, "_will_engine_execute_node", lambda node: answers.append(ask(node)) or answers[-1])
     images = torch.randn(2, 3, 6, 6, requires_grad=True)
     weight, bias = torch.randn(2, 4, 3, 3, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
     with CountOperators() as counted:

@@ -22,7 +22,9 @@ def masked_factors(channels_in, channels_out, size, memory_format):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
-@pytest.mark.parametrize(("channels_in", "channels_out", "size"), [(3, 20, (9, 11)), (20, 1, (17, 16)), (17, 18, (12, 13))])
+@pytest.mark.parametrize(
+    ("channels_in", "channels_out", "size"), [(3, 20, (9, 11)), (20, 1, (17, 16)), (17, 18, (12, 13))]
+)
 def test_masked_infinities_reach_nothing(backend, channels_in, channels_out, size, memory_format):
     grad, input, weight, mask = masked_factors(channels_in, channels_out, size, memory_format)
     finite = grad.masked_fill(mask == 0, 0.0)

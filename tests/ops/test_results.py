@@ -16,7 +16,10 @@ from hyperconv.ops.backends import NAMES
 from hyperconv.ops.schema import OPERATIONS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
-KERNELS = {"accumulate": ("weight_gradient", "parameter_gradients"), "correlate": ("conv2d", "masked_conv2d", "input_gradient")}
+KERNELS = {
+    "accumulate": ("weight_gradient", "parameter_gradients"),
+    "correlate": ("conv2d", "masked_conv2d", "input_gradient"),
+}
 CLASSES = {
     (arithmetic, str(classify(kernel, arithmetic, channels, outputs, 9, side**2, last)))
     for kernel, arithmetic, channels, outputs, side, last in itertools.product(

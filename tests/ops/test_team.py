@@ -103,19 +103,24 @@ def threads(): return len(os.listdir("/proc/self/task"))
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in Linux's /proc")
 def test_as_many_threads_as_torch_was_told():
-    program = CALL + """
+    program = (
+        CALL
+        + """
 call(); before = threads()
 counts = []
 for count in (1, 3, 2, 4):
     torch.set_num_threads(count); call(); counts.append(threads() - before)
 print(counts)
 """
+    )
     assert answer(program) == "[0, 2, 2, 3]"
 
 
 def test_a_forked_child_computes_the_same():
     """As DataLoader's workers are made: the child has none of its parent's threads."""
-    program = CALL + """
+    program = (
+        CALL
+        + """
 torch.set_num_threads(2)
 expected = call()
 child = os.fork()
@@ -123,4 +128,5 @@ if child == 0:
     os._exit(0 if torch.equal(call(), expected) else 1)
 print(os.waitpid(child, 0)[1])
 """
+    )
     assert answer(program) == "0"

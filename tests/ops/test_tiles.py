@@ -24,8 +24,19 @@ SAME = ((1, 1), (1, 1), (1, 1), 1)
 LAYOUTS = ["contiguous", "channels_last", "sliced", "transposed"]
 
 
-def whole_call(channels, size, kernel, geometry, sets=2, shared=1, layouts=("contiguous",) * 3, weights="flat",
-               has_bias=True, has_mask=True, seed=0):
+def whole_call(
+    channels,
+    size,
+    kernel,
+    geometry,
+    sets=2,
+    shared=1,
+    layouts=("contiguous",) * 3,
+    weights="flat",
+    has_bias=True,
+    has_mask=True,
+    seed=0,
+):
     """A call of (in, out) channels per group in small whole numbers: every sum and masked value of it is exact."""
     stride, padding, dilation, groups = geometry
     generator = torch.Generator().manual_seed(seed)
@@ -33,8 +44,10 @@ def whole_call(channels, size, kernel, geometry, sets=2, shared=1, layouts=("con
     def whole(*shape):
         return torch.randint(-2, 3, shape, generator=generator).to(torch.float64)
 
-    out = [(n + 2 * p - d * (k - 1) - 1) // s + 1
-           for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)]
+    out = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)
+    ]
     outputs = (sets * shared, groups * channels[1], *out)
     return Call(
         input=laid_out(whole(sets * shared, groups * channels[0], *size), layouts[0]),
@@ -58,11 +71,17 @@ def edge_calls(draw):
     size = [n + draw(st.sampled_from([0, 1, 3, 7])) for n in least[:1]]
     size += [n + draw(st.sampled_from([0, 1, 13, 14, 15, 16, 17, 30, 33])) for n in least[1:]]
     return whole_call(
-        (draw(channels), draw(channels)), size, kernel, (stride, padding, dilation, draw(st.integers(1, 2))),
-        sets=draw(st.integers(1, 2)), shared=draw(st.integers(1, 2)),
+        (draw(channels), draw(channels)),
+        size,
+        kernel,
+        (stride, padding, dilation, draw(st.integers(1, 2))),
+        sets=draw(st.integers(1, 2)),
+        shared=draw(st.integers(1, 2)),
         layouts=[draw(st.sampled_from(LAYOUTS)) for _ in range(3)],
         weights=draw(st.sampled_from(["contiguous", "flat", "expanded", "permuted"])),
-        has_bias=draw(st.booleans()), has_mask=draw(st.booleans()), seed=draw(st.integers(0, 999)),
+        has_bias=draw(st.booleans()),
+        has_mask=draw(st.booleans()),
+        seed=draw(st.integers(0, 999)),
     )
 
 
@@ -101,8 +120,10 @@ def check_error_is_at_most_twice_that_of_pytorch():
 
 def check_results_do_not_depend_on_the_number_of_threads():
     torch.manual_seed(0)
-    calls = [whole_call((40, 20), (11, 33), (3, 3), SAME, sets=1, shared=3),
-             whole_call((20, 40), (9, 9), (3, 3), ((2, 1), (1, 1), (1, 1), 2), shared=2)]
+    calls = [
+        whole_call((40, 20), (11, 33), (3, 3), SAME, sets=1, shared=3),
+        whole_call((20, 40), (9, 9), (3, 3), ((2, 1), (1, 1), (1, 1), 2), shared=2),
+    ]
     for call in calls:
         for name in ("input", "weight", "bias", "grad", "mask"):
             setattr(call, name, torch.randn_like(getattr(call, name)).bfloat16())
@@ -165,8 +186,9 @@ def test_tiles(native_backend, tiles, check):
         ("avx512bf16", "dot_trap.cpp", ["-DHYPERCONV_VDPBF16PS"], ["-DHYPERCONV_EMULATE_VDPBF16PS"], 12 * 304),
     ],
 )
-def test_instructions_do_what_their_emulation_does(tmp_path, monkeypatch, name, trap, flags, emulation_flags,
-                                                   instructions):
+def test_instructions_do_what_their_emulation_does(
+    tmp_path, monkeypatch, name, trap, flags, emulation_flags, instructions
+):
     """Bit for bit, with a handler in the place of a processor that lacks them: see trap.h."""
     monkeypatch.setattr(script, "WORK", tmp_path)
     compiler, here = script.find_compiler(), ROOT / "tests" / "ops"

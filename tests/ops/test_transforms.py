@@ -43,8 +43,7 @@ IN_DIMS = [
 @pytest.mark.parametrize("in_dims", IN_DIMS, ids=str)
 def test_vmap(quick_backend, in_dims):
     arguments = [
-        tensor[0] if dim is None else tensor.movedim(0, dim)
-        for tensor, dim in zip(tensors(3), in_dims, strict=True)
+        tensor[0] if dim is None else tensor.movedim(0, dim) for tensor, dim in zip(tensors(3), in_dims, strict=True)
     ]
     arguments = [argument.clone().requires_grad_() for argument in arguments]
     outputs = [vmap(function, in_dims)(*arguments) for function in (fused("tanh"), loop("tanh"))]
@@ -110,9 +109,7 @@ def test_dual_tensors():
     tangent = torch.randn_like(weight)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(weight, tangent)
-        results = [
-            forward_ad.unpack_dual(function(input, dual, bias)).tangent for function in (fused(), loop())
-        ]
+        results = [forward_ad.unpack_dual(function(input, dual, bias)).tangent for function in (fused(), loop())]
     torch.testing.assert_close(*results)
     assert results[0].abs().sum() > 0
 
@@ -148,14 +145,10 @@ def test_per_sample_gradients():
     """vmap(grad) and grad(vmap), as differential privacy and meta-learning use them."""
     images, weight = torch.randn(5, 2, 7, 7, **DOUBLE), torch.randn(3, 2, 3, 3, **DOUBLE)
     per_sample = [
-        vmap(grad(lambda w, x, f=f: f(x, w).pow(2).sum()), (None, 0))(weight, images)
-        for f in (hyper_conv2d, F.conv2d)
+        vmap(grad(lambda w, x, f=f: f(x, w).pow(2).sum()), (None, 0))(weight, images) for f in (hyper_conv2d, F.conv2d)
     ]
     torch.testing.assert_close(*per_sample)
-    total = [
-        grad(lambda w, f=f: vmap(f, (0, None))(images, w).pow(2).sum())(weight)
-        for f in (hyper_conv2d, F.conv2d)
-    ]
+    total = [grad(lambda w, f=f: vmap(f, (0, None))(images, w).pow(2).sum())(weight) for f in (hyper_conv2d, F.conv2d)]
     torch.testing.assert_close(*total)
 
 
@@ -165,9 +158,7 @@ def test_autocast(backend, activation):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = hyper_conv2d(input, weight, bias, padding=1, activation=activation)
         mixed = hyper_conv2d(input.bfloat16(), weight, bias, padding=1, activation=activation)
-    expected = hyper_conv2d(
-        input.bfloat16(), weight.bfloat16(), bias.bfloat16(), padding=1, activation=activation
-    )
+    expected = hyper_conv2d(input.bfloat16(), weight.bfloat16(), bias.bfloat16(), padding=1, activation=activation)
     assert output.dtype == torch.bfloat16
     assert torch.equal(output, expected) and torch.equal(mixed, expected)
 

@@ -10,8 +10,10 @@ from hyperconv import hyper_conv_transpose2d
 def loop(input, weight, bias, *geometry):
     """F.conv_transpose2d on each sample with its own weights."""
     shared = len(input) // len(weight)
-    rows = [F.conv_transpose2d(x, weight[n // shared], None if bias is None else bias[n // shared], *geometry)
-            for n, x in enumerate(input.split(1))]
+    rows = [
+        F.conv_transpose2d(x, weight[n // shared], None if bias is None else bias[n // shared], *geometry)
+        for n, x in enumerate(input.split(1))
+    ]
     return torch.cat(rows)
 
 
@@ -35,7 +37,9 @@ def test_equals_a_loop_and_so_do_the_gradients(problem):
     ours, theirs = hyper_conv_transpose2d(input, weight, bias, *geometry), loop(input, weight, bias, *geometry)
     torch.testing.assert_close(ours, theirs)
     cotangent = torch.randn_like(ours)
-    torch.testing.assert_close(torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, leaves, cotangent), torch.autograd.grad(theirs, leaves, cotangent)
+    )
 
 
 def test_derivatives_of_both_orders():
@@ -56,8 +60,10 @@ def test_shared_weights_views_and_an_empty_batch():
     shared, bias = torch.randn(3, 2, 4, 4), torch.randn(2)
     expected = F.conv_transpose2d(input, shared, bias, 2, 1)
     torch.testing.assert_close(hyper_conv_transpose2d(input, shared, bias, 2, 1), expected)
-    torch.testing.assert_close(hyper_conv_transpose2d(input, shared.expand(4, -1, -1, -1, -1), None, 2, 1),
-                               F.conv_transpose2d(input, shared, None, 2, 1))
+    torch.testing.assert_close(
+        hyper_conv_transpose2d(input, shared.expand(4, -1, -1, -1, -1), None, 2, 1),
+        F.conv_transpose2d(input, shared, None, 2, 1),
+    )
     for sets in (0, 2):
         empty = hyper_conv_transpose2d(input[:0], weight[:sets], torch.zeros(sets, 2), 2)
         assert empty.shape == (0, 2, 12, 12)

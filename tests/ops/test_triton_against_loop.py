@@ -71,7 +71,9 @@ def test_random_shapes(call, activation):
 def test_every_class_of_tiles(channels, where, dtype):
     """Thin, flat and wide, with remainders in every tile: channels in, channels out, pixels."""
     kernel = {33: (1, 2), 66: (1, 1)}.get(channels[1], (2, 2))
-    check(random_call(1 if channels[0] == 35 else 2, 1, channels, (6, 13), kernel, UNIT, dtype, where=where), "leaky_relu")
+    check(
+        random_call(1 if channels[0] == 35 else 2, 1, channels, (6, 13), kernel, UNIT, dtype, where=where), "leaky_relu"
+    )
 
 
 @pytest.mark.parametrize("where", ["contiguous", "channels_last"])
@@ -105,7 +107,12 @@ def test_images_copied_to_the_other_memory_format(where, dtype, monkeypatch):
         by_rule = module.tiles
         monkeypatch.setattr(module, "tiles", lambda *of, rule=by_rule: dataclasses.replace(rule(*of), relaid=True))
     operations.forget_plans()
-    for channels, size, geometry in (((20, 12), (5, 16), UNIT), ((70, 9), (9, 9), UNIT), ((20, 3), (5, 16), UNIT), ((9, 10), (7, 8), ((2, 3), (1, 2), (1, 1), 2))):
+    for channels, size, geometry in (
+        ((20, 12), (5, 16), UNIT),
+        ((70, 9), (9, 9), UNIT),
+        ((20, 3), (5, 16), UNIT),
+        ((9, 10), (7, 8), ((2, 3), (1, 2), (1, 1), 2)),
+    ):
         check(random_call(2, 2, channels, size, (2, 3), geometry, dtype, where=where), "leaky_relu")
     operations.forget_plans()
 
@@ -158,7 +165,9 @@ def test_same_call_same_bits():
     assert all(plan.splits > 1 for plan in plans("Accumulation"))
 
 
-@pytest.mark.parametrize("channels, dtype", [((2, 3), torch.float64), ((2, 5), torch.float32), ((10, 17), torch.float32)])
+@pytest.mark.parametrize(
+    "channels, dtype", [((2, 3), torch.float64), ((2, 5), torch.float32), ((10, 17), torch.float32)]
+)
 def test_64_bit_indices(channels, dtype, monkeypatch):
     """Forced, since no tensor here is large enough."""
     monkeypatch.setattr("hyperconv.kernels.call.index_type", lambda *_: triton.language.int64)

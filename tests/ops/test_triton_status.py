@@ -24,7 +24,9 @@ def test_absent(monkeypatch, device):
     assert reason(device) == "Triton is not installed; install triton 3.6 or later"
 
 
-@pytest.mark.parametrize("error", [ImportError("libtriton.so: undefined symbol\nmore"), ModuleNotFoundError("no psutil", name="psutil")])
+@pytest.mark.parametrize(
+    "error", [ImportError("libtriton.so: undefined symbol\nmore"), ModuleNotFoundError("no psutil", name="psutil")]
+)
 def test_does_not_load(monkeypatch, error):
     class Broken:
         def find_spec(self, name, path=None, target=None):

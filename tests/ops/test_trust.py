@@ -49,7 +49,10 @@ def process(monkeypatch, tmp_path):
 
     def start(computes=None):
         for owner, name, value in (
-            (backends, "_decided", {}), (trust, "_verdicts", {}), (trust, "_warned", set()), (ledger, "_read", {}),
+            (backends, "_decided", {}),
+            (trust, "_verdicts", {}),
+            (trust, "_warned", set()),
+            (ledger, "_read", {}),
         ):
             monkeypatch.setattr(owner, name, value)
         ledger.setting.cache_clear()
@@ -255,9 +258,7 @@ def test_a_check_never_asks_who_computes(process, monkeypatch):
 
 def test_threads_check_a_class_once(checks):
     found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(gpu_choice("bias_gradient", GRAD))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(gpu_choice("bias_gradient", GRAD))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -42,8 +42,9 @@ class ProjectionDiscriminator(nn.Module):
         super().__init__()
         widths = config.widths(config.critic_hidden)[::-1]
         pairs = list(pairwise([channels, *widths]))
-        self.blocks = nn.ModuleList(Block(*pair, first=number == 0, halve=number < config.levels)
-                                    for number, pair in enumerate(pairs))
+        self.blocks = nn.ModuleList(
+            Block(*pair, first=number == 0, halve=number < config.levels) for number, pair in enumerate(pairs)
+        )
         self.psi = spectral_norm(nn.Linear(widths[-1], 1))
         self.embed = spectral_norm(nn.Linear(features, widths[-1], bias=False))
 
@@ -59,6 +60,6 @@ class ProjectionDiscriminator(nn.Module):
 
     def trained(self, transfer: str) -> list[nn.Parameter]:
         """The parameters that learn: all, or, 'freeze-d', those above the lower half of the blocks (Mo et al. 2020)."""
-        resting = self.blocks[:(len(self.blocks) + 1) // 2] if transfer == "freeze-d" else []
+        resting = self.blocks[: (len(self.blocks) + 1) // 2] if transfer == "freeze-d" else []
         rests = {id(parameter) for block in resting for parameter in block.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in rests]

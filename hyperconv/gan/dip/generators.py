@@ -98,8 +98,16 @@ class StyledConv(nn.Module):
         self.up, self.to_rgb = up, to_rgb
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y = modulated_conv2d(x, self.weight * self.scale, self.style(style), not self.to_rgb, bias=self.bias, up=self.up,
-                             activation=None if self.to_rgb else "leaky_relu", negative_slope=SLOPE)
+        y = modulated_conv2d(
+            x,
+            self.weight * self.scale,
+            self.style(style),
+            not self.to_rgb,
+            bias=self.bias,
+            up=self.up,
+            activation=None if self.to_rgb else "leaky_relu",
+            negative_slope=SLOPE,
+        )
         return y if self.to_rgb else y * 2**0.5
 
 
@@ -116,7 +124,10 @@ class StyleGenerator(nn.Module):
         inputs = [config.latent + config.embedding, *[style] * (config.mapping - 1)]
         self.mapping = nn.ModuleList(EqualLinear(count, style, pace=MAPPING_PACE) for count in inputs)
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
-        self.first, self.first_rgb = StyledConv(widths[0], widths[0], style), StyledConv(widths[0], channels, style, to_rgb=True)
+        self.first, self.first_rgb = (
+            StyledConv(widths[0], widths[0], style),
+            StyledConv(widths[0], channels, style, to_rgb=True),
+        )
         self.enlarging = nn.ModuleList(StyledConv(*pair, style, up=2) for pair in pairwise(widths))
         self.refining = nn.ModuleList(StyledConv(wide, wide, style) for wide in widths[1:])
         self.rgb = nn.ModuleList(StyledConv(wide, channels, style, to_rgb=True) for wide in widths[1:])

@@ -27,8 +27,10 @@ class Instances:
 
     def __init__(self, domains: Domains, features: Tensor, neighbours: int = 1) -> None:
         if len(features) != len(domains.pixels):
-            raise InputError(f"there are features of {len(features)} images and {len(domains.pixels)} images: they are not of "
-                             "one run")
+            raise InputError(
+                f"there are features of {len(features)} images and {len(domains.pixels)} images: they are not of "
+                "one run"
+            )
         self.domains, self.features = domains, features
         self.near = Neighbours(features, neighbours) if neighbours > 1 else None
 
@@ -45,13 +47,17 @@ class Instances:
         """The place of an instance called FOLDER:NUMBER, counted from 1. InputError where there is none."""
         folder, _, number = name.rpartition(":")
         if folder in self.domains.names and number.isascii() and number.isdecimal():
-            start, count = (int(each[self.domains.names.index(folder)]) for each in (self.domains.starts, self.domains.counts))
+            start, count = (
+                int(each[self.domains.names.index(folder)]) for each in (self.domains.starts, self.domains.counts)
+            )
             if 1 <= int(number) <= count:
                 return start + int(number) - 1
             raise InputError(f"{folder} holds images 1 to {count}, not {number}")
         folders = self.domains.names
-        raise InputError(f"{name!r} is no image of this run, nor a file: name one as {folders[0]}:1 (there are folders "
-                         f"{', '.join(folders[:12])}{', …' if len(folders) > 12 else ''})")
+        raise InputError(
+            f"{name!r} is no image of this run, nor a file: name one as {folders[0]}:1 (there are folders "
+            f"{', '.join(folders[:12])}{', …' if len(folders) > 12 else ''})"
+        )
 
     def name(self, place: int) -> str:
         """What `find` finds."""

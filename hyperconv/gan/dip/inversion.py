@@ -27,8 +27,9 @@ class Inversion(NamedTuple):
     error: float
 
 
-def invert(gan: InstanceGAN, photo: Tensor, extractor: InstanceFeatures | None, steps: int, source: torch.Generator
-           ) -> Iterator[Inversion]:
+def invert(
+    gan: InstanceGAN, photo: Tensor, extractor: InstanceFeatures | None, steps: int, source: torch.Generator
+) -> Iterator[Inversion]:
     """Optimise prior and noise for a photo (C, S, S) in [-1, 1]; yields what there is at first and after every step.
 
     It starts from the photo's own features. Priors stay at unit norm, noises at the norm they are drawn with, so that
@@ -44,7 +45,10 @@ def invert(gan: InstanceGAN, photo: Tensor, extractor: InstanceFeatures | None, 
         image = gan.average(noise, prior)
         errors = (image - photos).square().mean((1, 2, 3))
         best = int(errors.argmin())
-        yield Inversion(*(each[best].detach().clone() for each in (prior[:, None], noise[:, None], image)), float(errors[best].detach()))
+        yield Inversion(
+            *(each[best].detach().clone() for each in (prior[:, None], noise[:, None], image)),
+            float(errors[best].detach()),
+        )
         if step == steps:
             return
         loss = errors.sum()

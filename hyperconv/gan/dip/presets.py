@@ -28,7 +28,9 @@ class DipConfig(DomainSettings):
     most_channels: int = 256  # that both grow to
     mapping: int = 8  # layers between noise and style, of 'stylegan2'
     augment: str = ""  # of what the discriminator sees: some of 'color,translation,cutout' (DiffAugment)
-    transfer: str = "all"  # of a run that starts from another; 'freeze-d': the discriminator's lower half rests (FreezeD)
+    transfer: str = (
+        "all"  # of a run that starts from another; 'freeze-d': the discriminator's lower half rests (FreezeD)
+    )
     started_from: str | None = None  # that other run
     batch_size: int = 64
     critic_steps: int = 5
@@ -42,20 +44,41 @@ class DipConfig(DomainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_numbers("feature_width", "feature_steps", "neighbours", "embedding", "latent", "hidden",
-                           "critic_hidden", "most_channels", "mapping", "batch_size", "critic_steps", least=1)
+        self.check_numbers(
+            "feature_width",
+            "feature_steps",
+            "neighbours",
+            "embedding",
+            "latent",
+            "hidden",
+            "critic_hidden",
+            "most_channels",
+            "mapping",
+            "batch_size",
+            "critic_steps",
+            least=1,
+        )
         self.check_numbers("learning_rate", "critic_pace", "clip", least=0)
         self.check_numbers("average", least=0, below=1)
-        self.check_choices({"generator": ("sngan", "biggan", "stylegan2"), "prior": ("instance", "none"),
-                            "transfer": ("all", "freeze-d")})
+        self.check_choices(
+            {
+                "generator": ("sngan", "biggan", "stylegan2"),
+                "prior": ("instance", "none"),
+                "transfer": ("all", "freeze-d"),
+            }
+        )
         if unknown := [word for word in self.augmentations if word not in AUGMENTATIONS]:
             raise InputError(f"augment has {unknown[0]!r}: choose some of {','.join(AUGMENTATIONS)}")
         if self.latent % self.chunks:
-            raise InputError(f"latent is {self.latent}: images of {self.image_size} px take it in {self.chunks} equal parts")
+            raise InputError(
+                f"latent is {self.latent}: images of {self.image_size} px take it in {self.chunks} equal parts"
+            )
         if self.transfer == "freeze-d" and self.started_from is None:
             raise InputError("transfer is 'freeze-d', which rests what a run has learned: name that run with --from")
         if self.prior == "none" and self.neighbours > 1:
-            raise InputError(f"neighbours is {self.neighbours}: without the prior no image is near another, it must be 1")
+            raise InputError(
+                f"neighbours is {self.neighbours}: without the prior no image is near another, it must be 1"
+            )
 
     @property
     def augmentations(self) -> list[str]:
@@ -72,16 +95,56 @@ class DipConfig(DomainSettings):
 
 
 SNGAN = DipConfig()
-BIGGAN = replace(SNGAN, generator="biggan", embedding=512, image_size=128, latent=120, hidden=96, critic_hidden=96,
-                 most_channels=1536, batch_size=256, critic_steps=2, iterations=(100000,), learning_rate=5e-5,
-                 critic_pace=4.0, betas=(0.0, 0.999))
-STYLEGAN2 = replace(SNGAN, generator="stylegan2", embedding=512, image_size=128, latent=512, hidden=256,
-                    critic_hidden=256, most_channels=512, batch_size=32, critic_steps=1, iterations=(100000,),
-                    learning_rate=2e-3, betas=(0.0, 0.99))
+BIGGAN = replace(
+    SNGAN,
+    generator="biggan",
+    embedding=512,
+    image_size=128,
+    latent=120,
+    hidden=96,
+    critic_hidden=96,
+    most_channels=1536,
+    batch_size=256,
+    critic_steps=2,
+    iterations=(100000,),
+    learning_rate=5e-5,
+    critic_pace=4.0,
+    betas=(0.0, 0.999),
+)
+STYLEGAN2 = replace(
+    SNGAN,
+    generator="stylegan2",
+    embedding=512,
+    image_size=128,
+    latent=512,
+    hidden=256,
+    critic_hidden=256,
+    most_channels=512,
+    batch_size=32,
+    critic_steps=1,
+    iterations=(100000,),
+    learning_rate=2e-3,
+    betas=(0.0, 0.99),
+)
 SMALL = replace(SNGAN, hidden=64, critic_hidden=64, batch_size=32, critic_steps=2, iterations=(10000,), average=0.999)
-TINY = replace(SNGAN, embedding=32, image_size=8, latent=32, hidden=16, critic_hidden=16, most_channels=64, mapping=3,
-               feature_width=32, feature_steps=200, batch_size=32, critic_steps=1, iterations=(1500,), learning_rate=1e-3,
-               critic_pace=2.0, average=0.99)
+TINY = replace(
+    SNGAN,
+    embedding=32,
+    image_size=8,
+    latent=32,
+    hidden=16,
+    critic_hidden=16,
+    most_channels=64,
+    mapping=3,
+    feature_width=32,
+    feature_steps=200,
+    batch_size=32,
+    critic_steps=1,
+    iterations=(1500,),
+    learning_rate=1e-3,
+    critic_pace=2.0,
+    average=0.99,
+)
 
 DIP = {
     "paper-sngan": SNGAN,

@@ -101,8 +101,13 @@ def gmm(features: Tensor, clusters: int = 10, seed: int = 0) -> Mixture:
     return Mixture(*(torch.from_numpy(value).to(features) for value in values))
 
 
-PRIORS: dict[str, Callable[..., Prior]] = {"stored": Stored, "mixed": Mixed, "kmeans": kmeans, "gmm": gmm,
-                                           "neighbours": Neighbours}
+PRIORS: dict[str, Callable[..., Prior]] = {
+    "stored": Stored,
+    "mixed": Mixed,
+    "kmeans": kmeans,
+    "gmm": gmm,
+    "neighbours": Neighbours,
+}
 SETTINGS = {"kmeans": ("clusters", "seed"), "gmm": ("clusters", "seed"), "neighbours": ("k",)}
 
 
@@ -139,6 +144,8 @@ def _clustering():
     try:
         from sklearn import cluster
     except ImportError:
-        raise InputError("scikit-learn, which clusters the instances, is not installed: pip install 'hyperconv[examples]', "
-                         "or choose the prior stored, mixed or neighbours") from None
+        raise InputError(
+            "scikit-learn, which clusters the instances, is not installed: pip install 'hyperconv[examples]', "
+            "or choose the prior stored, mixed or neighbours"
+        ) from None
     return cluster

@@ -21,12 +21,15 @@ from hyperconv.gan.run import Run, fill
 class DipTrainer(DomainTrainer):
     """Trains an InstanceGAN. The features are made, and kept in the run, before the first step."""
 
-    def __init__(self, run: Run, domains: Domains, device: torch.device | str = "cpu", *,
-                 checkpoint_every: int | None = None) -> None:
+    def __init__(
+        self, run: Run, domains: Domains, device: torch.device | str = "cpu", *, checkpoint_every: int | None = None
+    ) -> None:
         super().__init__(run, domains, device, checkpoint_every)
         if self.config.started_from is not None and not run.has("training_state"):
-            raise InputError(f"{run.path} was stopped before it had the weights of {self.config.started_from}: delete it and "
-                             "start again")
+            raise InputError(
+                f"{run.path} was stopped before it had the weights of {self.config.started_from}: delete it and "
+                "start again"
+            )
         self.extractor, features = open_features(run, self.domains)
         self.instances = Instances(self.domains, features, self.config.neighbours)
         self.gan = InstanceGAN(self.config, domains.channels, features.shape[1]).to(self.device)

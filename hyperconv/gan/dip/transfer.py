@@ -11,8 +11,20 @@ from hyperconv.gan.dip.features import keep_features, open_features
 from hyperconv.gan.dip.presets import DipConfig
 from hyperconv.gan.run import Run
 
-MAY_DIFFER = ("iterations", "batch_size", "critic_steps", "learning_rate", "critic_pace", "betas", "clip", "average",
-              "augment", "transfer", "neighbours", "seed")
+MAY_DIFFER = (
+    "iterations",
+    "batch_size",
+    "critic_steps",
+    "learning_rate",
+    "critic_pace",
+    "betas",
+    "clip",
+    "average",
+    "augment",
+    "transfer",
+    "neighbours",
+    "seed",
+)
 
 
 def config_from(source: Run, **changes: Any) -> DipConfig:
@@ -20,7 +32,9 @@ def config_from(source: Run, **changes: Any) -> DipConfig:
     if source.config.system != "dip":
         raise source.is_of_another_system()
     if fixed := sorted(set(changes) - set(MAY_DIFFER)):
-        raise InputError(f"a run that starts from {source.path} has its nets and features: leave out {', '.join(fixed)}")
+        raise InputError(
+            f"a run that starts from {source.path} has its nets and features: leave out {', '.join(fixed)}"
+        )
     return replace(source.config, **{"transfer": "all", **changes, "started_from": str(source.path)})
 
 

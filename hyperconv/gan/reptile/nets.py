@@ -24,13 +24,17 @@ class MLP:
     """Linear, ReLU, Linear: (N, inputs) -> (N, outputs)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        self.layout = WeightLayout({"0.weight": (outputs, inputs), "0.bias": (outputs,),
-                                    "1.weight": (outputs, outputs), "1.bias": (outputs,)})
+        self.layout = WeightLayout(
+            {"0.weight": (outputs, inputs), "0.bias": (outputs,), "1.weight": (outputs, outputs), "1.bias": (outputs,)}
+        )
 
     def initial(self, source: torch.Generator) -> Tensor:
         """(P,), uniform within 1 / sqrt(inputs) of each layer, as nn.Linear."""
-        bounds = {f"{layer}.{kind}": self.layout.shapes[f"{layer}.weight"][1] ** -0.5
-                  for layer in (0, 1) for kind in ("weight", "bias")}
+        bounds = {
+            f"{layer}.{kind}": self.layout.shapes[f"{layer}.weight"][1] ** -0.5
+            for layer in (0, 1)
+            for kind in ("weight", "bias")
+        }
         uniform = torch.rand(self.layout.size, generator=source, device=source.device) * 2 - 1
         return uniform * self.layout.fill(bounds).to(source.device)
 
@@ -59,8 +63,11 @@ class Generator:
 
     def initial_statistics(self) -> dict[str, Tensor]:
         """Of one network: means 0, variances 1."""
-        return {f"norm{layer}.{kind}": torch.full(self.layout.shapes[f"norm{layer}.bias"], value)
-                for layer in range(self.levels) for kind, value in (("mean", 0.0), ("var", 1.0))}
+        return {
+            f"norm{layer}.{kind}": torch.full(self.layout.shapes[f"norm{layer}.bias"], value)
+            for layer in range(self.levels)
+            for kind, value in (("mean", 0.0), ("var", 1.0))
+        }
 
     def __call__(self, latent: Tensor, weights: WeightSet, statistics: Statistics, training: bool = True) -> Tensor:
         """What it reads (N, latent * MLPs) -> images (N, C, S, S) in [-1, 1].

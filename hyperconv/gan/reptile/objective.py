@@ -26,8 +26,10 @@ def critic_loss(config: ReptileConfig, critic: Critic, draw: Draw, fake: Tensor,
         wanted = F.softplus(-real_score) + F.softplus(-real_domain) + F.softplus(fake_score)
         return of_each(wanted, tasks) + of_each(F.softplus(anti_domain), tasks)
     apart = fake_score - real_score + anti_domain - real_domain
-    penalties = sum(penalty(critic, head, torch.lerp(other, draw.real, draw.alpha[head]))
-                    for head, other in enumerate((fake, draw.anti)))
+    penalties = sum(
+        penalty(critic, head, torch.lerp(other, draw.real, draw.alpha[head]))
+        for head, other in enumerate((fake, draw.anti))
+    )
     return of_each(apart + config.penalty_weight * penalties, tasks)
 
 

@@ -19,12 +19,17 @@ class ReptileGAN:
 
     def __init__(self, config: ReptileConfig, channels: int, device: torch.device | str = "cpu") -> None:
         self.config, self.channels = config, channels
-        self.nets = {"generator": Generator(config, channels), "critic": Critic(config, channels),
-                     "mlp": MLP(config.latent, config.latent)}
+        self.nets = {
+            "generator": Generator(config, channels),
+            "critic": Critic(config, channels),
+            "mlp": MLP(config.latent, config.latent),
+        }
         if config.mlps == 2:
             self.nets["second_mlp"] = MLP(config.top, config.latent)
         self.weights = {name: net.initial(seeded(device, config.seed, name)) for name, net in self.nets.items()}
-        self.statistics = {name: value.to(device) for name, value in self.nets["generator"].initial_statistics().items()}
+        self.statistics = {
+            name: value.to(device) for name, value in self.nets["generator"].initial_statistics().items()
+        }
 
     @property
     def device(self) -> torch.device:

@@ -23,7 +23,9 @@ class Tasks:
 
     def __init__(self, gan: ReptileGAN, count: int) -> None:
         self.gan, self.config, self.nets, self.count = gan, gan.config, gan.nets, count
-        self.weights = {name: WeightSet(net.layout, gan.weights[name].detach()[None]) for name, net in self.nets.items()}
+        self.weights = {
+            name: WeightSet(net.layout, gan.weights[name].detach()[None]) for name, net in self.nets.items()
+        }
         for name in gan.adapts:
             own = gan.weights[name].detach().repeat(count, 1).requires_grad_()
             self.weights[name] = WeightSet(self.nets[name].layout, own)
@@ -56,7 +58,9 @@ class Tasks:
     def fakes(self, draw: Draw, generator: WeightSet | None = None) -> Tensor:
         """Images (B * n, C, S, S) of the tasks' domains, normalised by their own statistics, which are kept."""
         codes = self.codes(draw.real) if "second_mlp" in self.nets else None
-        return self.nets["generator"](self.latent(draw.noise, codes), generator or self.weights["generator"], self.statistics)
+        return self.nets["generator"](
+            self.latent(draw.noise, codes), generator or self.weights["generator"], self.statistics
+        )
 
     def critic(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B * n,) of both heads for images (B * n, C, S, S): adversarial, domain."""

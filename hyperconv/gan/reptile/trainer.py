@@ -20,8 +20,9 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam
 class ReptileTrainer(DomainTrainer):
     """Trains a Reptile-GAN."""
 
-    def __init__(self, run: Run, domains: Domains, device: torch.device | str = "cpu", *,
-                 checkpoint_every: int | None = None) -> None:
+    def __init__(
+        self, run: Run, domains: Domains, device: torch.device | str = "cpu", *, checkpoint_every: int | None = None
+    ) -> None:
         super().__init__(run, domains, device, checkpoint_every)
         self.gan = ReptileGAN(self.config, domains.channels, self.device)
         self.generator = self.gan.weights["generator"][None].requires_grad_()

@@ -6,8 +6,19 @@ from hyperconv.data.domain_files import load_digits
 from hyperconv.data.domains import Domains
 from hyperconv.gan.presets import preset
 
-SMALL = {"embedding": 6, "latent": 8, "hidden": 8, "critic_hidden": 8, "most_channels": 16, "mapping": 2, "feature_width": 10,
-         "feature_steps": 3, "batch_size": 8, "critic_steps": 2, "iterations": (12,)}
+SMALL = {
+    "embedding": 6,
+    "latent": 8,
+    "hidden": 8,
+    "critic_hidden": 8,
+    "most_channels": 16,
+    "mapping": 2,
+    "feature_width": 10,
+    "feature_steps": 3,
+    "batch_size": 8,
+    "critic_steps": 2,
+    "iterations": (12,),
+}
 KINDS = ["tiny", "tiny-biggan", "tiny-stylegan2"]
 
 

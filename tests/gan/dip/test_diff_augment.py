@@ -21,9 +21,9 @@ def test_translation_moves_whole_images(count, channels, size, seed):
         for down in range(-most, most + 1):
             for right in range(-most, most + 1):
                 expected = torch.zeros_like(before)
-                inner = before[:, max(0, -down):size - max(0, down), max(0, -right):size - max(0, right)]
+                inner = before[:, max(0, -down) : size - max(0, down), max(0, -right) : size - max(0, right)]
                 top, left = max(0, down), max(0, right)
-                expected[:, top:top + inner.shape[1], left:left + inner.shape[2]] = inner
+                expected[:, top : top + inner.shape[1], left : left + inner.shape[2]] = inner
                 found = found or torch.equal(expected, after)
         assert found
 
@@ -47,7 +47,11 @@ def test_colour_is_a_change_of_each_image_within_its_bounds():
     assert 0.5 <= contrast.min() < 0.6 and 1.4 < contrast.max() <= 1.5
     brightness = altered.mean((1, 2, 3)) - images.mean((1, 2, 3))
     assert -0.5 <= brightness.min() < -0.4 and 0.4 < brightness.max() <= 0.5
-    colour = (altered - altered.mean(1, keepdim=True)).std((1, 2, 3)) / contrast / (images - images.mean(1, keepdim=True)).std((1, 2, 3))
+    colour = (
+        (altered - altered.mean(1, keepdim=True)).std((1, 2, 3))
+        / contrast
+        / (images - images.mean(1, keepdim=True)).std((1, 2, 3))
+    )
     assert colour.min() < 0.2 and 1.8 < colour.max() <= 2.001
 
 

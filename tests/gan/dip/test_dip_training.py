@@ -110,8 +110,11 @@ def test_instances_have_names(digits):
 
 @pytest.fixture
 def source(tmp_path, make, digits):
-    train(tmp_path / "source", make(image_size=16, latent=8), Domains({name: digits().pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)
-                                                                      for name in ("all",)}))
+    train(
+        tmp_path / "source",
+        make(image_size=16, latent=8),
+        Domains({name: digits().pixels.repeat_interleave(2, 2).repeat_interleave(2, 3) for name in ("all",)}),
+    )
     return Run.open(tmp_path / "source")
 
 
@@ -133,8 +136,12 @@ def test_transfer_starts_from_the_weights_of_a_run(tmp_path, source, transfer):
     list(trainer.train())
     after = load_file(run.path / "model.safetensors")
     rests = {name for name in after if torch.equal(before[name], after[name]) and name.endswith(("original", "bias"))}
-    lower = {name for name in after if name.startswith(("discriminator.blocks.0.", "discriminator.blocks.1."))
-             and name.endswith(("original", "bias"))}
+    lower = {
+        name
+        for name in after
+        if name.startswith(("discriminator.blocks.0.", "discriminator.blocks.1."))
+        and name.endswith(("original", "bias"))
+    }
     assert rests == (lower if transfer == "freeze-d" else set())
 
 
@@ -145,12 +152,20 @@ def test_transfer_keeps_the_nets(source, make):
         make(transfer="freeze-d")
 
 
-@pytest.mark.parametrize("changes, told", [
-    ({"image_size": 24}, "image_size is 24"), ({"generator": "dcgan"}, "sngan, biggan, stylegan2"),
-    ({"augment": "color,blur"}, "'blur'.*color,translation,cutout"), ({"neighbours": 0}, "neighbours is 0"),
-    ({"prior": "none", "neighbours": 2}, "neighbours is 2"), ({"generator": "biggan", "latent": 127}, "4 equal parts"),
-    ({"average": 1.0}, "average"), ({"learning_rate": float("nan")}, "learning_rate"), ({"iterations": (1, 2)}, "one scale"),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"image_size": 24}, "image_size is 24"),
+        ({"generator": "dcgan"}, "sngan, biggan, stylegan2"),
+        ({"augment": "color,blur"}, "'blur'.*color,translation,cutout"),
+        ({"neighbours": 0}, "neighbours is 0"),
+        ({"prior": "none", "neighbours": 2}, "neighbours is 2"),
+        ({"generator": "biggan", "latent": 127}, "4 equal parts"),
+        ({"average": 1.0}, "average"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"iterations": (1, 2)}, "one scale"),
+    ],
+)
 def test_bad_settings_are_refused_by_name(changes, told):
     with pytest.raises(InputError, match=told):
         DipConfig(**changes)
@@ -162,7 +177,7 @@ def test_it_learns_to_draw_around_each_instance(tmp_path, make):
     kind = torch.arange(4).repeat_interleave(8)
     for image, quarter in zip(pixels, kind.tolist()):
         top, left = 4 * (quarter // 2), 4 * (quarter % 2)
-        image[:, top:top + 4, left:left + 4] += 200
+        image[:, top : top + 4, left : left + 4] += 200
     domains = Domains({"all": pixels.to(torch.uint8)})
     config = make(feature_steps=60, iterations=(150,), learning_rate=4e-3, average=0.9, batch_size=16, critic_steps=1)
     trainer = DipTrainer(Run.create(tmp_path / "run", config, domains), domains)

@@ -83,9 +83,13 @@ def test_hinge_losses():
 def test_widths_of_the_presets(name):
     """Channels from 4 px up, as the nets they are named after have them."""
     config = preset(name, "dip")
-    widths = {"paper-sngan": [256] * 4, "paper-sngan-128": [1024, 1024, 512, 256, 128, 64],
-              "paper-biggan": [1536, 1536, 768, 384, 192, 96], "paper-stylegan2": [512, 512, 512, 512, 512, 256],
-              "small": [256, 256, 128, 64]}
+    widths = {
+        "paper-sngan": [256] * 4,
+        "paper-sngan-128": [1024, 1024, 512, 256, 128, 64],
+        "paper-biggan": [1536, 1536, 768, 384, 192, 96],
+        "paper-stylegan2": [512, 512, 512, 512, 512, 256],
+        "small": [256, 256, 128, 64],
+    }
     assert config.widths(config.hidden) == widths[name]
 
 

@@ -66,7 +66,7 @@ def test_kmeans_draws_one_real_instance_of_each_cluster(features):
     rows = rows_of(prior("kmeans", features, clusters=GROUPS).draw(200, source()), features).unique()
     assert (rows // EACH).tolist() == list(range(GROUPS))
     for row in rows.tolist():  # the most central one of its group
-        group = features[row // EACH * EACH:][:EACH]
+        group = features[row // EACH * EACH :][:EACH]
         assert row % EACH == (group - group.mean(0)).norm(dim=1).argmin()
     assert torch.equal(prior("kmeans", features, clusters=100).draw(5, source()), features[_randint(100, 5)])
 
@@ -101,12 +101,14 @@ def test_neighbours_are_the_nearest_instances_and_the_instance_itself(features):
 
 
 def test_wrong_use_is_told_in_one_line(features, monkeypatch):
-    for told, arguments, settings in (("'spline': choose one of stored, mixed", ("spline", features), {}),
-                                      ("stored has no setting k", ("stored", features), {"k": 3}),
-                                      ("got .0, 6.", ("stored", features[:0]), {}),
-                                      ("clusters is 101: there are 100", ("kmeans", features), {"clusters": 101}),
-                                      ("clusters is 0", ("gmm", features), {"clusters": 0}),
-                                      ("k is 101", ("neighbours", features), {"k": 101})):
+    for told, arguments, settings in (
+        ("'spline': choose one of stored, mixed", ("spline", features), {}),
+        ("stored has no setting k", ("stored", features), {"k": 3}),
+        ("got .0, 6.", ("stored", features[:0]), {}),
+        ("clusters is 101: there are 100", ("kmeans", features), {"clusters": 101}),
+        ("clusters is 0", ("gmm", features), {"clusters": 0}),
+        ("k is 101", ("neighbours", features), {"k": 101}),
+    ):
         with pytest.raises(InputError, match=told):
             prior(*arguments, **settings)
     monkeypatch.setitem(sys.modules, "sklearn", None)

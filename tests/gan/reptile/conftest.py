@@ -13,8 +13,17 @@ from hyperconv.gan.reptile.system import ReptileGAN
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for benchmarks/
 
-SMALL = {"image_size": 16, "latent": 6, "hidden": 4, "batch_size": 5, "anti_batch_size": 5, "inner_steps": 3, "tasks": 3,
-         "iterations": (4,), "learning_rate": 0.01}
+SMALL = {
+    "image_size": 16,
+    "latent": 6,
+    "hidden": 4,
+    "batch_size": 5,
+    "anti_batch_size": 5,
+    "inner_steps": 3,
+    "tasks": 3,
+    "iterations": (4,),
+    "learning_rate": 0.01,
+}
 KINDS = ["tiny", "tiny-2mlp", "tiny-wgan", "tiny-wgan-2mlp"]
 
 
@@ -23,8 +32,14 @@ def domains():
     """Four domains of noisy stripes: 2, 3, 5 and 7 images."""
     source = torch.Generator().manual_seed(0)
     stripes = [torch.full((16,), 40).index_fill_(0, torch.arange(0, 16, step), 210) for step in (2, 3, 4, 5)]
-    return Domains({f"stripes-{i}": (line.expand(count, 1, 16, 16) + torch.randint(0, 40, (count, 1, 16, 16), generator=source)
-                                     ).to(torch.uint8) for i, (line, count) in enumerate(zip(stripes, (2, 3, 5, 7)))})
+    return Domains(
+        {
+            f"stripes-{i}": (
+                line.expand(count, 1, 16, 16) + torch.randint(0, 40, (count, 1, 16, 16), generator=source)
+            ).to(torch.uint8)
+            for i, (line, count) in enumerate(zip(stripes, (2, 3, 5, 7)))
+        }
+    )
 
 
 @pytest.fixture
@@ -35,8 +50,10 @@ def make(domains):
         config = preset(kind, "reptile", **{**SMALL, **changes})
         made = ReptileGAN(config, domains.channels)
         source = torch.Generator().manual_seed(1)
-        made.weights = {name: flat.double() + 0.05 * torch.randn(flat.shape, generator=source, dtype=torch.float64)
-                        for name, flat in made.weights.items()}
+        made.weights = {
+            name: flat.double() + 0.05 * torch.randn(flat.shape, generator=source, dtype=torch.float64)
+            for name, flat in made.weights.items()
+        }
         made.statistics = {name: value.double() for name, value in made.statistics.items()}
         return made
 

@@ -54,8 +54,10 @@ def test_one_task_at_a_time_is_the_published_loop(make, domains, kind, tmp_path,
     trainer.adam = torch.optim.Adam([trainer.generator], gan.config.learning_rate, gan.config.betas, fused=True)
     plain = PlainReptile(gan)
     chosen = []
-    monkeypatch.setattr("hyperconv.gan.reptile.trainer.choose_tasks",
-                        lambda count, tasks, source: chosen.append(torch.randint(count, (tasks,), generator=source)) or chosen[-1])
+    monkeypatch.setattr(
+        "hyperconv.gan.reptile.trainer.choose_tasks",
+        lambda count, tasks, source: chosen.append(torch.randint(count, (tasks,), generator=source)) or chosen[-1],
+    )
     for step in range(4):
         trainer.take_step()
         trainer.step += 1

@@ -141,11 +141,19 @@ def test_a_checkpoint_of_another_shape(tmp_path, config, domains):
         ReptileTrainer(run, run.domains("reptile"))
 
 
-@pytest.mark.parametrize("changes, told", [
-    ({"image_size": 24}, "image_size is 24"), ({"tasks": 0}, "tasks is 0"), ({"mlps": 3}, "mlps is 3"),
-    ({"iterations": (3, 4)}, "one scale"), ({"objective": "hinge"}, "dcgan, wgan-gp"), ({"hidden": 1.5}, "hidden"),
-    ({"objective": "wgan-gp", "anti_batch_size": 2}, "must be equal"), ({"meta_rate": float("nan")}, "meta_rate"),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"image_size": 24}, "image_size is 24"),
+        ({"tasks": 0}, "tasks is 0"),
+        ({"mlps": 3}, "mlps is 3"),
+        ({"iterations": (3, 4)}, "one scale"),
+        ({"objective": "hinge"}, "dcgan, wgan-gp"),
+        ({"hidden": 1.5}, "hidden"),
+        ({"objective": "wgan-gp", "anti_batch_size": 2}, "must be equal"),
+        ({"meta_rate": float("nan")}, "meta_rate"),
+    ],
+)
 def test_bad_settings_are_refused_by_name(changes, told):
     with pytest.raises(InputError, match=told):
         ReptileConfig(**changes)
@@ -154,10 +162,24 @@ def test_bad_settings_are_refused_by_name(changes, told):
 def test_it_learns_to_imitate_each_domain(tmp_path):
     """Copies adapted to domains of dark, dim, light and bright images draw images of that brightness."""
     source = torch.Generator().manual_seed(0)
-    domains = Domains({str(level): level + torch.randint(-15, 15, (8, 1, 8, 8), generator=source, dtype=torch.int16)
-                       .to(torch.uint8) for level in (30, 90, 150, 220)})
-    config = preset("tiny", "reptile", latent=8, hidden=8, tasks=4, batch_size=8, anti_batch_size=8, iterations=(120,),
-                    learning_rate=0.01)
+    domains = Domains(
+        {
+            str(level): level
+            + torch.randint(-15, 15, (8, 1, 8, 8), generator=source, dtype=torch.int16).to(torch.uint8)
+            for level in (30, 90, 150, 220)
+        }
+    )
+    config = preset(
+        "tiny",
+        "reptile",
+        latent=8,
+        hidden=8,
+        tasks=4,
+        batch_size=8,
+        anti_batch_size=8,
+        iterations=(120,),
+        learning_rate=0.01,
+    )
     trainer = ReptileTrainer(Run.create(tmp_path / "run", config, domains), domains)
 
     def levels():
