@@ -243,14 +243,11 @@ def gradients_at_once(grad, input, weight, mask, *geometry) -> tuple[torch.Tenso
     On a CPU one of native's: half of the time of the smallest layers' backward pass is that of calling. On a GPU
     Triton's kernels, which read every value for many taps, and would each mask it once before them.
     """
+    if _simple(grad):
+        at_once = cpu_rule.both_suit_native(grad, input, weight, geometry)
+        return _on_cpu_at_once(grad, input, weight, mask, *geometry) if at_once else None
     by_input = (grad, weight, mask, input.shape[2:], *geometry)
     by_weight = (grad, input, mask, weight.shape[0], weight.shape[3:], *geometry)
-    if _simple(grad):
-        if cpu_rule.suits_native("input_gradient", by_input) and cpu_rule.suits_native(
-            "parameter_gradients", by_weight
-        ):
-            return _on_cpu_at_once(grad, input, weight, mask, *geometry)
-        return None
     masked_often = mask is not None and weight.shape[3] * weight.shape[4] >= MANY_TAPS
     if not masked_often or layout(grad) != torch.channels_last:
         return None

@@ -63,6 +63,24 @@ def suits_native(operation: str, args: tuple) -> bool:
         return _suits_native(*key[:5], *(tuple(map(_hashable, values)) for values in key[5:]))
 
 
+def both_suit_native(grad: torch.Tensor, input: torch.Tensor, weight: torch.Tensor, geometry: tuple) -> bool:
+    """What `suits_native` says of both gradients of a convolution in float32 or float64."""
+    key = grad.dtype, grad.shape, input.shape, weight.shape, geometry[:-1]
+    try:
+        return _both_suit_native(*key)
+    except TypeError:  # lists in the geometry
+        return _both_suit_native(*key[:4], tuple(map(_hashable, key[4])))
+
+
+@functools.lru_cache(maxsize=4096)
+def _both_suit_native(
+    dtype: torch.dtype, grad: Sequence[int], input: Sequence[int], weight: Sequence[int], geometry: tuple
+) -> bool:
+    by_input = _suits_native("input_gradient", dtype, False, grad, weight, (input[2:],), geometry)
+    by_weight = (weight[0], weight[3:])
+    return by_input and _suits_native("parameter_gradients", dtype, False, grad, input, by_weight, geometry)
+
+
 def _hashable(value: int | Sequence[int]) -> int | tuple[int, ...]:
     return value if isinstance(value, int) else tuple(value)
 

@@ -43,12 +43,10 @@ def direct(name: str):
 
 def plain(tensors: tuple) -> bool:
     """Whether no subclass, mode, transform, trace or autocast region would see a call of these tensors."""
-    for tensor in tensors:
-        if type(tensor) not in _PLAIN_TYPES:
-            return False
     first = tensors[0]
     return (
-        (first.is_cpu or first.is_cuda)
+        _PLAIN_TYPES.issuperset(map(type, tensors))
+        and (first.is_cpu or first.is_cuda)
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._is_any_autocast_enabled()
         and not _transforms_active()

@@ -236,6 +236,20 @@ def test_the_rule_reads_the_dispatchers_lists_as_tuples(operation):
 
 
 @pytest.mark.usefixtures("native_backend")
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "weight", [(2, 64, 64, 3, 3), (2, 64, 64, 9, 9), (2, 64, 3, 3, 3), (2, 128, 64, 7, 7)], ids=str
+)
+@pytest.mark.parametrize("side", [16, 64])
+def test_both_gradients_suit_native_where_each_does(weight, stride, side):
+    weight, image = torch.zeros(weight), torch.zeros(2, weight[2], side, side)
+    by_input, by_weight = (call_of(name, weight, stride, image) for name in ("input_gradient", "parameter_gradients"))
+    each = cpu_rule.suits_native("input_gradient", by_input), cpu_rule.suits_native("parameter_gradients", by_weight)
+    for geometry in (by_input[-5:], tuple(map(list, by_input[-5:-2])) + by_input[-2:]):
+        assert cpu_rule.both_suit_native(by_input[0], image, weight, geometry) == all(each)
+
+
+@pytest.mark.usefixtures("native_backend")
 @pytest.mark.parametrize(
     ("layer", "ways"),
     [
