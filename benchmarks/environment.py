@@ -11,14 +11,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import FREED_MEMORY_KEPT
+from hyperconv.kernels.arithmetic import ARITHMETICS
 
-PRECISIONS = {
-    "fp64": torch.float64,
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+PRECISIONS = {"fp64": "float64", "fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
+"""The arithmetic that each stands for."""
 
 
 def set_precision(name: str) -> torch.dtype:
@@ -26,7 +22,7 @@ def set_precision(name: str) -> torch.dtype:
     if torch.cuda.is_available():
         torch.backends.cudnn.allow_tf32 = name == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-    return PRECISIONS[name]
+    return ARITHMETICS[PRECISIONS[name]]
 
 
 def describe(device: str) -> dict:

@@ -24,12 +24,12 @@ from hyperconv.data.examples import load_examples
 from hyperconv.data.images import resize, to_uint8
 from hyperconv.gan.presets import Config, preset
 
-STEPS = {"iterations": (500,)}
+HALF = {"max_size": 128, "iterations": (1000,)}  # of the published size; half of the steps where 2,000 are published
 RUNS: dict[str, tuple[Config, list[str]]] = {
-    "consingan": (preset("tiny", "consingan", **STEPS), ["ihc"]),
-    "harmonize": (preset("tiny-harmonize", "consingan", **STEPS), ["rocket"]),
-    "edit": (preset("tiny-edit", "consingan", **STEPS), ["ihc"]),
-    "singan": (preset("tiny-superres", "singan", **STEPS), ["china"]),
+    "consingan": (preset("paper", "consingan", min_size=20, **HALF), ["ihc"]),
+    "harmonize": (preset("paper-harmonize", "consingan", min_size=60, **HALF), ["rocket"]),
+    "edit": (preset("paper-edit", "consingan", min_size=20, **HALF), ["ihc"]),
+    "singan": (preset("paper-superres", "singan", scale_count=8, **HALF), ["china"]),
 }
 FINE_TUNE, RETRAIN = {"harmonize": 20, "edit": 100}, 100  # steps on a composite, on images in few colours
 QUALITY = 85  # of the JPEGs

@@ -20,8 +20,8 @@ import torch
 from benchmarks.environment import describe
 from benchmarks.generic_cases import CASES, PACKAGES, Case, available
 from benchmarks.report import best_peer, speed_up, table
-from benchmarks.rivals import OURS
-from benchmarks.timing import Race
+from hyperconv.bench.race import Race
+from hyperconv.bench.rivals import OURS
 
 TOLERANCE = 1e-2
 """Largest relative error ||result - exact|| / ||exact|| in float32. Rounding alone gives 1e-6; one ReLU on whose side it

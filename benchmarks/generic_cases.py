@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import networks
-from benchmarks.rivals import OURS
 from hyperconv import (
     HyperConv2d,
     WeightLayout,
@@ -23,6 +22,7 @@ from hyperconv import (
     per_sample_gradients,
     use_backend,
 )
+from hyperconv.bench.rivals import OURS
 from hyperconv.nn.resnet import ResNet
 
 PACKAGES = {"hyperlight": "HyperLight", "hypernn.torch": "hyper-nn", "opacus": "Opacus"}

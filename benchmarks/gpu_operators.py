@@ -25,9 +25,10 @@ from torch import Tensor
 
 from benchmarks.environment import describe
 from benchmarks.report import table
-from benchmarks.timing import in_a_graph, seconds
+from benchmarks.timing import in_a_graph
 from hyperconv import backends, kernels
 from hyperconv.activations import LEAKY_RELU
+from hyperconv.bench.race import seconds
 from hyperconv.kernels.arithmetic import ARITHMETICS, products_in
 from hyperconv.kernels.workers import Workers
 from hyperconv.memory_format import FORMATS

@@ -20,11 +20,11 @@ from torch import Tensor
 import hyperconv
 from benchmarks.environment import describe
 from benchmarks.launches import critic_penalty
-from benchmarks.layers import Layer, Problem, problem
-from benchmarks.peers import grouped
 from benchmarks.report import table
-from benchmarks.rivals import OURS, hyperconv_layer
-from benchmarks.timing import seconds
+from hyperconv.bench.layer import Layer, Problem, problem
+from hyperconv.bench.peers import grouped
+from hyperconv.bench.race import seconds
+from hyperconv.bench.rivals import OURS, hyperconv_layer
 from hyperconv.kernels.capture import captured
 
 BATCH = 16

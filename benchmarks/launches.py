@@ -26,14 +26,14 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.environment import describe
-from benchmarks.layers import Layer, Problem, problem
-from benchmarks.peers import PEERS, Apply
-from benchmarks.phases import penalty
 from benchmarks.plain_step import HyperNetwork, PlainStep, Weights
 from benchmarks.report import table
-from benchmarks.rivals import OURS, hyperconv_layer
 from benchmarks.step import go_to_scale, trainer
-from benchmarks.timing import seconds
+from hyperconv.bench.layer import Layer, Problem, problem
+from hyperconv.bench.peers import PEERS, Apply
+from hyperconv.bench.phases import penalty
+from hyperconv.bench.race import seconds
+from hyperconv.bench.rivals import OURS, hyperconv_layer
 from hyperconv.gan.trainer import Trainer
 
 CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward", "hyperconv_native::")

@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.environment import describe, set_precision
-from benchmarks.timing import in_a_graph, rotating, seconds
+from benchmarks.timing import in_a_graph, rotating
+from hyperconv.bench.race import seconds
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
 MATMUL_SIDE = {

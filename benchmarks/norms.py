@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.report import table
-from benchmarks.timing import Race
+from hyperconv.bench.race import Race
 from hyperconv.data import canvas
 from hyperconv.nn.call import per_sample_affine
 from hyperconv.nn.image_norm import EPSILON, image_norm

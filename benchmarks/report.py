@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 
-from benchmarks.layers import CONVOLUTIONS, Layer
-from benchmarks.rivals import OURS
+from hyperconv.bench.layer import CONVOLUTIONS, Layer
+from hyperconv.bench.rivals import OURS
 
 PHASE_TITLES = {
     "forward": "Forward",

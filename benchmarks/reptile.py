@@ -19,7 +19,7 @@ import torch
 from benchmarks.environment import describe
 from benchmarks.plain_reptile import PlainReptile, flat_of
 from benchmarks.report import table
-from benchmarks.timing import Race
+from hyperconv.bench.race import Race
 from hyperconv.data.domain_files import load_digits
 from hyperconv.data.domains import Domains
 from hyperconv.gan.presets import preset

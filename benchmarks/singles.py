@@ -24,7 +24,7 @@ from benchmarks.environment import describe
 from benchmarks.plain_consingan import PlainConSinGAN
 from benchmarks.report import table
 from benchmarks.step import check_losses, go_to_scale
-from benchmarks.timing import Race
+from hyperconv.bench.race import Race
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo
 from hyperconv.gan.precision import PRECISIONS

@@ -18,10 +18,14 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks.layers import Layer, layers, problem
-from benchmarks.phases import PHASES
-from benchmarks.rivals import OURS, check, inductor_run, rivals
-from benchmarks.timing import Race, in_a_graph, rotating, seconds
+from benchmarks.environment import PRECISIONS
+from benchmarks.inductor import inductor_run
+from benchmarks.layers import layers
+from benchmarks.timing import in_a_graph, rotating
+from hyperconv.bench.layer import Layer, problem
+from hyperconv.bench.phases import PHASES
+from hyperconv.bench.race import Race, seconds
+from hyperconv.bench.rivals import OURS, check, rivals
 
 pytestmark = pytest.mark.timeout(0)  # the largest layers take minutes on a CPU
 
@@ -39,10 +43,10 @@ def test_layer(
     benchmark, layer, phase, device, dtype, precision, limits, each_backend, inductor, cell_seconds, records
 ):
     problems = [problem(layer, dtype, device, seed) for seed in range(problem_sets(layer, dtype, device))]
-    right, wrong = check(rivals(phase, device, each_backend), phase, problems[0], precision)
+    right, wrong = check(rivals(phase, device, each_backend), phase, problems[0], PRECISIONS[precision])
     if inductor.left > 0:
         with inductor.spending():
-            compiled = check({"inductor": inductor_run(phase)}, phase, problems[0], precision)
+            compiled = check({"inductor": inductor_run(phase)}, phase, problems[0], PRECISIONS[precision])
         right, wrong = {**compiled[0], **right}, {**wrong, **compiled[1]}
     own = next((name for name in right if name.startswith(OURS)), None)
     assert own, f"{OURS} is not to be timed: {wrong[OURS]}"

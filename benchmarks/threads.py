@@ -20,11 +20,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.environment import describe
-from benchmarks.layers import Layer, problem
-from benchmarks.peers import grouped
 from benchmarks.report import publish, table
-from benchmarks.rivals import OURS, hyperconv_layer
-from benchmarks.timing import Race
+from hyperconv.bench.layer import Layer, problem
+from hyperconv.bench.peers import grouped
+from hyperconv.bench.race import Race
+from hyperconv.bench.rivals import OURS, hyperconv_layer
 
 LAYERS = [Layer(*channels, size, size, 4) for size in (25, 64) for channels in ((3, 64), (64, 64), (32, 32), (64, 3))]
 RIVALS = {OURS: hyperconv_layer, "grouped": grouped}

@@ -27,7 +27,7 @@ from benchmarks.launches import PARTS, RangedStep, kernels, part_seconds, profil
 from benchmarks.plain_step import SIZES, PlainStep
 from benchmarks.report import table
 from benchmarks.step import PLAIN, check_losses, go_to_scale
-from benchmarks.timing import Race
+from hyperconv.bench.race import Race
 from hyperconv.data.collection import Collection
 from hyperconv.data.images import Photo
 from hyperconv.gan.precision import PRECISIONS, arithmetic

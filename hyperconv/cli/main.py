@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hyperconv.cli.animate import animate
+from hyperconv.cli.bench import bench
 from hyperconv.cli.demo import demo
 from hyperconv.cli.evaluate import evaluate
 from hyperconv.cli.info import report
@@ -81,7 +82,7 @@ def info() -> None:
 
 
 USES = (sample, retarget, superres, animate, harmonize, edit, paint, style, interpolate, adapt, invert, reconstruct)
-for verb in (train, *USES, evaluate, demo, info, selftest, tune):
+for verb in (train, *USES, evaluate, demo, info, selftest, bench, tune):
     app.command()(verb)
 
 

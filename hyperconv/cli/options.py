@@ -1,5 +1,7 @@
 """Options and arguments that several verbs share, how sizes are written, and which runs an option means nothing to."""
 
+import enum
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,9 @@ import typer
 from hyperconv.apps.model import Model
 from hyperconv.errors import InputError
 from hyperconv.gan.run import Run as RunFolder
+from hyperconv.kernels.arithmetic import ARITHMETICS
+
+Dtype = enum.Enum("Dtype", {name: name for name in ARITHMETICS}, type=str)
 
 Run = Annotated[
     Path,
@@ -64,6 +69,14 @@ Out = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there already.")]
+
+
+def parse_layer(text: str) -> tuple[int, int]:
+    """'3:64' -> (3, 64), channels in and out."""
+    pair = re.fullmatch(r"\s*([1-9]\d{0,4}):([1-9]\d{0,4})\s*", text, re.ASCII)
+    if pair is None:
+        raise InputError(f"{text!r} is no layer; write channels in and out, for example 64:64")
+    return int(pair[1]), int(pair[2])
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

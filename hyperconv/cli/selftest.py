@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
+from hyperconv.cli.options import Dtype
 from hyperconv.errors import InputError
 from hyperconv.files import replacing
 from hyperconv.kernels.arithmetic import ARITHMETICS
@@ -17,7 +18,6 @@ from hyperconv.ops.selftest import CHECKED, Check, devices, environment, here
 from hyperconv.ops.selftest import selftest as checks
 
 Backend = enum.Enum("Backend", {name: name for name in CHECKED}, type=str)
-Dtype = enum.Enum("Dtype", {name: name for name in ARITHMETICS}, type=str)
 _LINE = "{:<7} {:<7} {:<20} {:<31} {:<9} {:>8} {:>8} {:>9}  {}"
 _TITLES = ("backend", "device", "operation", "class", "dtype", "error", "PyTorch", "ms", "verdict")
 

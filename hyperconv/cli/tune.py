@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
+from hyperconv.cli.options import parse_layer
 from hyperconv.cli.progress import bars
 from hyperconv.errors import InputError
 from hyperconv.ops.backends import backends
@@ -73,7 +73,7 @@ def tune(
 
     logging.basicConfig(format="%(message)s")
     cases = cases_of(
-        parse_layers(layers),
+        [parse_layer(layer) for layer in layers.split(",")],
         SIDES,
         parse_names("--dtypes", dtypes, ARITHMETICS),
         parse_names("--layouts", layouts, LAYOUTS),
@@ -94,14 +94,6 @@ def tune(
     open_ends = sum(not finding.finished for finding in findings.values()) + len(cases) - len(findings)
     if open_ends:
         print(f"{open_ends} kinds of layers are not finished; run it again to go on")
-
-
-def parse_layers(text: str) -> list[tuple[int, int]]:
-    """'64:64,3:64' -> [(64, 64), (3, 64)]."""
-    pairs = [re.fullmatch(r"\s*([1-9]\d{0,4}):([1-9]\d{0,4})\s*", part) for part in text.split(",")]
-    if not all(pairs):
-        raise InputError(f"--layers {text!r} names no layers; write channels in and out as 64:64,3:64")
-    return [(int(pair[1]), int(pair[2])) for pair in pairs if pair]
 
 
 def parse_names(option: str, text: str, known) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.generic import checked, measure, report
 from benchmarks.generic_cases import Case, drop_in_cases, gradient_cases, hyperize_cases, modulated_cases
-from benchmarks.rivals import OURS
+from hyperconv.bench.rivals import OURS
 
 CASES = {"hyperize": hyperize_cases, "modulated_conv2d": modulated_cases, "per_sample_gradients": gradient_cases}
 PEERS = {

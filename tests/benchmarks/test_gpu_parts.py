@@ -13,9 +13,9 @@ import torch
 import hyperconv
 from benchmarks import every_kernel, graphs, overhead
 from benchmarks.collect import collect, page
-from benchmarks.layers import Layer
 from benchmarks.report import roofline_share
 from benchmarks.timing import Allowance
+from hyperconv.bench.layer import Layer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.sh"
 

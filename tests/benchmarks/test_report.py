@@ -3,9 +3,6 @@
 import json
 from xml.etree import ElementTree
 
-import pytest
-
-from benchmarks import timing
 from benchmarks.collect import collect, short
 from benchmarks.plot import picture
 from benchmarks.report import best_peer, by_layer, report, speed_up, summary
@@ -96,25 +93,6 @@ def test_collects_what_the_parts_left(tmp_path):
     assert len(results["operator"]) == 2 and "4.3e+03 GB/s" in text and "2.00 us" in text
     assert "| 0 | 19x26 | 4 | hyperconv | fp32 | 500 | 4.00 |" in text
     assert "launches" not in results
-
-
-def test_race_times_every_rival_in_every_round_and_leaves_slow_ones_behind(monkeypatch):
-    calls, now = [], 0.0
-    monkeypatch.setitem(timing.CLOCKS, "cpu", lambda: now)
-
-    def rival(name, pause):
-        def run():
-            nonlocal now
-            calls.append(name)
-            now += pause
-
-        return run
-
-    race = timing.Race({"a": rival("a", 0.01), "b": rival("b", 0.012), "slow": rival("slow", 0.1)}, "cpu", budget=0.2)
-    calls.clear()
-    assert race.run() == pytest.approx({"a": 0.01, "b": 0.012, "slow": 0.1})
-    untimed_and_timed = [name for name in "abba" * 2 for _ in range(2)]
-    assert calls == untimed_and_timed
 
 
 def test_rotation_visits_every_input():

@@ -92,8 +92,8 @@ def test_grey_photos_train_with_one_channel(hyperconv, quick, photos, tmp_path):
         (["--colour"], ["--colour", "sample --help"]),
     ],
 )
-def test_sample(hyperconv, run, arguments, told):
-    assert hyperconv("sample", run, *arguments).complains(*told)
+def test_sample(hyperconv, run, tmp_path, arguments, told):
+    assert hyperconv("sample", run, "--out", tmp_path / "samples", *arguments).complains(*told)
 
 
 @pytest.mark.parametrize(

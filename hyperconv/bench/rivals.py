@@ -8,45 +8,37 @@ from functools import partial
 
 from torch import Tensor
 
-import hyperconv
-from benchmarks.layers import NEGATIVE_SLOPE, PADDING, Problem
-from benchmarks.peers import PEERS, compiled, grouped
-from benchmarks.phases import PHASES, TOLERANCE, Results, errors
+from hyperconv.bench.layer import NEGATIVE_SLOPE, Problem
+from hyperconv.bench.peers import PEERS
+from hyperconv.bench.phases import PHASES, TOLERANCE, Results, errors
+from hyperconv.ops.backends import backends, use_backend
+from hyperconv.ops.functional import hyper_conv2d
 
 Run = Callable[[Problem], Results]
 OURS = "hyperconv"
 
 
-def hyperconv_layer(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def hyperconv_layer(input: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 1) -> Tensor:
     """The layer by this package: one call."""
-    return hyperconv.hyper_conv2d(
-        input, weight, bias, padding=PADDING, activation="leaky_relu", negative_slope=NEGATIVE_SLOPE
-    )
+    return hyper_conv2d(input, weight, bias, stride, padding, activation="leaky_relu", negative_slope=NEGATIVE_SLOPE)
 
 
 def rivals(phase: str, device: str, each_backend: bool = True) -> dict[str, Run]:
     """Name -> one run of the phase; this package by its own choice, and with `each_backend` by each that runs here."""
     runs: dict[str, Run] = {name: partial(PHASES[phase], apply) for name, apply in PEERS.items()}
     runs[OURS] = partial(PHASES[phase], hyperconv_layer)
-    for backend, reasons in hyperconv.backends().items():
+    for backend, reasons in backends().items():
         if each_backend and reasons[device] is None:
             runs[f"{OURS}-{backend}"] = partial(_on_backend, backend, phase)
     return runs
 
 
 def _on_backend(backend: str, phase: str, problem: Problem) -> Results:
-    with hyperconv.use_backend(backend):
+    with use_backend(backend):
         return PHASES[phase](hyperconv_layer, problem)
 
 
-def inductor_run(phase: str) -> Run:
-    """Grouped convolution compiled with max-autotune, at its first call for each shape."""
-    if phase == "penalty":
-        return partial(compiled(PHASES[phase], autograd_inside=True), grouped)
-    return partial(PHASES[phase], compiled(grouped))
-
-
-def check(runs: dict[str, Run], phase: str, problem: Problem, precision: str) -> tuple[dict[str, Run], dict[str, str]]:
+def check(runs: dict[str, Run], phase: str, problem: Problem, arithmetic: str) -> tuple[dict[str, Run], dict[str, str]]:
     """The rivals whose results are right, and for each of the others what is not."""
     wrong = {}
     for name, run in runs.items():
@@ -56,6 +48,6 @@ def check(runs: dict[str, Run], phase: str, problem: Problem, precision: str) ->
             wrong[name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             continue
         worst = max(found, key=lambda result: math.inf if math.isnan(found[result]) else found[result])
-        if not found[worst] <= TOLERANCE[precision]:
-            wrong[name] = f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[precision]:.0e}"
+        if not found[worst] <= TOLERANCE[arithmetic]:
+            wrong[name] = f"relative error {found[worst]:.1e} in {worst!r}, allowed {TOLERANCE[arithmetic]:.0e}"
     return {name: run for name, run in runs.items() if name not in wrong}, wrong

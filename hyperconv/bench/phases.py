@@ -9,23 +9,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.layers import NEGATIVE_SLOPE, PADDING, Problem
-from benchmarks.peers import Apply
+from hyperconv.bench.layer import NEGATIVE_SLOPE, Problem
+from hyperconv.bench.peers import Apply
 from hyperconv.gan.discriminator import channel_norm
 
 Results = dict[str, Tensor]
 
 
+def output_of(apply: Apply, problem: Problem) -> Tensor:
+    return apply(problem.input, problem.weight, problem.bias, problem.stride, problem.padding)
+
+
 def forward(apply: Apply, problem: Problem) -> Results:
     """The output alone, nothing kept for a backward."""
     with torch.no_grad():
-        return {"output": apply(problem.input, problem.weight, problem.bias)}
+        return {"output": output_of(apply, problem)}
 
 
 def backward(apply: Apply, problem: Problem) -> Results:
     """Forward, then the gradients of input, weight and bias."""
+    output = output_of(apply, problem)
     inputs = (problem.input, problem.weight, problem.bias)
-    output = apply(*inputs)
     gradients = torch.autograd.grad(output, inputs, problem.cotangent)
     return {"output": output.detach(), **dict(zip(("input", "weight", "bias"), gradients))}
 
@@ -36,7 +40,7 @@ def penalty(apply: Apply, problem: Problem) -> Results:
     The derivative is taken by the weight and by the gradient that arrived from above, which in a critic
     belongs to the layers there.
     """
-    output = apply(problem.input, problem.weight, problem.bias)
+    output = output_of(apply, problem)
     (slope,) = torch.autograd.grad(output, problem.input, problem.cotangent, create_graph=True)
     value = channel_norm(slope.float() if slope.element_size() < 4 else slope).sub(1).square().sum()
     gradients = torch.autograd.grad(value, (problem.weight, problem.cotangent))
@@ -53,8 +57,8 @@ PHASES: dict[str, Callable[[Apply, Problem], Results]] = {
     "penalty": penalty,
 }
 
-# Largest relative error ||out - exact|| / ||exact|| of any result before nothing is reported.
-TOLERANCE = {"fp64": 1e-10, "fp32": 1e-4, "tf32": 5e-3, "fp16": 5e-3, "bf16": 4e-2}
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4, "tf32": 5e-3, "float16": 5e-3, "bfloat16": 4e-2}
+"""Largest relative error ||out - exact|| / ||exact|| of any result that is still timed, by arithmetic."""
 
 
 @contextmanager
@@ -78,8 +82,8 @@ def errors(phase: str, results: Results, problem: Problem) -> dict[str, float]:
     samples = sorted({0, count // 2, count - 1})
     positive = results["output"].detach()[samples] > 0
 
-    def exact_layer(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        rows = [F.conv2d(x, w, b, padding=PADDING) for x, w, b in zip(input.split(1), weight, bias)]
+    def exact_layer(input: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+        rows = [F.conv2d(x, w, b, stride, padding) for x, w, b in zip(input.split(1), weight, bias)]
         linear = torch.cat(rows)
         return torch.where(positive, linear, NEGATIVE_SLOPE * linear)
 
