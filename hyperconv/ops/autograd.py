@@ -9,7 +9,13 @@ from hyperconv.ops.schema import operator, public
 
 _transforms_active = torch._C._are_functorch_transforms_active
 _unwrap = torch._C._functorch.unwrap_if_dead
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 _DEVICES_ONLY = tuple(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key)) for key in ("CPU", "CUDA"))
+
+
+def _batched(cotangent) -> bool:
+    """Whether it stands for several, as in `torch.autograd.grad(..., is_grads_batched=True)`: nothing else tells."""
+    return cotangent is not None and _is_batched(cotangent)
 
 
 def _not_a_leaf(argument):
@@ -54,7 +60,11 @@ def _autograd_kernel(name: str, setup, backward):
         def backward(ctx, *cotangents):
             if cotangents[0] is None is cotangents[-1]:
                 return nothing
-            grads = backward(ctx, *cotangents)
+            if _batched(cotangents[0]) or _batched(cotangents[-1]):
+                with shortcut.closed():  # the dispatcher runs, and records, each of the batch
+                    grads = backward(ctx, *cotangents)
+            else:
+                grads = backward(ctx, *cotangents)
             return (*grads, *nothing[len(grads) :])
 
     # `Derivative.apply` without its part in Python, which serves transforms of torch.func; those never come here.

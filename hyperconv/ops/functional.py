@@ -75,7 +75,7 @@ def hyper_conv2d(
             return F.leaky_relu(output, negative_slope)
         code = ACTIVATIONS[activation]
         return _conv2d(input, weight, bias, stride, padding, dilation, groups, code, negative_slope)
-    except Exception:
+    except Exception:  # what is no tensor failed somewhere: looking for that first would cost every call
         check_tensors(input, weight, bias)
         raise
 

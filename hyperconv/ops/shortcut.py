@@ -1,6 +1,8 @@
 """The short way to an operator: past the dispatcher, where nothing but its derivative and a device's kernel would run."""
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -19,6 +21,23 @@ TENSORS = {
 
 record: dict[str, Callable] = {}
 """Per operator what computes a call and remembers how to differentiate it; `hyperconv.ops.autograd` puts it here."""
+
+_closing = threading.Lock()
+_closed = 0  # how many want the short way closed, of all threads: the other ways are only longer
+
+
+@contextlib.contextmanager
+def closed() -> Iterator[None]:
+    """Inside, every call goes through the dispatcher."""
+    global _closed
+    with _closing:
+        _closed += 1
+    try:
+        yield
+    finally:
+        with _closing:
+            _closed -= 1
+
 
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, type(None)})
 
@@ -45,7 +64,8 @@ def plain(tensors: tuple) -> bool:
     """Whether no subclass, mode, transform, trace or autocast region would see a call of these tensors."""
     first = tensors[0]
     return (
-        _PLAIN_TYPES.issuperset(map(type, tensors))
+        not _closed
+        and _PLAIN_TYPES.issuperset(map(type, tensors))
         and (first.is_cpu or first.is_cuda)
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._is_any_autocast_enabled()

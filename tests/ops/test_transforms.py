@@ -219,6 +219,25 @@ def test_batched_backward_passes_of_channels_last(quick_backend, activation):
 
 
 @activations
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
+def test_batched_second_derivatives(quick_backend, activation, layout):
+    """Backward through a backward pass that is itself run for several gradients at once."""
+    input, weight, bias = tensors()
+    variables = [t.requires_grad_() for t in (input.contiguous(memory_format=layout), weight, bias)]
+    output = fused(activation)(*variables)
+    grads = torch.randn(3, *output.shape, **DOUBLE).requires_grad_()
+
+    def seconds(firsts):
+        value = sum(first.square().sum() for first in firsts)
+        return torch.autograd.grad(value, [*variables, grads], retain_graph=True, materialize_grads=True)
+
+    batched = torch.autograd.grad(output, variables, grads, is_grads_batched=True, create_graph=True)
+    each = [torch.autograd.grad(output, variables, one, create_graph=True) for one in grads]
+    for ours, expected in zip(seconds(batched), seconds(map(torch.stack, zip(*each))), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@activations
 def test_jacobians_of_channels_last(quick_backend, activation):
     input, weight, bias = tensors()
 
