@@ -11,7 +11,7 @@ BIN := .venv/bin
 RESULTS ?= build/bench
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
-SOURCES := $(wildcard csrc/*.cpp csrc/*/*)
+SOURCES := $(wildcard csrc/*.cpp csrc/*.h csrc/*/*)
 
 .PHONY: install test test-all sanitize demo bench clean
 

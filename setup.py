@@ -323,7 +323,7 @@ class BuildNative(build_ext):
 
 
 if __name__ == "__main__":
-    sources = sorted(map(str, Path("csrc").glob("*/*")))
+    sources = sorted(map(str, Path("csrc").rglob("*.*")))
     setup(
         packages=[*find_packages(include=["hyperconv", "hyperconv.*"]), "hyperconv.kernels"],
         package_dir={"hyperconv.kernels": "kernels"},

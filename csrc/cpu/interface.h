@@ -7,9 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../dtype.h"
+
 namespace hyperconv {
 
-enum class Dtype { float32, float64, bfloat16, float16 };
 enum class Activation { none, relu, leaky_relu, tanh };
 
 // A (samples, channels, rows, columns) tensor of any strides, counted in elements. data == nullptr: absent.

@@ -17,8 +17,7 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const MaybeTensor& bi
   Correlation work{};
   work.dtype = dtype_of(input);
   work.input = image_of("input", input);
-  check_same_dtype("weight", weight, "input", input);
-  check_weight(weight, input.size(0), input.size(1), geometry.groups);
+  check_weight(weight, "input", input, input.size(1), geometry.groups);
   check_bias(bias, weight);
   const int64_t height = geometry.output_size(0, input.size(2), weight.size(3));
   const int64_t width = geometry.output_size(1, input.size(3), weight.size(4));
@@ -76,9 +75,8 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, const MaybeTenso
   Correlation work{};
   work.dtype = dtype_of(grad);
   work.input = image_of("grad", grad);
-  check_same_dtype("weight", weight, "grad", grad);
   STD_TORCH_CHECK(weight.dim() == 5, "weight must have 5 dimensions, got ", weight.dim());
-  check_weight(weight, grad.size(0), weight.size(2) * groups, groups);
+  check_weight(weight, "grad", grad, weight.size(2) * groups, groups);
   STD_TORCH_CHECK(input_size.size() == 2, "input_size needs two values, got ", input_size.size());
   check_shape("grad", grad, {grad.size(0), weight.size(1), geometry.output_size(0, input_size[0], weight.size(3)),
                              geometry.output_size(1, input_size[1], weight.size(4))});

@@ -2,18 +2,11 @@
 // Shapes and formulas are those of hyperconv/ops/schema.py.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-
-#include <cstdint>
-#include <optional>
 #include <tuple>
-#include <vector>
+
+#include "../arguments.h"
 
 namespace hyperconv {
-
-using torch::stable::Tensor;
-using Ints = std::vector<int64_t>;
-using MaybeTensor = std::optional<Tensor>;
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const MaybeTensor& bias, const Ints& stride,
               const Ints& padding, const Ints& dilation, int64_t groups, int64_t activation, double negative_slope);

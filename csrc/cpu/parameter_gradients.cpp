@@ -141,7 +141,7 @@ void check(const Arguments& call) {
   const Tensor &grad = call.grad, &input = call.input;
   const int64_t groups = call.geometry.groups;
   image_of("grad", grad), image_of("input", input);
-  check_same_dtype("input", input, "grad", grad);
+  check_same_kind("input", input, "grad", grad);
   check_sets(call.weight_sets, grad.size(0));
   STD_TORCH_CHECK(call.kernel_size.size() == 2, "kernel_size needs two values, got ", call.kernel_size.size());
   STD_TORCH_CHECK(input.size(1) % groups == 0 && grad.size(1) % groups == 0, "the input has ", input.size(1),

@@ -19,7 +19,7 @@ void run(const Correlation& problem, const Device& device) {
 }
 
 // Memory for the sums of the parts, where there are several; it outlives the launches in the order of the stream.
-Optional partial_sums(Parts& parts, const Tensor& like) {
+MaybeTensor partial_sums(Parts& parts, const Tensor& like) {
   if (parts.count == 1) return std::nullopt;
   const ScalarType dtype = like.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   const Tensor partial =
@@ -41,10 +41,10 @@ void set_weight(Correlation& problem, const Tensor& weight, int out_dimension, i
   problem.groups = whole(groups);
 }
 
-Tensor convolve(const Tensor& input, const Tensor& weight, const Optional& bias, const Optional& mask,
-                const Geometry& geometry, int64_t activation, double negative_slope) {
+Tensor convolve(const Tensor& input, const Tensor& weight, const MaybeTensor& bias, const MaybeTensor& mask,
+                const IntGeometry& geometry, int64_t activation, double negative_slope) {
   const Image source = image_of("input", input);
-  check_weight(weight, input, input.size(1), geometry.groups);
+  check_weight(weight, "the image", input, input.size(1), geometry.groups);
   check_bias(bias, weight);
   const int64_t height = geometry.output_size(0, input.size(2), weight.size(3));
   const int64_t width = geometry.output_size(1, input.size(3), weight.size(4));
@@ -74,25 +74,25 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const Optional& bias,
   return output;
 }
 
-Tensor conv2d(const Tensor& input, const Tensor& weight, Optional bias, Ints stride, Ints padding, Ints dilation,
+Tensor conv2d(const Tensor& input, const Tensor& weight, MaybeTensor bias, Ints stride, Ints padding, Ints dilation,
               int64_t groups, int64_t activation, double negative_slope) {
   STD_TORCH_CHECK(kNone <= activation && activation <= kTanh,
                   "activation must be 0 (none), 1 (relu), 2 (leaky_relu) or 3 (tanh), got ", activation);
-  return convolve(input, weight, bias, std::nullopt, Geometry(stride, padding, dilation, groups), activation,
+  return convolve(input, weight, bias, std::nullopt, IntGeometry(stride, padding, dilation, groups), activation,
                   negative_slope);
 }
 
-Tensor masked_conv2d(const Tensor& input, const Tensor& weight, Optional bias, Optional mask, Ints stride, Ints padding,
-                     Ints dilation, int64_t groups, double negative_slope) {
-  return convolve(input, weight, bias, mask, Geometry(stride, padding, dilation, groups), kNone, negative_slope);
+Tensor masked_conv2d(const Tensor& input, const Tensor& weight, MaybeTensor bias, MaybeTensor mask, Ints stride,
+                     Ints padding, Ints dilation, int64_t groups, double negative_slope) {
+  return convolve(input, weight, bias, mask, IntGeometry(stride, padding, dilation, groups), kNone, negative_slope);
 }
 
-Tensor input_gradient(const Tensor& grad, const Tensor& weight, Optional mask, Ints input_size, Ints stride,
+Tensor input_gradient(const Tensor& grad, const Tensor& weight, MaybeTensor mask, Ints input_size, Ints stride,
                       Ints padding, Ints dilation, int64_t groups, double negative_slope) {
-  const Geometry geometry(stride, padding, dilation, groups);
+  const IntGeometry geometry(stride, padding, dilation, groups);
   const Image source = image_of("grad", grad);
   STD_TORCH_CHECK(weight.dim() == 5, "weight must have 5 dimensions, got ", weight.dim());
-  check_weight(weight, grad, weight.size(2) * groups, groups);
+  check_weight(weight, "the image", grad, weight.size(2) * groups, groups);
   STD_TORCH_CHECK(input_size.size() == 2, "input_size needs two values, got ", input_size.size());
   check_shape("grad", grad, {grad.size(0), weight.size(1), geometry.output_size(0, input_size[0], weight.size(3)),
                              geometry.output_size(1, input_size[1], weight.size(4))});
@@ -117,8 +117,8 @@ Tensor input_gradient(const Tensor& grad, const Tensor& weight, Optional mask, I
 }
 
 // The weight gradient, and into `bias` the bias gradient where that is not null.
-Tensor accumulate(const Tensor& grad, const Tensor& input, const Optional& mask, int64_t weight_sets,
-                  const Ints& kernel_size, const Geometry& geometry, double negative_slope, Tensor* bias) {
+Tensor accumulate(const Tensor& grad, const Tensor& input, const MaybeTensor& mask, int64_t weight_sets,
+                  const Ints& kernel_size, const IntGeometry& geometry, double negative_slope, Tensor* bias) {
   Accumulation problem{};
   problem.dtype = dtype_of(grad);
   problem.tf32 = tf32_is_allowed;
@@ -157,7 +157,7 @@ Tensor accumulate(const Tensor& grad, const Tensor& input, const Optional& mask,
 
   Parts parts{choose_parts(problem), result.numel(), bias == nullptr ? 0 : bias->numel(), nullptr,
               problem.weight_gradient, problem.bias_gradient};
-  const Optional partial = partial_sums(parts, grad);
+  const MaybeTensor partial = partial_sums(parts, grad);
   if (!suits_tiles(problem) || !accumulate_tile(problem, parts, device.limits, device.stream)) {
     accumulate_gather(problem, parts, gathers_in_int(problem), device.stream);
   }
@@ -165,7 +165,7 @@ Tensor accumulate(const Tensor& grad, const Tensor& input, const Optional& mask,
   return result;
 }
 
-Tensor bias_gradient(const Tensor& grad, Optional mask, int64_t weight_sets, double negative_slope) {
+Tensor bias_gradient(const Tensor& grad, MaybeTensor mask, int64_t weight_sets, double negative_slope) {
   BiasSum problem{};
   problem.dtype = dtype_of(grad);
   problem.grad = image_of("grad", grad);
@@ -183,22 +183,22 @@ Tensor bias_gradient(const Tensor& grad, Optional mask, int64_t weight_sets, dou
   problem.channels = whole(grad.size(1));
   problem.negative_slope = negative_slope;
   Parts parts{choose_parts(problem), 0, result.numel(), nullptr, nullptr, result.mutable_data_ptr()};
-  const Optional partial = partial_sums(parts, grad);
+  const MaybeTensor partial = partial_sums(parts, grad);
   bias_sum(problem, parts, device.stream);
   sum_parts(problem.dtype, parts, device.stream);
   return result;
 }
 
-Tensor weight_gradient(const Tensor& grad, const Tensor& input, Optional mask, int64_t weight_sets, Ints kernel_size,
+Tensor weight_gradient(const Tensor& grad, const Tensor& input, MaybeTensor mask, int64_t weight_sets, Ints kernel_size,
                        Ints stride, Ints padding, Ints dilation, int64_t groups, double negative_slope) {
-  const Geometry geometry(stride, padding, dilation, groups);
+  const IntGeometry geometry(stride, padding, dilation, groups);
   return accumulate(grad, input, mask, weight_sets, kernel_size, geometry, negative_slope, nullptr);
 }
 
-std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, Optional mask,
+std::tuple<Tensor, Tensor> parameter_gradients(const Tensor& grad, const Tensor& input, MaybeTensor mask,
                                                int64_t weight_sets, Ints kernel_size, Ints stride, Ints padding,
                                                Ints dilation, int64_t groups, double negative_slope) {
-  const Geometry geometry(stride, padding, dilation, groups);
+  const IntGeometry geometry(stride, padding, dilation, groups);
   Tensor bias;
   const Tensor weight = accumulate(grad, input, mask, weight_sets, kernel_size, geometry, negative_slope, &bias);
   if (weight.numel() == 0) bias = bias_gradient(grad, mask, weight_sets, negative_slope);

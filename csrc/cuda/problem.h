@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "../dtype.h"
+
 #if defined(__CUDACC__)
 #define HYPERCONV_BOTH __host__ __device__ __forceinline__
 #else
@@ -15,7 +17,6 @@
 
 namespace hyperconv {
 
-enum class Dtype { float32, float64, bfloat16, float16 };
 enum Activation { kNone = 0, kRelu = 1, kLeakyRelu = 2, kTanh = 3 };
 
 // A (samples, channels, rows, columns) tensor of any strides. data == nullptr: absent.
