@@ -21,6 +21,10 @@ from hyperconv.gan.photo_model import PhotoModel
 from hyperconv.progress import OnEach
 
 STRIP_FRAMES = 6
+ALPHA = 0.1  # as published
+ALPHA_OF_PHOTO = 0.5
+"""Where the photo itself is what the coarsest scale reconstructs it from: that scale knows the photo and noise, and
+between the two, where a freer walk leads, textures fade."""
 
 
 def walk(noise: Callable[[int], Tensor], alpha: float, beta: float, period: int | None = None) -> Iterator[Tensor]:
@@ -64,7 +68,7 @@ def animate(
     name: str | int | PathLike,
     frames: int = 100,
     *,
-    alpha: float = 0.1,
+    alpha: float | None = None,
     beta: float = 0.9,
     start_scale: int | None = None,
     loop: bool = False,
@@ -73,11 +77,19 @@ def animate(
 ) -> list[Tensor]:
     """`frames` images (C, H, W) in [-1, 1] of one photo, each a little different from the one before.
 
-    alpha in 0..1: how strongly the walk is drawn back to the photo. beta in 0..1: how smoothly it moves (0.8 to 0.95
+    alpha in 0..1: how strongly the walk is drawn back to the photo; None is 0.1, or 0.5 at the coarsest scale of a
+    ConSinGAN that reconstructs the photo from itself. beta in 0..1: how smoothly it moves (0.8 to 0.95
     published). start_scale K: scales below K hold still; 0 moves everything, higher ones smaller things. None is 0,
     or 1 for a ConSinGAN whose coarsest scale has seen altered photos, not noise. loop: the last frame goes over into
     the first. on_frame(drawn, all) is called after each. InputError for what cannot be.
     """
+    holder, index = model.find(name)
+    photo_model = holder.photo_model(index)
+    if start_scale is None:
+        start_scale = model.first_drawn
+    check_start_scale(photo_model, start_scale)
+    if alpha is None:
+        alpha = ALPHA_OF_PHOTO if start_scale == 0 and holder.config.fixed_input == "photo" else ALPHA
     for word, value in (("alpha", alpha), ("beta", beta)):
         if not 0 <= value < 1:
             raise InputError(f"{word} is {value:g}: it must be at least 0 and below 1")
@@ -85,11 +97,6 @@ def animate(
         raise InputError("alpha is 0: a walk that nothing draws back cannot be made to loop; take for example 0.1")
     if frames < 1:
         raise InputError(f"frames is {frames}: an animation needs at least 1")
-    holder, index = model.find(name)
-    photo_model = holder.photo_model(index)
-    if start_scale is None:
-        start_scale = model.first_drawn
-    check_start_scale(photo_model, start_scale)
     results = []
     for image in islice(_frames(photo_model, alpha, beta, start_scale, frames if loop else None, seed), frames):
         results.append(image)

@@ -1,4 +1,4 @@
-"""A photo at another size and shape: its layout stretched, its texture not."""
+"""A photo at another size and shape: its layout stretched or drawn anew, its texture as large as it was."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def retarget(
     count: int = 1,
     *,
     seed: int = 0,
-    new_layout: bool = False,
+    new_layout: bool | None = None,
 ) -> list[Tensor]:
     """`count` versions (C, *size) in [-1, 1] of one photo of the model at `size` (height, width) in pixels.
 
     The coarsest reconstruction is stretched to the new shape and all finer scales are drawn anew, so things keep
-    their place and textures their size. new_layout: the coarsest scale is drawn, too. InputError for an unknown name
-    or a side under 11 pixels.
+    their place and textures their size. new_layout: the coarsest scale is drawn, too. None: that is for ConSinGAN, as
+    published. The features that it carries are those of noise, of any size, or those of the photo, of its own size: it
+    knows no stretched ones, and its textures fade on them. InputError for an unknown name or a side under 11 pixels.
     """
+    if new_layout is None:
+        new_layout = model.first_drawn == 0 and not model.system.generator_template.carries_images
     start_scale = 0 if new_layout else min(1, model.scales - 1)
     return sample(model, name, count, seed=seed, size=size, start_scale=start_scale)
 
@@ -42,7 +45,7 @@ def write_retargeted(
     count: int = 1,
     *,
     seed: int = 0,
-    new_layout: bool = False,
+    new_layout: bool | None = None,
     force: bool = False,
 ) -> Path:
     """`retarget` for each name: FOLDER/NAME_HxW_01.png ... and a sheet HxW_sheet.png (returned).

@@ -17,8 +17,14 @@ def animate(
     fps: Annotated[float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="Frames per second.")] = 10,
     loop: Annotated[bool, typer.Option("--loop", help="Let the last frame go over into the first.")] = False,
     alpha: Annotated[
-        float, typer.Option(metavar="0..1", help="How strongly the motion is drawn back to the photo.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            show_default=False,
+            help="How strongly the motion is drawn back to the photo (default: 0.1; 0.5 for a run of --system consingan "
+            "that reconstructs photos from themselves, whose textures fade on a freer walk).",
+        ),
+    ] = None,
     beta: Annotated[
         float, typer.Option(metavar="0..1", help="How smooth the motion is; published are 0.8 to 0.95.")
     ] = 0.9,

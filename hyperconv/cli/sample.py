@@ -94,9 +94,14 @@ def retarget(
         int, typer.Option("--count", "-n", min=1, metavar="NUMBER", help="How many versions of each photo.")
     ] = 1,
     new_layout: Annotated[
-        bool,
-        typer.Option("--new-layout", help="Also draw the layout anew; without, things keep their place, stretched."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--new-layout/--keep-layout",
+            show_default=False,
+            help="Draw the layout anew, or let things keep their place, stretched (default: kept; anew for a run of "
+            "--system consingan that knows noise: its textures fade on stretched features).",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -104,9 +109,9 @@ def retarget(
 ) -> None:
     """Bring photos of a run to another size and shape.
 
-    The layout of the photo is stretched, its texture is drawn anew in its
-    own size. Writes a PNG for each version, and a sheet that shows the photo,
-    the photo resized, and the results.
+    The layout of the photo is stretched, or drawn anew, its texture is drawn
+    in its own size. Writes a PNG for each version, and a sheet that shows the
+    photo, the photo resized, and the results.
 
     \b
     Examples:

@@ -104,3 +104,20 @@ def test_files_of_several_photos(model, tmp_path, flower):
     with pytest.raises(InputError, match="china-2.gif is there already"):
         next(write_animations(model, names, tmp_path / "a", 2))
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["china-2.gif"]
+
+
+@pytest.mark.parametrize(
+    "system, preset, start_scale, alpha",
+    [
+        ("consingan", "tiny", None, 0.5),  # its coarsest scale knows noise, and the photo, but nothing between
+        ("consingan", "tiny", 1, 0.1),
+        ("consingan", "tiny-animate", None, 0.1),
+        ("consingan", "tiny-edit", None, 0.1),
+        ("singan", "tiny", None, 0.1),
+    ],
+)
+def test_a_walk_stays_near_where_textures_would_fade(singles, system, preset, start_scale, alpha):
+    run = singles(system, preset)
+    by_itself = animate(run, "china", 3, start_scale=start_scale)
+    for one, other in zip(by_itself, animate(run, "china", 3, start_scale=start_scale, alpha=alpha), strict=True):
+        assert torch.equal(one, other)

@@ -41,3 +41,18 @@ def test_writing(model, tmp_path):
     with pytest.raises(InputError, match="already"):
         write_retargeted(model, ["china"], tmp_path, (20, 64), 2)
     write_retargeted(model, ["china"], tmp_path, (20, 64), 2, force=True)
+
+
+@pytest.mark.parametrize(
+    "system, preset, drawn_anew",
+    [
+        ("consingan", "tiny", True),
+        ("consingan", "tiny-edit", False),  # its coarsest scale has never seen noise
+        ("singan", "tiny", False),
+    ],
+)
+def test_layouts_are_kept_where_stretched_ones_are_known(singles, system, preset, drawn_anew):
+    run, size = singles(system, preset), (24, 60)
+    (by_itself,) = retarget(run, "china", size)
+    assert torch.equal(by_itself, retarget(run, "china", size, new_layout=drawn_anew)[0])
+    assert not torch.equal(by_itself, retarget(run, "china", size, new_layout=not drawn_anew)[0])
