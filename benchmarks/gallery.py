@@ -32,7 +32,7 @@ RUNS: dict[str, tuple[Config, list[str]]] = {
     "edit": (preset("paper-edit", "consingan", min_size=20, **QUICKER), ["ihc"]),
     "singan": (preset("paper-superres", "singan", scale_count=8, hidden=16, **QUICKER), ["china"]),
 }
-FINE_TUNE, RETRAIN = {"harmonize": 20, "edit": 100}, 100  # steps on a composite, on images in few colours
+FINE_TUNE = {"harmonize": 20, "edit": 100}  # steps on a composite
 QUALITY = 85  # of the JPEGs
 
 Row = list[tuple[str, Tensor]]  # captions and images
@@ -79,13 +79,8 @@ def superres(model: apps.Model) -> Row:
 
 def paint(model: apps.Model) -> Row:
     painting = temple()
-    plain, retrained = (apps.paint(model, "china", painting, retrain_steps=steps) for steps in (0, RETRAIN))
-    return [
-        ("photo", model.photo("china")),
-        ("painting", resize(painting, plain.shape[1:])),
-        ("painted", plain),
-        ("... retrained", retrained),
-    ]
+    result = apps.paint(model, "china", painting)
+    return [("photo", model.photo("china")), ("painting", resize(painting, result.shape[1:])), ("painted", result)]
 
 
 def harmonize(model: apps.Model) -> Row:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import MultiStepLR
 
 from benchmarks.environment import describe
 from benchmarks.plain_consingan import PlainConSinGAN
@@ -36,6 +37,7 @@ from hyperconv.gan.precision import PRECISIONS
 from hyperconv.gan.presets import Config, preset
 from hyperconv.metrics.pixels import reconstruction_rmse
 
+DECAY_AT = 0.8  # of a stage's iterations, from where on the rate is a tenth
 NOISE = 0.1  # amplitude of a stage's noise over the RMSE of what the stages so far reconstruct
 PUBLISHED = "published loop, one by one"
 
@@ -71,8 +73,11 @@ def plainly(pyramid: list[Tensor], iterations: int, count: int) -> dict[str, flo
     gan, began = None, clock(device)
     for stage in range(len(pyramid)):
         gan = grown(gan, pyramid[: stage + 1])
+        schedules = [MultiStepLR(adam, [int(DECAY_AT * iterations)]) for adam in (gan.generator_adam, gan.critic_adam)]
         for _ in range(iterations):
             gan.step()
+            for schedule in schedules:
+                schedule.step()
     seconds = clock(device) - began
     with torch.no_grad():
         samples = [gan.draw(gan.noise())[0] for _ in range(count)]

@@ -32,7 +32,7 @@ def paint(
     name: str | int | PathLike,
     painting: Tensor,
     *,
-    quantise: bool = True,
+    quantise: bool | None = None,
     retrain_steps: int = 0,
     start_scale: int | None = None,
     seed: int = 0,
@@ -41,13 +41,15 @@ def paint(
     """A painting or clip art (C, h, w) as a photo like the one named: (C, H, W) in [-1, 1], in the painting's shape.
 
     quantise: the photo, at the scale where the painting enters, is brought to 5 colours (k-means), and the painting
-    painted with them. retrain_steps: training steps that teach this scale to make photos of images in these colours
+    painted with them. None: where that scale is retrained, as published; else a colour that is none of the five, as a
+    photo's small red roofs, would be lost for nothing. retrain_steps: training steps that teach this scale to make photos of images in these colours
     alone (SinGAN: 2,000), with on_step(taken, all) called after each; the painting then enters as such an image.
     start_scale: the first scale that draws; a coarser one keeps less of the painting. The result has as many pixels as
     the photo. InputError where the run cannot do it.
     """
     if retrain_steps < 0:
         raise InputError(f"retrain_steps is {retrain_steps}: it must be 0 or more")
+    quantise = retrain_steps > 0 if quantise is None else quantise
     start_scale = start_scale_for(model, start_scale, PAINT_DEPTH)
     holder, index = model.find(name)
     painting, photo_model = as_model_sees(model, painting), holder.photo_model(index)

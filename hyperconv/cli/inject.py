@@ -120,9 +120,13 @@ def paint(
     painting: pictures("PAINTING"),
     image: Image = None,
     quantise: Annotated[
-        bool,
-        typer.Option("--quantise/--no-quantise", help="First paint it with five colours of the photo."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--quantise/--no-quantise",
+            show_default=False,
+            help="First paint it with five colours of the photo (default: with --retrain only).",
+        ),
+    ] = None,
     retrain: Annotated[
         int,
         typer.Option(
@@ -143,7 +147,7 @@ def paint(
     \b
     Examples:
       hyperconv paint run sketch.png
-      hyperconv paint run -i trees sketches/ --start-scale 2 --no-quantise
+      hyperconv paint run -i trees sketches/ --start-scale 2 --quantise
       hyperconv paint run sketch.png --retrain 2000
     """
     with counted("training on five colours") as on_step:

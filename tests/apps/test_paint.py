@@ -117,3 +117,12 @@ def test_only_a_scale_that_few_colours_enter_is_retrained(model, singles):
 def test_negative_steps(model, quantise):
     with pytest.raises(InputError, match="retrain_steps is -1"):
         paint(model, "china", drawing(), quantise=quantise, retrain_steps=-1)
+
+
+def test_colours_are_quantised_where_a_scale_is_retrained(model):
+    picture = drawing()
+    by_itself, kept, retrained, both = (
+        paint(model, "china", picture, **options)
+        for options in ({}, {"quantise": False}, {"retrain_steps": 2}, {"retrain_steps": 2, "quantise": True})
+    )
+    assert torch.equal(by_itself, kept) and torch.equal(retrained, both)
