@@ -23,15 +23,17 @@ def allocate():
 told = {call}
 for _ in range(3):
     allocate()
-before = faults()
+rounds = []
 for _ in range(5):
+    before = faults()
     allocate()
-print(told, faults() - before)
+    rounds.append(faults() - before)
+print(told, min(rounds))  # the least: a busy system takes pages back at times
 """
 
 
 def answer(call: str, **environment: str) -> tuple[str, int]:
-    """What `call` returned, and the pages that the system cleared for tensors after it."""
+    """What `call` returned, and the pages that the system cleared for the tensors of a round after it."""
     clean = {name: value for name, value in os.environ.items() if name not in OF_THE_USER}
     command = [sys.executable, "-c", PROGRAM.format(call=call)]
     done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True)
@@ -44,7 +46,7 @@ def test_memory_of_freed_tensors_is_kept():
     _, by_default = answer("None")
     told, kept = answer("keep_freed_memory()")
     assert told == "True"
-    assert by_default > 1000 and kept < by_default / 5  # of fifteen tensors one may find no place to lie in again
+    assert by_default > 1000 and kept < by_default / 20
 
 
 @pytest.mark.parametrize("name", OF_THE_USER)

@@ -78,13 +78,15 @@ def bench(
         print(f"{label:<12} {text}")
     print(f"\n{describe(chosen[0], arithmetic, where)}\n{_LINE.format('layer', 'phase', *RIVALS, 'times')}")
     done: list[Comparison] = []
-    for layer in chosen:
-        for found in compare(layer, arithmetic, where, seconds):
-            print(line(found), flush=True)
-            done.append(found)
+    try:
+        for layer in chosen:
+            for found in compare(layer, arithmetic, where, seconds):
+                print(line(found), flush=True)
+                done.append(found)
+    finally:  # an interrupted run has measured something too
+        if json_file is not None:
+            write(json_file, facts, arithmetic, where, done)
     print("\n" + "\n".join(summary(done)))
-    if json_file is not None:
-        write(json_file, facts, arithmetic, where, done)
     if any(OURS in found.wrong for found in done):
         raise typer.Exit(1)
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hyperconv.bench import rivals
+from hyperconv.bench.compare import compare
 from hyperconv.bench.peers import PEERS, grouped
 
 QUICK = ["--size", "9x8", "--batch-size", "2", "--seconds", "0.01", "--device", "cpu"]
@@ -41,6 +42,17 @@ def test_a_wrong_result_is_not_timed_and_fails(hyperconv, monkeypatch):
     assert answer.code == 1
     assert "not timed: hyperconv, 2->3 forward: relative error" in answer.out
     assert "geometric mean: -" in answer.out
+
+
+def test_an_interrupted_race_keeps_what_it_measured(hyperconv, monkeypatch, tmp_path):
+    def until_interrupted(*arguments):
+        yield next(compare(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hyperconv.cli.bench.compare", until_interrupted)
+    assert hyperconv("bench", "2:3", *QUICK, "--json", tmp_path / "bench.json").code == 130
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["results"]
+    assert row["phase"] == "forward" and row["seconds"]
 
 
 @pytest.mark.parametrize(
