@@ -42,8 +42,9 @@ def paint(
 
     quantise: the photo, at the scale where the painting enters, is brought to 5 colours (k-means), and the painting
     painted with them. None: where that scale is retrained, as published; else a colour that is none of the five, as a
-    photo's small red roofs, would be lost for nothing. retrain_steps: training steps that teach this scale to make photos of images in these colours
-    alone (SinGAN: 2,000), with on_step(taken, all) called after each; the painting then enters as such an image.
+    photo's small red roofs, would be lost for nothing. retrain_steps: training steps that teach this scale to make
+    photos of images in these colours alone (SinGAN: 2,000), with on_step(taken, all) called after each; the painting
+    then enters as such an image.
     start_scale: the first scale that draws; a coarser one keeps less of the painting. The result has as many pixels as
     the photo. InputError where the run cannot do it.
     """
